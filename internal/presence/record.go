@@ -1,0 +1,46 @@
+package presence
+
+// RecordKind says what a record claims.
+type RecordKind uint8
+
+// The kinds of records.
+const (
+	RecordNone   RecordKind = iota
+	RecordOpened            // the session opened at this epoch
+	RecordMoved             // the open session was taken over at this epoch
+	RecordClosed            // the session's epoch ended
+	RecordHidden            // appear_offline on
+	RecordShown             // appear_offline off
+	RecordCustom            // a custom status, for interfaces that report them
+	recordKindCount
+)
+
+func (k RecordKind) String() string {
+	return [...]string{"none", "opened", "moved", "closed", "hidden", "shown", "custom", "?"}[k&7]
+}
+
+// Record is one claim of the log: self-contained, so that a reader that sees
+// it doubled, late or alone still knows what it claims.
+type Record struct {
+	Kind     RecordKind
+	User     User
+	Session  SessionID
+	Public   PublicID
+	Epoch    Epoch
+	Revision uint64 // of the session's status when the claim was made
+	Reason   Reason
+	Time     Time // when it happened, by the clock of the node that claims it
+
+	// Device, on every kind: webhooks report it with each change.
+	Device Device
+	// Policy counts on opened.
+	Policy MultiDevice
+	// Invisible: on opened, moved and closed, whether the session is hidden
+	// from others at that moment.
+	Invisible bool
+	// LastSeen counts on closed: when the last byte was read from the session.
+	LastSeen Time
+	// Status: the first status on opened, so that a crash within a second of
+	// it shows no default; the custom status on custom; nil otherwise.
+	Status *Status
+}
