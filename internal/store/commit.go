@@ -1,0 +1,278 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+const (
+	// defaultQueue is how many claims may wait. At 10,000 a second it is twenty
+	// seconds of a store that does not answer; whoever opens waits ten.
+	defaultQueue = 200_000
+
+	// defaultPace keeps messages apart so that records gather (design §2: 256
+	// records or 2 ms). It also bounds what the store remembers of the ids of
+	// the last ten minutes: 300,000 of them.
+	defaultPace = 2 * time.Millisecond
+
+	// attemptTimeout bounds one try to append, for stores that do not.
+	attemptTimeout = 10 * time.Second
+
+	// retryFor is how long a message with an unknown result is tried again
+	// (design §2: nobody retries an opened or moved for longer). The fold
+	// remembers closed sessions for an hour, so it must stay well below that.
+	retryFor = 10 * time.Minute
+
+	// Waits between tries double from the first to the last, each shortened by
+	// up to a half at random, so that nodes do not try in step.
+	firstBackoff = 100 * time.Millisecond
+	lastBackoff  = 5 * time.Second
+)
+
+// Claim is one record on its way into the log.
+type Claim struct {
+	Record presence.Record
+
+	// Done is called exactly once, with the position of the stored record or
+	// the reason why it is not stored. It must be quick and must not wait for
+	// the Committer. Nil is fine.
+	Done func(pos Position, err error)
+}
+
+// CommitterConfig tunes a Committer; the zero value is right for a node.
+type CommitterConfig struct {
+	Logger *slog.Logger // nil drops what is logged
+
+	// MaxQueue is the most claims that may wait; 0 means 200,000. Claims that a
+	// session closed are taken beyond it: they cannot be given back, and there
+	// are never more of them than sessions.
+	MaxQueue int
+
+	// Pace is the least time between two messages, unless a full one waits; 0
+	// means 2 ms, negative means none. A message after a quiet while is never
+	// held back.
+	Pace time.Duration
+}
+
+// Committer stores claims in a log by group commit: while one message is
+// being stored the next gathers, up to MaxRecords each. It keeps the order of
+// Submit, except for closed records that the store refused.
+//
+// All Done calls come from one goroutine of the Committer, in log order, after
+// the store acknowledged. What becomes of a claim when the store does not take
+// it:
+//
+//   - unknown result: the same message is tried again under the same id until
+//     the result is known, everything behind it waiting; after ten minutes its
+//     claims get ErrUnknown, save the closed ones, which are tried for ever.
+//   - refused: claims get ErrRefused, save the closed ones, which wait in a
+//     queue of their own, so that they hold nobody up, and are tried for ever.
+//   - stopped: claims get ErrClosed (and ErrUnknown beside it, if the last try
+//     may have stored them).
+type Committer struct {
+	log    Log
+	cfg    CommitterConfig
+	prefix string // of message ids, new for each Committer
+	wake   chan struct{}
+	quit   chan struct{} // closed when Stop's time is over
+	ended  chan struct{} // closed when all goroutines have ended
+
+	mu       sync.Mutex // over all below; never held while Done or the log is called
+	started  bool
+	stopping bool
+	quitting bool
+	gone     bool // the loop has looked at its queues for the last time
+	queue    fifo[waiting]
+	rejected []waiting // did not fit, or came too late: their Done is due
+	next     uint64    // number of the last claim submitted
+	open     int       // claims whose Done has not returned
+	marks    []*mark
+	oldest   time.Time // when the oldest claim at the log was submitted
+	stats    Stats     // Waiting and Lag apart
+}
+
+// waiting is a claim in the queue.
+type waiting struct {
+	Claim
+	number uint64
+	since  time.Time
+	err    error // why it is rejected
+}
+
+// mark is a Flush that waits for the claims up to number.
+type mark struct {
+	number uint64
+	left   int
+	done   chan struct{}
+}
+
+// Stats counts what a Committer does.
+type Stats struct {
+	Waiting int           // claims that no message was made of yet
+	Parked  int           // closed records the store refused, to be tried again
+	Lag     time.Duration // age of the oldest claim that is not stored, parked ones apart
+
+	Records  uint64 // stored since the start
+	Messages uint64 // stored since the start
+	Retries  uint64 // tries beyond a message's first, since the start
+	Refused  uint64 // claims given back with ErrRefused or ErrUnknown, since the start
+}
+
+// NewCommitter returns a Committer over log, which must not keep the records
+// it is given beyond its Append. Claims may be submitted at once; they are
+// stored after Start.
+func NewCommitter(log Log, cfg CommitterConfig) *Committer {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxQueue <= 0 {
+		cfg.MaxQueue = defaultQueue
+	}
+	if cfg.Pace == 0 {
+		cfg.Pace = defaultPace
+	}
+	return &Committer{
+		log: log, cfg: cfg,
+		prefix: newPrefix(),
+		wake:   make(chan struct{}, 1),
+		quit:   make(chan struct{}),
+		ended:  make(chan struct{}),
+	}
+}
+
+// Submit hands a claim over and returns at once. When the queue is full, Done
+// gets ErrRefused (closed records are taken all the same); after Stop it gets
+// ErrClosed. Even then Done is called from the Committer's goroutine, or one of
+// its own once that has ended, never from the caller's: locks may be held here.
+func (c *Committer) Submit(claim Claim) {
+	w := waiting{Claim: claim, since: time.Now()}
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		if claim.Done != nil {
+			go claim.Done(Position{}, fmt.Errorf("the commit of records has ended: %w", ErrClosed))
+		}
+		return
+	}
+	c.next++
+	w.number = c.next
+	c.open++
+	switch {
+	case c.stopping:
+		w.err = fmt.Errorf("the commit of records is stopping: %w", ErrClosed)
+		c.rejected = append(c.rejected, w)
+	case c.queue.len() >= c.cfg.MaxQueue && !lasting(&claim.Record):
+		w.err = fmt.Errorf("%d records wait to be stored, no more are taken: %w", c.queue.len(), ErrRefused)
+		c.rejected = append(c.rejected, w)
+	default:
+		c.queue.push(w)
+	}
+	// Between the first and the full message the loop has no reason to look.
+	n := c.queue.len()
+	due := n == 1 || n == MaxRecords || w.err != nil
+	c.mu.Unlock()
+	if due {
+		c.poke()
+	}
+}
+
+// lasting reports a record that is kept in memory until it is stored, because
+// the session it speaks of is over and cannot be told to come back.
+func lasting(r *presence.Record) bool { return r.Kind == presence.RecordClosed }
+
+// poke makes the loop look at its queues; one poke is enough for many.
+func (c *Committer) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Start starts storing. Further calls, and calls after Stop, do nothing.
+func (c *Committer) Start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started || c.stopping {
+		return
+	}
+	c.started = true
+	go c.run()
+}
+
+// Flush waits until every claim submitted before it had its Done, or for ctx.
+// Refused closed records count too: while the store refuses them, Flush waits.
+func (c *Committer) Flush(ctx context.Context) error {
+	c.mu.Lock()
+	if c.open == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	m := &mark{number: c.next, left: c.open, done: make(chan struct{})}
+	c.marks = append(c.marks, m)
+	c.mu.Unlock()
+	select {
+	case <-m.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("store: flush of records: %w", ctx.Err())
+	}
+}
+
+// Stop takes no more claims, waits until all that were submitted are stored
+// and ends the goroutines. When ctx ends first, the claims left get ErrClosed
+// and Stop returns an error that counts them. Before Start it gives everything
+// back; further calls wait for the first one's end.
+func (c *Committer) Stop(ctx context.Context) error {
+	c.mu.Lock()
+	c.stopping = true
+	if !c.started {
+		c.started = true
+		c.beginQuit()
+		go c.run() // gives back what was submitted before any Start
+	}
+	c.mu.Unlock()
+	c.poke()
+	select {
+	case <-c.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	left := c.open
+	c.beginQuit()
+	c.mu.Unlock()
+	<-c.ended
+	if left == 0 {
+		return nil
+	}
+	return fmt.Errorf("store: stopped with %d records not known to be stored: %w", left, errors.Join(ErrClosed, ctx.Err()))
+}
+
+// beginQuit ends tries and waits at once; mu is held.
+func (c *Committer) beginQuit() {
+	if !c.quitting {
+		c.quitting = true
+		close(c.quit)
+	}
+}
+
+// Stats returns the counts of this moment.
+func (c *Committer) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	s.Waiting = c.queue.len()
+	switch {
+	case !c.oldest.IsZero():
+		s.Lag = time.Since(c.oldest)
+	case s.Waiting > 0:
+		s.Lag = time.Since(c.queue.front().since)
+	}
+	return s
+}

@@ -1,0 +1,19 @@
+// Package natsstore keeps the durable contract (package store) on NATS
+// JetStream. It owns three streams:
+//
+//	PL_LOG         pl.log                        the log, one message per group commit
+//	PL_CHECKPOINT  pl.ckpt.shard.<n>             the newest state of shard n
+//	               pl.ckpt.part.<n>.<set>.<i>    pieces of a state too big for one message
+//	               pl.ckpt.mark                  what Advance last said
+//	               pl.counter.<name>             the counters
+//	PL_NOTE        pl.note                       the notes of the checkpoint, in order
+//
+// What it acknowledges is on disk, because natsbus has the engine sync every
+// message. It knows nothing of what shards and notes hold, of folding, or of
+// batching records into messages (store.Committer does that).
+//
+// The engine's own limits would drop records that no checkpoint holds yet, so
+// the log refuses at its size limit (ErrRefused) instead of forgetting, and the
+// package itself trims behind the checkpoint: by size after 90 % of the limit,
+// by age, and by half when the disk is nearly full.
+package natsstore

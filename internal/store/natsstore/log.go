@@ -1,0 +1,76 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// Append implements store.Log. It waits at most 5 s for the disk; a message of
+// more than natsbus.MaxPayload bytes is refused.
+func (s *Store) Append(ctx context.Context, id string, records []presence.Record) (store.Position, error) {
+	if len(records) == 0 || len(records) > store.MaxRecords {
+		return store.Position{}, fmt.Errorf("natsstore: append of %d records, want 1 to %d: %w", len(records), store.MaxRecords, store.ErrRefused)
+	}
+	body := presence.AppendRecords(make([]byte, 0, 256*len(records)), records)
+	// A message nobody can read would keep the node from ever starting again.
+	if _, err := presence.ParseRecords(body); err != nil {
+		return store.Position{}, fmt.Errorf("natsstore: append: %w: the records could not be read back: %w", store.ErrRefused, err)
+	}
+	ack, err := s.publish(ctx, logSubject, body, jetstream.WithMsgID(id))
+	s.mu.Lock()
+	s.failed = err
+	s.mu.Unlock()
+	if err != nil {
+		return store.Position{}, fmt.Errorf("natsstore: append: %w", err)
+	}
+	return store.Position{Sequence: ack.Sequence}, nil
+}
+
+// Replay implements store.Log. A hole in the log (damaged files) is logged and
+// stepped over: what is there counts.
+func (s *Store) Replay(ctx context.Context, from uint64, f func(sequence uint64, records []presence.Record) error) (next uint64, err error) {
+	if err := s.closed(); err != nil {
+		return from, err
+	}
+	info, err := s.logs.Info(ctx)
+	if err != nil {
+		return from, fmt.Errorf("natsstore: cannot read the log's ends: %w", refineRead(err))
+	}
+	first, last := info.State.FirstSeq, info.State.LastSeq
+	switch {
+	case from == 0:
+		from = max(first, 1)
+	case from < first:
+		return from, fmt.Errorf("natsstore: the log begins at %d, %d is gone: %w", first, from, store.ErrGap)
+	}
+	next = from
+	err = s.read(ctx, s.logs, span{from: from, through: last}, func(m jetstream.Msg, seq uint64) error {
+		if seq != next {
+			s.log.Error("the log has a hole: its files are damaged; what was in it is lost", "from", next, "through", seq-1)
+		}
+		records, err := presence.ParseRecords(m.Data())
+		if err != nil {
+			return fmt.Errorf("natsstore: log message %d cannot be read (written by a newer version, or damaged): %w", seq, err)
+		}
+		if err := f(seq, records); err != nil {
+			return err
+		}
+		next = seq + 1
+		return nil
+	})
+	return next, err
+}
+
+// refineRead tells a stopped store from other failures to read.
+func refineRead(err error) error {
+	if r := refine(err); errors.Is(r, store.ErrClosed) {
+		return r
+	}
+	return err
+}

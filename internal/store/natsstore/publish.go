@@ -1,0 +1,51 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// publish stores one message and waits until it is on disk, at most
+// answerTimeout. Errors wrap one of package store's.
+func (s *Store) publish(ctx context.Context, subject string, body []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if err := s.closed(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	ack, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body}, opts...)
+	if err != nil {
+		return nil, refine(err)
+	}
+	return ack, nil
+}
+
+// errMoved means that somebody else wrote the subject since we looked.
+var errMoved = fmt.Errorf("%w: written by another since", store.ErrRefused)
+
+// refine tells what an error of a publish says about the message.
+func refine(err error) error {
+	var answer *jetstream.APIError
+	switch {
+	case errors.As(err, &answer):
+		if answer.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+			return errMoved
+		}
+		return fmt.Errorf("%w by the engine: %w", store.ErrRefused, err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		// Nobody took the message: the engine's store is off, which it does by
+		// itself when the disk is full.
+		return fmt.Errorf("%w: the engine's store is off (disk full, or stopping): %w", store.ErrRefused, err)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%w: too large for one message: %w", store.ErrRefused, err)
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return fmt.Errorf("%w, %w: %w", store.ErrClosed, store.ErrUnknown, err)
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnknown, err)
+}

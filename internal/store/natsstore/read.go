@@ -1,0 +1,88 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+const (
+	// readAhead is how many bytes the engine sends ahead of what was taken.
+	// More would overrun the connection's own limit of 64 MB, at which it drops.
+	readAhead = 16 << 20
+
+	// readerLinger is how long the engine keeps a reader that nobody ended.
+	readerLinger = time.Minute
+)
+
+// span is a part of a stream.
+type span struct {
+	from, through uint64 // sequences, both included
+	subject       string // only these; empty means all
+}
+
+// read calls f with each message of the span, in order. It ends with f's
+// first error, or ctx's.
+func (s *Store) read(ctx context.Context, stream jetstream.Stream, part span, f func(m jetstream.Msg, seq uint64) error) error {
+	part.from = max(part.from, 1)
+	if part.from > part.through {
+		return nil
+	}
+	cfg := jetstream.OrderedConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       part.from,
+		InactiveThreshold: readerLinger,
+	}
+	if part.subject != "" {
+		cfg.FilterSubjects = []string{part.subject}
+	}
+	reader, err := stream.OrderedConsumer(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("natsstore: cannot read %s: %w", stream.CachedInfo().Config.Name, refineRead(err))
+	}
+	if reader.CachedInfo().NumPending == 0 {
+		return s.endReader(ctx, stream, reader)
+	}
+	messages, err := reader.Messages(jetstream.PullMaxBytes(readAhead))
+	if err != nil {
+		return fmt.Errorf("natsstore: cannot read %s: %w", stream.CachedInfo().Config.Name, refineRead(err))
+	}
+	defer s.endReader(ctx, stream, reader)
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			err = fmt.Errorf("%w: %w", store.ErrClosed, err)
+		}
+		if err != nil {
+			return fmt.Errorf("natsstore: cannot read on in %s: %w", stream.CachedInfo().Config.Name, refineRead(err))
+		}
+		at, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("natsstore: %w", err)
+		}
+		if at.Sequence.Stream > part.through {
+			return nil
+		}
+		if err := f(m, at.Sequence.Stream); err != nil {
+			return err
+		}
+		if at.Sequence.Stream == part.through || at.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// endReader lets the engine forget a reader. It is best effort: what fails here
+// ends by itself after readerLinger.
+func (s *Store) endReader(ctx context.Context, stream jetstream.Stream, reader jetstream.Consumer) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = stream.DeleteConsumer(ctx, reader.CachedInfo().Name)
+	return nil
+}
