@@ -1,0 +1,19 @@
+// Package hub tells the watchers of this node what changed: it keeps who
+// watches whom, gives a new watch its snapshot and then every change, and
+// bounds what a slow watcher costs.
+//
+// It knows watchers and pictures of presence, nothing of storage, sessions'
+// lives or wires. A door makes a [Watcher] per session, gives it an [Encoder],
+// and calls [Watcher.Drain] on its own goroutine when it is woken.
+//
+// How nothing is lost, doubled or reordered (design §5): a queue holds the
+// targets that changed, not messages. An edge remembers the version of the
+// target it last sent. A drain compares that with the target's newest picture
+// and sends the difference. So a change during a snapshot is part of it or
+// comes after it; an unsent older status is simply never seen again; and a
+// queue is never longer than the list of what is watched.
+//
+// Locks, in the order they are taken: Watcher.mu, then shard.mu or target.mu,
+// then Watcher.queue.mu. Wake is called with target.mu held for reading, so it
+// must not block nor call back into the hub on the same goroutine.
+package hub

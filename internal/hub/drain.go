@@ -1,0 +1,215 @@
+package hub
+
+import (
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// Frame is one message for the watcher's connection, with its number in the
+// session's stream. Either Bytes or Mark is set.
+type Frame struct {
+	Sequence uint64
+	Bytes    []byte // as the encoder made it; shared, read only
+	Mark     *Mark
+}
+
+// Attached says how a connection takes up its session's stream.
+type Attached struct {
+	// Stream names this attachment to Drain, Next and Detach, so that a stream
+	// that was replaced cannot take what is meant for its successor.
+	Stream uint64
+	// Resumed: the session had a stream before this one.
+	Resumed bool
+	// Resync: what the device holds may be old; a full snapshot follows.
+	Resync bool
+}
+
+// Attach makes wake the one who is told when something waits: it is called at
+// most once between two Drains that came back empty, must not block, and must
+// lead to a Drain on another goroutine. An earlier wake is no longer called.
+//
+// after is the number of the last message that the device has, or nil when it
+// claims none. A number beyond the newest is ResumeFromFuture, unless this node
+// never served the stream (it started anew, or another node did): then the
+// numbering goes on after it with Resync (protocol note A4).
+func (w *Watcher) Attach(wake func(), after *uint64) (Attached, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		return Attached{}, fault.New(fault.SessionGone, "the session is closed; make a new one")
+	}
+	if err := w.canResume(after); err != nil {
+		return Attached{}, err
+	}
+	a := Attached{Resumed: w.attached || after != nil}
+	switch {
+	case after == nil && w.attached:
+		a.Resync = true
+		w.sendAll(sendSnapshot)
+	case after != nil && !w.attached:
+		a.Resync = true
+		w.sequence = *after
+		w.sendAll(sendSnapshot)
+	case after != nil && *after < w.sequence:
+		w.sendAfter(*after)
+		w.sequence = *after
+	}
+	w.attached = true
+	w.stream++
+	a.Stream = w.stream
+	w.queue.attach(wake)
+	return a, nil
+}
+
+// CanResume is the check of Attach alone, for a door that must know before it
+// opens the session.
+func (w *Watcher) CanResume(after *uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.canResume(after)
+}
+
+func (w *Watcher) canResume(after *uint64) error {
+	if after != nil && w.attached && *after > w.sequence {
+		return fault.New(fault.ResumeFromFuture,
+			"resume_after is %d but the newest message is %d: connect without resume_after", *after, w.sequence)
+	}
+	return nil
+}
+
+// Detach stops the waking of that stream. What changes from now on waits, one
+// entry a target. It does nothing when another stream has taken over.
+func (w *Watcher) Detach(stream uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stream == stream {
+		w.queue.attach(nil)
+	}
+}
+
+// Resync asks for a full snapshot of everything watched, then a mark ScopeAll.
+func (w *Watcher) Resync() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sendAll(sendSnapshot)
+}
+
+func (w *Watcher) sendAll(how uint8) {
+	var edges []uint32
+	for i := range w.edges {
+		if e := &w.edges[i]; e.target != nil {
+			e.send = how
+			edges = append(edges, uint32(i))
+		}
+	}
+	w.queue.pushAll(edges, &Mark{Scope: ScopeAll, Users: len(edges)})
+}
+
+// sendAfter repeats the present of every target that was told of in a message
+// the device does not have. What it was told before is left alone.
+func (w *Watcher) sendAfter(number uint64) {
+	var edges []uint32
+	for i := range w.edges {
+		e := &w.edges[i]
+		if e.target == nil || uint64(e.sequence) <= number {
+			continue
+		}
+		if e.send == sendChanges {
+			e.send = sendAgain
+		}
+		edges = append(edges, uint32(i))
+	}
+	w.queue.pushAll(edges, &Mark{Scope: ScopeAll, Users: len(edges)})
+}
+
+// Next gives the number for a message that the door itself puts into the
+// stream. A stream that was replaced gets one that nobody else will miss.
+func (w *Watcher) Next(stream uint64) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if stream != w.stream {
+		return w.sequence + 1
+	}
+	w.sequence++
+	return w.sequence
+}
+
+// Drain appends up to about limit frames of what waits to frames. more says
+// that something is left; when it is false the next change wakes. Only one
+// goroutine may drain a stream at a time; one that was replaced gets nothing.
+func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, more bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if stream != w.stream {
+		return frames, false
+	}
+	start := len(frames)
+	for len(frames)-start < limit {
+		i, mark, ok := w.queue.take()
+		if !ok {
+			return frames, false
+		}
+		if mark != nil {
+			w.sequence++
+			frames = append(frames, Frame{Sequence: w.sequence, Mark: mark})
+			continue
+		}
+		// The edge may have been dropped, or made anew, since it was queued.
+		if int(i) < len(w.edges) && w.edges[i].target != nil {
+			frames = w.difference(frames, &w.edges[i])
+		}
+	}
+	return frames, true
+}
+
+// difference appends what e's watcher has not been told, and notes that it was.
+func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
+	p := e.target.picture.Load()
+	own := p.User == w.params.User
+	since, how := e.version, e.send
+	told := len(frames)
+	if how == sendChanges && int32(p.Floor-since) > 0 {
+		// A close in between is forgotten: start the picture over.
+		frames = w.frame(frames, e, &Notification{Presence: p, Own: own})
+		how = sendAgain
+	}
+	e.version, e.send = p.Version, sendChanges
+	available := p.Available(own) != presence.Unavailable
+	for _, v := range p.Sessions {
+		if kind := kindSince(v.Face(own), since, how); kind != KindNone {
+			frames = w.frame(frames, e, &Notification{Presence: p, View: v, Kind: kind, Own: own, Available: available})
+		}
+	}
+	if len(frames) == told && how != sendChanges && !available {
+		frames = w.frame(frames, e, &Notification{Presence: p, Own: own})
+	}
+	return frames
+}
+
+// kindSince says what a face that changed after `since` is told as.
+func kindSince(f *presence.Face, since uint32, how uint8) Kind {
+	newer := func(v uint32) bool { return int32(v-since) > 0 }
+	switch {
+	case f.Opened == 0:
+		return KindNone
+	case f.Closed != 0:
+		if how == sendAgain || how == sendChanges && newer(f.Closed) {
+			return KindClosed
+		}
+		return KindNone
+	case how != sendChanges:
+		return KindCurrent
+	case newer(f.Opened):
+		return KindOpened
+	case newer(f.Changed):
+		return KindUpdated
+	}
+	return KindNone
+}
+
+func (w *Watcher) frame(frames []Frame, e *edge, n *Notification) []Frame {
+	n.Locale = w.params.Locale
+	w.sequence++
+	e.sequence = uint32(w.sequence)
+	return append(frames, Frame{Sequence: w.sequence, Bytes: e.target.encoded.get(w.params.Encoder, n)})
+}

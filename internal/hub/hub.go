@@ -1,0 +1,147 @@
+package hub
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// Source gives the newest picture of a user. It never returns nil and never
+// blocks for long; tracker.Tracker is one.
+type Source interface {
+	Presence(presence.User) *presence.Presence
+}
+
+const shardCount = 256
+
+// Hub is the fan-out of one node. Make it with New; it starts no goroutine.
+type Hub struct {
+	source Source
+	seed   maphash.Seed
+	shards [shardCount]shard
+
+	mu       sync.RWMutex // guards watchers
+	watchers map[presence.SessionID]*Watcher
+}
+
+// shard holds the targets whose name falls to it. Only watched users are in it.
+type shard struct {
+	mu      sync.RWMutex // guards targets and each target's refs
+	targets map[presence.User]*target
+}
+
+// New returns a hub that takes pictures for snapshots from source.
+func New(source Source) *Hub {
+	h := &Hub{source: source, seed: maphash.MakeSeed(), watchers: map[presence.SessionID]*Watcher{}}
+	for i := range h.shards {
+		h.shards[i].targets = map[presence.User]*target{}
+	}
+	return h
+}
+
+func (h *Hub) shard(u presence.User) *shard {
+	return &h.shards[maphash.Comparable(h.seed, u)%shardCount]
+}
+
+// Changed tells the watchers of p's user. It never blocks on a watcher; pictures
+// may come in any order, older ones than the newest seen are ignored.
+func (h *Hub) Changed(p *presence.Presence) {
+	sh := h.shard(p.User)
+	sh.mu.RLock()
+	t := sh.targets[p.User]
+	sh.mu.RUnlock()
+	if t != nil && t.show(p) {
+		t.tell()
+	}
+}
+
+// Watcher returns the watcher of a session, or nil when it has none.
+func (h *Hub) Watcher(id presence.SessionID) *Watcher {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.watchers[id]
+}
+
+// Join returns the watcher of a session, made with p when it has none yet.
+func (h *Hub) Join(id presence.SessionID, p Params) *Watcher {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w := h.watchers[id]
+	if w == nil {
+		w = &Watcher{hub: h, params: p}
+		h.watchers[id] = w
+	}
+	return w
+}
+
+// Gone forgets the watcher of a session and all it watched. Unknown sessions
+// are ignored.
+func (h *Hub) Gone(id presence.SessionID) {
+	h.mu.Lock()
+	w := h.watchers[id]
+	delete(h.watchers, id)
+	h.mu.Unlock()
+	if w != nil {
+		w.clear()
+	}
+}
+
+// Watches returns what the session explicitly watches, for the checkpoint.
+func (h *Hub) Watches(id presence.SessionID) []presence.UserID {
+	if w := h.Watcher(id); w != nil {
+		return w.Watches()
+	}
+	return nil
+}
+
+// Counts are the sizes of the hub, for metrics and tests.
+type Counts struct{ Watchers, Targets, Edges int }
+
+// Counts walks all shards: for metrics, not for a hot path.
+func (h *Hub) Counts() (c Counts) {
+	h.mu.RLock()
+	c.Watchers = len(h.watchers)
+	h.mu.RUnlock()
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.RLock()
+		c.Targets += len(sh.targets)
+		for _, t := range sh.targets {
+			c.Edges += t.refs
+		}
+		sh.mu.RUnlock()
+	}
+	return c
+}
+
+// enter puts an edge of w into the target u, which it makes when it is new.
+func (h *Hub) enter(u presence.User, w *Watcher, edge uint32) (*target, uint32) {
+	sh := h.shard(u)
+	sh.mu.Lock()
+	t := sh.targets[u]
+	if t == nil {
+		t = &target{}
+		t.free = none
+		sh.targets[u] = t
+	}
+	t.refs++
+	sh.mu.Unlock()
+	slot := t.add(w, edge)
+	// Only now, with the edge in place, the picture is read: a change that comes
+	// before this line is in the picture, one that comes after finds the edge.
+	t.show(h.source.Presence(u))
+	return t, slot
+}
+
+// leave takes an edge out of t, and t out of the hub with its last edge.
+func (h *Hub) leave(t *target, slot uint32) {
+	t.remove(slot)
+	u := t.picture.Load().User
+	sh := h.shard(u)
+	sh.mu.Lock()
+	if t.refs--; t.refs == 0 {
+		delete(sh.targets, u)
+	}
+	sh.mu.Unlock()
+}

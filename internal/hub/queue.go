@@ -1,0 +1,146 @@
+package hub
+
+import "sync"
+
+// maxMarkers bounds the marks that wait in one queue: beyond it they become one
+// mark of scope all, so that a device that subscribes in a loop without
+// reading costs bounded memory.
+const maxMarkers = 1024
+
+// Scope says what a mark is about.
+type Scope uint8
+
+// The scopes.
+const (
+	ScopeUser    Scope = iota + 1 // the snapshot of one user is done
+	ScopeFriends                  // the snapshot of the friends is done
+	ScopeAll                      // the snapshot of all that was asked for is done
+	ScopeEnded                    // the subscription of one user ended
+)
+
+// Mark is a word to the watcher that keeps its place among notifications.
+type Mark struct {
+	Scope Scope
+	User  string // ScopeUser and ScopeEnded
+	Users int    // how many targets the snapshot had
+}
+
+// queue is the set of a watcher's edges that changed, in the order of their
+// first change, and the marks between them.
+type queue struct {
+	mu      sync.Mutex // guards all below
+	edges   []uint32   // indexes, each at most once
+	queued  []uint64   // bit set: which indexes are in edges
+	taken   int        // how many of edges are drained
+	marks   []queuedMark
+	wake    func() // nil: nobody drains
+	asleep  bool   // wake must be called for the next entry
+	drained uint64 // edges ever taken, so that marks know their place
+}
+
+type queuedMark struct {
+	after uint64 // comes when this many edges were taken
+	mark  Mark
+}
+
+// push adds an edge, unless it waits already, and wakes who drains.
+func (q *queue) push(edge uint32) {
+	q.mu.Lock()
+	q.add(edge)
+	wake := q.rouse()
+	q.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+}
+
+// pushAll adds several edges and then a mark, with one wake.
+func (q *queue) pushAll(edges []uint32, m *Mark) {
+	q.mu.Lock()
+	for _, e := range edges {
+		q.add(e)
+	}
+	if m != nil {
+		q.addMark(*m)
+	}
+	wake := q.rouse()
+	q.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+}
+
+func (q *queue) add(edge uint32) {
+	word, bit := int(edge/64), uint64(1)<<(edge%64)
+	for len(q.queued) <= word {
+		q.queued = append(q.queued, 0)
+	}
+	if q.queued[word]&bit != 0 {
+		return
+	}
+	q.queued[word] |= bit
+	q.edges = append(q.edges, edge)
+}
+
+func (q *queue) addMark(m Mark) {
+	if len(q.marks) >= maxMarkers {
+		users := m.Users
+		for _, old := range q.marks {
+			users += old.mark.Users
+		}
+		q.marks, m = q.marks[:0], Mark{Scope: ScopeAll, Users: users}
+	}
+	q.marks = append(q.marks, queuedMark{q.drained + uint64(len(q.edges)-q.taken), m})
+}
+
+// rouse returns the wake to call, at most once between two drains.
+func (q *queue) rouse() func() {
+	if !q.asleep {
+		return nil
+	}
+	q.asleep = false
+	return q.wake
+}
+
+// take hands out the next edge or mark, whichever comes first. ok is false when
+// there is none; from then on the next push wakes.
+func (q *queue) take() (edge uint32, m *Mark, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.marks) > 0 && q.marks[0].after <= q.drained {
+		m := q.marks[0].mark
+		if q.marks = q.marks[1:]; len(q.marks) == 0 {
+			q.marks = nil
+		}
+		return 0, &m, true
+	}
+	if q.taken == len(q.edges) {
+		if cap(q.edges) > 256 {
+			q.edges = nil
+		}
+		q.edges, q.taken, q.asleep = q.edges[:0], 0, q.wake != nil
+		return 0, nil, false
+	}
+	edge = q.edges[q.taken]
+	q.taken++
+	q.drained++
+	q.queued[edge/64] &^= 1 << (edge % 64)
+	return edge, nil, true
+}
+
+// attach sets who is woken and wakes it if something waits. With nil nobody is.
+func (q *queue) attach(wake func()) {
+	q.mu.Lock()
+	q.wake = wake
+	q.asleep = wake != nil
+	pending := q.taken < len(q.edges) || len(q.marks) > 0
+	if pending {
+		wake = q.rouse()
+	} else {
+		wake = nil
+	}
+	q.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+}

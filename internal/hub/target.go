@@ -1,0 +1,87 @@
+package hub
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// none ends a chain of free slots.
+const none = ^uint32(0)
+
+// target is one watched user: its newest picture, who watches it, and the
+// encoded forms that watchers share.
+type target struct {
+	picture atomic.Pointer[presence.Presence]
+	refs    int // edges; guarded by the shard's lock
+
+	mu    sync.RWMutex // guards slots and free
+	slots []slot
+	free  uint32 // first free slot, chained through slot.edge
+
+	encoded encoded
+}
+
+// slot is the target's end of an edge. Slots never move, so an edge can name
+// its slot; freed ones are used again.
+type slot struct {
+	watcher *Watcher // nil: free
+	edge    uint32   // index in watcher.edges, or the next free slot
+}
+
+// show makes p the picture unless a newer one is there. It reports whether it did.
+func (t *target) show(p *presence.Presence) bool {
+	for {
+		old := t.picture.Load()
+		if old != nil && int32(p.Version-old.Version) <= 0 {
+			return false
+		}
+		if t.picture.CompareAndSwap(old, p) {
+			return true
+		}
+	}
+}
+
+// tell marks the target as changed with each of its watchers.
+func (t *target) tell() {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i := range t.slots {
+		if s := &t.slots[i]; s.watcher != nil {
+			s.watcher.queue.push(s.edge)
+		}
+	}
+}
+
+func (t *target) add(w *Watcher, edge uint32) uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := t.free; i != none {
+		t.free = t.slots[i].edge
+		t.slots[i] = slot{w, edge}
+		return i
+	}
+	t.slots = append(t.slots, slot{w, edge})
+	return uint32(len(t.slots) - 1)
+}
+
+func (t *target) remove(i uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slots[i] = slot{nil, t.free}
+	t.free = i
+}
+
+// find returns the edge index of w here, for whichever is shorter: a walk of
+// the target's slots or of the watcher's edges.
+func (t *target) find(w *Watcher) (uint32, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i := range t.slots {
+		if t.slots[i].watcher == w {
+			return t.slots[i].edge, true
+		}
+	}
+	return 0, false
+}

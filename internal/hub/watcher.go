@@ -1,0 +1,204 @@
+package hub
+
+import (
+	"sync"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// Source bits of an edge: why it is there. It lives while one is set.
+const (
+	sourceUser    = 1 << iota // an explicit subscription
+	sourceFriends             // the user's friend list
+)
+
+// How the next difference on an edge is made.
+const (
+	sendChanges  = iota // what changed since the version last sent
+	sendSnapshot        // the whole picture, as a first one
+	sendAgain           // the whole picture and the closes of the resume window
+)
+
+// edge is a watcher's end of a subscription: 24 bytes.
+type edge struct {
+	target *target // nil: free
+	slot   uint32  // in target.slots
+	// version of the target that was last sent, and the number of the last
+	// message about it: a resume needs both (design §5).
+	version  uint32
+	sequence uint32
+	sources  uint8
+	send     uint8
+}
+
+// Params describe a watcher.
+type Params struct {
+	User    presence.User
+	Locale  string // BCP 47
+	Encoder Encoder
+	// Limit is the most explicit subscriptions; 0 means none allowed.
+	Limit int
+}
+
+// Watcher is one session's end of the hub. All its methods may be called from
+// any goroutine.
+type Watcher struct {
+	hub    *Hub
+	params Params
+	queue  queue
+
+	mu       sync.Mutex // guards all below
+	edges    []edge
+	free     []uint32
+	explicit int    // edges with sourceUser
+	sequence uint64 // of the last message of the session's stream
+	stream   uint64 // names the newest attachment
+	attached bool   // it was ever attached on this node
+	gone     bool
+}
+
+// Watch subscribes to users: the edges stand when it returns, snapshots follow
+// through Drain, then a mark of the given scope (ScopeUser for one user,
+// ScopeAll for several). It returns those that were subscribed before; they get
+// no second snapshot. Over the limit it fails with LimitSubscriptions and
+// changes nothing.
+func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presence.UserID, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		return nil, fault.New(fault.SessionGone, "the session is closed; make a new one")
+	}
+	fresh := make([]presence.UserID, 0, len(users))
+	seen := make(map[presence.UserID]bool, len(users))
+	for _, u := range users {
+		if seen[u] {
+			continue
+		}
+		seen[u] = true
+		if i, ok := w.find(u); ok && w.edges[i].sources&sourceUser != 0 {
+			already = append(already, u)
+		} else {
+			fresh = append(fresh, u)
+		}
+	}
+	if w.explicit+len(fresh) > w.params.Limit {
+		return nil, fault.New(fault.LimitSubscriptions,
+			"%d users are watched and %d were asked for; a session may watch %d: unsubscribe some first", w.explicit, len(fresh), w.params.Limit)
+	}
+	pushed := make([]uint32, 0, len(fresh))
+	for _, u := range fresh {
+		pushed = append(pushed, w.enter(u, sourceUser))
+	}
+	w.explicit += len(fresh)
+	m := Mark{Scope: scope, Users: len(seen)}
+	if scope == ScopeUser && len(users) > 0 {
+		m.User = string(users[0])
+	}
+	w.queue.pushAll(pushed, &m)
+	return already, nil
+}
+
+// Unwatch ends an explicit subscription. was says whether there was one; still
+// whether the user stays watched as a friend. Nothing about the user is sent
+// after the mark ScopeEnded, which comes unless still.
+func (w *Watcher) Unwatch(u presence.UserID) (was, still bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, ok := w.find(u)
+	if !ok {
+		return false, false
+	}
+	e := &w.edges[i]
+	if was = e.sources&sourceUser != 0; was {
+		e.sources &^= sourceUser
+		w.explicit--
+	}
+	if e.sources != 0 {
+		return was, true
+	}
+	w.drop(i)
+	if w.attached {
+		w.queue.pushAll(nil, &Mark{Scope: ScopeEnded, User: string(u)})
+	}
+	return was, false
+}
+
+// Watches lists the explicit subscriptions.
+func (w *Watcher) Watches() []presence.UserID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	users := make([]presence.UserID, 0, w.explicit)
+	for i := range w.edges {
+		if e := &w.edges[i]; e.target != nil && e.sources&sourceUser != 0 {
+			users = append(users, e.target.picture.Load().User.ID)
+		}
+	}
+	return users
+}
+
+// clear ends all subscriptions for good.
+func (w *Watcher) clear() {
+	w.queue.attach(nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone = true
+	for i := range w.edges {
+		if w.edges[i].target != nil {
+			w.drop(uint32(i))
+		}
+	}
+	w.edges, w.free, w.explicit = nil, nil, 0
+}
+
+// find returns the index of the edge to u.
+func (w *Watcher) find(u presence.UserID) (uint32, bool) {
+	name := presence.User{App: w.params.User.App, ID: u}
+	sh := w.hub.shard(name)
+	sh.mu.RLock()
+	t := sh.targets[name]
+	refs := 0
+	if t != nil {
+		refs = t.refs
+	}
+	sh.mu.RUnlock()
+	if t == nil {
+		return 0, false
+	}
+	if refs < len(w.edges) {
+		return t.find(w)
+	}
+	for i := range w.edges {
+		if w.edges[i].target == t {
+			return uint32(i), true
+		}
+	}
+	return 0, false
+}
+
+// enter makes the edge to u, or adds a source to it, and asks for a snapshot.
+func (w *Watcher) enter(u presence.UserID, source uint8) uint32 {
+	if i, ok := w.find(u); ok {
+		w.edges[i].sources |= source
+		w.edges[i].send = sendSnapshot
+		return i
+	}
+	var i uint32
+	if n := len(w.free); n > 0 {
+		i = w.free[n-1]
+		w.free = w.free[:n-1]
+	} else {
+		i = uint32(len(w.edges))
+		w.edges = append(w.edges, edge{})
+	}
+	t, slot := w.hub.enter(presence.User{App: w.params.User.App, ID: u}, w, i)
+	w.edges[i] = edge{target: t, slot: slot, sources: source, send: sendSnapshot}
+	return i
+}
+
+func (w *Watcher) drop(i uint32) {
+	e := w.edges[i]
+	w.edges[i] = edge{}
+	w.free = append(w.free, i)
+	w.hub.leave(e.target, e.slot)
+}
