@@ -1,0 +1,104 @@
+package tracker
+
+import (
+	"context"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// retryStore is what a caller is told to wait when the store said no.
+const retryStore = 2 * time.Second
+
+// record begins a claim about s as it stands.
+func (s *session) record(kind presence.RecordKind, reason presence.Reason, at presence.Time) presence.Record {
+	return presence.Record{
+		Kind: kind, User: s.user.name, Session: s.id, Public: s.public, Epoch: s.epoch,
+		Revision: s.revision, Reason: reason, Time: at, Device: *s.device, Invisible: s.hidden(),
+	}
+}
+
+// claim submits a record. When the store has it, the fold and what follows from
+// it are applied under the shard's lock, in the order of the log; then applied
+// is called under the same lock, also when the store refused. What applied
+// returns runs after the lock is released. The caller may hold the lock: the
+// committer never calls back on its stack.
+func (t *Tracker) claim(sh *shard, rec presence.Record, applied func(err error) (after func())) {
+	t.committer.Submit(store.Claim{Record: rec, Done: func(pos store.Position, err error) {
+		sh.mu.Lock()
+		var replaced []func()
+		if err == nil {
+			replaced = t.fold(sh, &rec, pos)
+		}
+		after := applied(err)
+		sh.mu.Unlock()
+		for _, f := range replaced {
+			f()
+		}
+		if after != nil {
+			after()
+		}
+	}})
+}
+
+// fold applies a stored record to what the log says of its user, and cuts the
+// sessions that the policy in it replaced. The lock is held.
+func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (after []func()) {
+	u := sh.user(rec.User)
+	sh.facts = u.folded.Apply(rec, sh.facts[:0])
+	// Messages come in order, so everything before this one is applied whole.
+	t.applied.Store(pos.Sequence - 1)
+	sh.save.changed = true
+	for i := range sh.facts {
+		f := &sh.facts[i]
+		if f.Kind != presence.RecordClosed || f.Reason != presence.ReasonReplaced {
+			continue
+		}
+		if s := u.session(f.Session.ID); s != nil && s.phase.Open() {
+			after = append(after, t.finishEnd(s, presence.ReasonReplaced, f.Time))
+		}
+	}
+	return after
+}
+
+// operation is one caller that waits for a claim.
+type operation struct {
+	sh      *shard
+	s       *session
+	done    chan struct{}
+	err     error
+	over    bool
+	refused bool // the caller gave up waiting
+}
+
+// finish ends the operation: the lock is held.
+func (op *operation) finish() {
+	op.over = true
+	if op.s.pending == op.done {
+		op.s.pending = nil
+	}
+	close(op.done)
+}
+
+// wait returns when the claim is stored or refused. After storeWait, or when
+// the caller is gone, it marks the operation refused: whoever applies the claim
+// later must undo it.
+func (op *operation) wait(ctx context.Context) error {
+	timer := time.NewTimer(storeWait)
+	defer timer.Stop()
+	select {
+	case <-op.done:
+		return op.err
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	op.sh.mu.Lock()
+	defer op.sh.mu.Unlock()
+	if op.over {
+		return op.err
+	}
+	op.refused = true
+	return fault.Retry(fault.LogUnavailable, retryStore, "the log did not answer in time; nothing was announced")
+}

@@ -1,0 +1,246 @@
+package tracker
+
+import (
+	"context"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// ConnectParams say how a device takes up its session.
+type ConnectParams struct {
+	Link Link
+	// Initial is the status to begin with; nil keeps what there is, or begins
+	// with the default.
+	Initial *presence.Status
+	// Addr is the peer's ip:port.
+	Addr string
+}
+
+// Connected says what Connect found.
+type Connected struct {
+	Public  presence.PublicID
+	Device  presence.Device
+	Resumed bool // the session was open before, or opened anew
+	// Restored is what the session watched before this node started, to be
+	// watched again; nil unless this is its first connection since.
+	Restored []presence.UserID
+	// Unclean: the node did not know the session's last second; what was watched
+	// then may be missing (design §3).
+	Unclean bool
+}
+
+// Connect puts a session on a link: it opens a created session, resumes a lost
+// one, takes a live one over from its former link, and opens anew one that was
+// closed for a resumable reason. Opening waits for the store; a resume on the
+// same node does not. From its return on the link is the session's until
+// LinkLost or Link.End. It fails with SessionGone, LogUnavailable or Draining,
+// and then has changed nothing that anybody sees.
+func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connected, error) {
+	if t.draining.Load() {
+		return Connected{}, errDraining
+	}
+	sh, s, err := t.acquire(ctx, ref)
+	if err != nil {
+		return Connected{}, err
+	}
+	device := *s.device
+	device.Addr = p.Addr
+	c := Connected{Public: s.public, Device: device, Resumed: s.phase != presence.PhaseCreated}
+	switch {
+	case s.phase == presence.PhaseCreated:
+		return c, t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: s.epoch})
+	case s.phase == presence.PhaseClosed && !s.truth.Reason.Resumable():
+		sh.mu.Unlock()
+		return c, errGone
+	case s.phase == presence.PhaseClosed:
+		epoch := s.epoch.Next(t.cfg.Incarnation)
+		err = t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: epoch})
+	case s.kept.fromDisk:
+		return t.moveHere(ctx, sh, s, p, c)
+	default:
+		s.device = &device
+		t.take(s, p.Link)
+		sh.mu.Unlock()
+	}
+	if err == nil && p.Initial != nil {
+		err = t.restate(ctx, ref, p.Initial)
+	}
+	return c, err
+}
+
+// moveHere takes up a session that was found at start: the device must not see
+// numbers of its epoch twice, so a higher one is claimed first.
+func (t *Tracker) moveHere(ctx context.Context, sh *shard, s *session, p ConnectParams, c Connected) (Connected, error) {
+	ref := Ref{s.user.name, s.id}
+	if !s.kept.noted {
+		// Nothing is known of what it watched: a resume would look whole and not
+		// be (design §3). It closes now, so that the device's next session is
+		// not its second.
+		after := t.end(s, presence.ReasonNodeLost, t.now())
+		sh.mu.Unlock()
+		after()
+		return c, errGone
+	}
+	c.Restored, c.Unclean = s.kept.restored, true
+	device := c.Device
+	err := t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordMoved, epoch: s.epoch.Next(t.cfg.Incarnation)})
+	if err == nil && p.Initial != nil {
+		err = t.restate(ctx, ref, p.Initial)
+	}
+	return c, err
+}
+
+// restate makes the status of a Connect on an open session current, like an
+// update: an equal one shows nothing.
+func (t *Tracker) restate(ctx context.Context, ref Ref, initial *presence.Status) error {
+	_, err := t.Update(ctx, ref, func(*presence.Status) (*presence.Status, error) { return initial, nil })
+	return err
+}
+
+// take gives the session a new link; nobody sees it. The lock is held.
+func (t *Tracker) take(s *session, l Link) {
+	if old := s.life.link; old != nil && old != l {
+		old.End(End{Cause: CauseReplaced})
+	}
+	s.phase = presence.PhaseLive
+	s.life.link, s.life.heard = l, t.wheel.Now()
+	s.life.nodeLost, s.kept.fromDisk, s.kept.restored = false, false, nil
+	t.arm(s)
+}
+
+// opening is an opened or moved on its way through the store.
+type opening struct {
+	ConnectParams
+	device *presence.Device
+	kind   presence.RecordKind
+	epoch  presence.Epoch
+}
+
+// open stores an opening and then makes it visible. It is called with the shard
+// locked and nothing pending on s, and returns unlocked.
+func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) error {
+	status := s.status
+	if o.kind == presence.RecordOpened && (o.Initial != nil || s.phase == presence.PhaseCreated) {
+		status = o.Initial
+	}
+	rec := s.record(o.kind, presence.ReasonOpened, t.now())
+	rec.Epoch, rec.Device, rec.Revision = o.epoch, *o.device, 1
+	rec.Invisible = status != nil && status.Invisible
+	if o.kind == presence.RecordOpened {
+		rec.Status, rec.Policy = status, t.policies[s.user.name.App].MultiDevice
+	} else {
+		rec.Reason = presence.ReasonMoved
+	}
+	op := &operation{sh: sh, s: s, done: make(chan struct{})}
+	s.pending = op.done
+	t.claim(sh, rec, func(err error) (after func()) {
+		switch {
+		case err != nil:
+			op.err = unavailable(err)
+			if s.phase == presence.PhaseCreated && op.refused {
+				after = t.forget(s)
+			}
+		case op.refused:
+			// The device was told that it failed, so it must not be there.
+			after = t.abandon(s, &rec)
+		default:
+			after = t.opened(s, &rec, status, o)
+		}
+		op.finish()
+		return after
+	})
+	sh.mu.Unlock()
+	return op.wait(ctx)
+}
+
+// opened makes a stored opening visible. The lock is held.
+func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Status, o opening) (after func()) {
+	s.epoch, s.revision, s.status, s.device = rec.Epoch, rec.Revision, status, o.device
+	if rec.Kind == presence.RecordMoved {
+		s.view = nil
+		t.take(s, o.Link)
+		t.note(s)
+		return nil
+	}
+	u := s.user
+	u.version++
+	s.truth = presence.Face{
+		Opened: u.version, Changed: u.version, Revision: presence.ShownRevision(s.epoch, s.revision),
+		Since: rec.Time, Updated: rec.Time,
+	}
+	if !s.hidden() {
+		s.shown = s.truth
+	}
+	s.view = nil
+	t.take(s, o.Link)
+	t.note(s)
+	return t.publish(u)
+}
+
+// abandon closes an opening that was stored after its caller was refused.
+func (t *Tracker) abandon(s *session, rec *presence.Record) (after func()) {
+	closed := *rec
+	closed.Kind, closed.Reason, closed.Time, closed.Status = presence.RecordClosed, presence.ReasonLinkLost, t.now(), nil
+	t.claim(t.shard(s.user.name), closed, func(error) func() { return nil })
+	if s.phase == presence.PhaseCreated {
+		return t.forget(s)
+	}
+	s.epoch = rec.Epoch // a later opening must claim a higher one
+	if s.phase.Open() {
+		return t.finishEnd(s, presence.ReasonLinkLost, t.now())
+	}
+	return nil
+}
+
+// LinkLost says that a link is gone without a word: the session's grace begins
+// (design §4). A link that no longer is the session's is ignored.
+func (t *Tracker) LinkLost(ref Ref, l Link) {
+	sh := t.shard(ref.User)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	u := sh.users[ref.User]
+	if u == nil {
+		return
+	}
+	s := u.session(ref.Session)
+	if s == nil || s.life.link != l {
+		return
+	}
+	if s.life.counts(l) {
+		s.life.heard = max(s.life.heard, l.LastRead())
+	}
+	s.life.link = nil
+	if s.phase != presence.PhaseLive || t.draining.Load() {
+		return
+	}
+	s.phase = presence.PhaseLost
+	p := t.policies[ref.User.App]
+	t.setUntil(s, min(p.Grace, s.life.heard+p.HeartbeatTimeout-t.wheel.Now()))
+}
+
+// Drain begins the end of this node: every link is told to come back, after a
+// time spread over `spread` so that not all come in the same moment. Sessions
+// are kept; time stands still for them; newcomers are refused.
+func (t *Tracker) Drain(spread func() End) {
+	t.draining.Store(true)
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		for _, u := range sh.users {
+			for _, s := range u.sessions {
+				if s.life.link != nil {
+					s.life.link.End(spread())
+				}
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.Retry(fault.LogUnavailable, retryStore, "the opening could not be stored; nothing was announced")
+}

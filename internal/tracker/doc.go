@@ -1,0 +1,19 @@
+// Package tracker knows who is online on this node: it keeps the sessions in a
+// sharded table, lives their lives (made, connected, lost, resumed, closed),
+// gives time its say, applies what the log acknowledged, and publishes a new
+// picture of a user with every visible change.
+//
+// It knows the rules of presence and the contract of the store; it knows no
+// wire, no watcher and no engine. Doors call it; a [Listener], wired in app,
+// hears of new pictures; a connection is to it a [Link].
+//
+// What waits for the disk and what does not (design §2): opening, moving,
+// hiding and showing are stored, then visible, then answered. Closing is
+// visible at once and answered when stored. A status change, a heartbeat and a
+// resume never wait.
+//
+// Each session has one pending operation at most (session.pending); a second
+// caller waits for the first. All fields of users and sessions are guarded by
+// the lock of their shard. The listener is called without that lock: pictures
+// carry versions, so their order does not matter.
+package tracker

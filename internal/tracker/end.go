@@ -1,0 +1,97 @@
+package tracker
+
+import (
+	"context"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// Close ends a session by an explicit word: reason is ReasonLogout, ReasonLeft
+// or ReasonDropped. It is visible at once; Close returns when it is stored, or
+// with LogUnavailable when that takes too long: the session is closed all the
+// same and the record is tried again. Closing what is closed or unknown is
+// answered with the time of the close, or now.
+func (t *Tracker) Close(ctx context.Context, ref Ref, reason presence.Reason) (presence.Time, error) {
+	sh, s, err := t.acquire(ctx, ref)
+	if err != nil {
+		if err == errGone {
+			return t.now(), nil
+		}
+		return 0, err
+	}
+	now := t.now()
+	switch s.phase {
+	case presence.PhaseClosed:
+		at := s.truth.ClosedAt
+		var after func()
+		if s.truth.Reason.Resumable() {
+			// The user said goodbye after the fact: nothing resumes it any more.
+			s.truth.Reason = reason
+			after = func() { t.listener.Gone(s.id) }
+		}
+		sh.mu.Unlock()
+		if after != nil {
+			after()
+		}
+		return at, nil
+	case presence.PhaseCreated:
+		after := t.forget(s)
+		sh.mu.Unlock()
+		after()
+		return now, nil
+	}
+	op := &operation{sh: sh, s: s, done: make(chan struct{})}
+	after := t.endWith(s, reason, now, op)
+	sh.mu.Unlock()
+	after()
+	return now, op.wait(ctx)
+}
+
+// end closes an open session and submits the record of it; nobody waits. The
+// lock is held; what it returns is called without it.
+func (t *Tracker) end(s *session, reason presence.Reason, seen presence.Time) (after func()) {
+	return t.endWith(s, reason, seen, nil)
+}
+
+func (t *Tracker) endWith(s *session, reason presence.Reason, seen presence.Time, op *operation) (after func()) {
+	rec := s.record(presence.RecordClosed, reason, t.now())
+	rec.LastSeen = seen
+	after = t.finishEnd(s, reason, seen)
+	t.claim(t.shard(s.user.name), rec, func(err error) func() {
+		if op != nil {
+			op.err = unavailable(err)
+			op.finish()
+		}
+		return nil
+	})
+	return after
+}
+
+// finishEnd makes a close visible: faces, last seen, link, picture. The lock is
+// held.
+func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Time) (after func()) {
+	u, now := s.user, t.now()
+	hidden := s.hidden()
+	u.version++
+	s.phase = presence.PhaseClosed
+	s.truth.Closed, s.truth.ClosedAt, s.truth.Reason = u.version, now, reason
+	u.seen = max(u.seen, seen)
+	if !hidden {
+		u.shown = max(u.shown, seen)
+	}
+	if s.shown.Open() {
+		s.shown.Closed, s.shown.ClosedAt, s.shown.Reason = u.version, now, reason
+	}
+	s.view = nil
+	if l := s.life.link; l != nil {
+		s.life.link = nil
+		l.End(End{Cause: CauseClosed, Reason: reason})
+	}
+	t.wheel.Clear(&s.burst.timer)
+	t.setUntil(s, t.policies[u.name.App].ResumeWindow)
+	tell := t.publish(u)
+	if reason.Resumable() {
+		return tell
+	}
+	return func() { tell(); t.listener.Gone(s.id) }
+}

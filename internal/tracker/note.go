@@ -1,0 +1,154 @@
+package tracker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// A note is what the checkpoint keeps of an open session besides the fold: the
+// log does not have it. It is written at most a second after it changed.
+type note struct {
+	ref      Ref
+	epoch    presence.Epoch
+	revision uint64
+	status   *presence.Status
+	watches  []presence.UserID
+	friends  bool // the friends subscription stands
+}
+
+// Versions of what is written; a reader refuses what it does not know.
+const (
+	noteVersion  = 1
+	shardVersion = 1
+)
+
+var errCut = errors.New("tracker: checkpoint is cut short")
+
+func (n *note) append(dst []byte) []byte {
+	dst = presence.AppendText(dst, string(n.ref.User.App))
+	dst = presence.AppendText(dst, string(n.ref.User.ID))
+	dst = append(dst, n.ref.Session[:]...)
+	dst = presence.AppendNumber(dst, uint64(n.epoch.Counter))
+	dst = presence.AppendNumber(dst, n.epoch.Incarnation)
+	dst = presence.AppendNumber(dst, n.revision)
+	dst = presence.AppendText(dst, string(presence.AppendStatus(nil, n.status)))
+	flags := uint64(0)
+	if n.friends {
+		flags = 1
+	}
+	dst = presence.AppendNumber(dst, flags)
+	dst = presence.AppendNumber(dst, uint64(len(n.watches)))
+	for _, w := range n.watches {
+		dst = presence.AppendText(dst, string(w))
+	}
+	return dst
+}
+
+// reader walks bytes and keeps the first error.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) text() (s string) {
+	if r.err == nil {
+		s, r.b, r.err = presence.ParseText(r.b)
+	}
+	return s
+}
+
+func (r *reader) number() (n uint64) {
+	if r.err == nil {
+		n, r.b, r.err = presence.ParseNumber(r.b)
+	}
+	return n
+}
+
+func (r *reader) bytes(dst []byte) {
+	if r.err == nil && len(r.b) < len(dst) {
+		r.err = errCut
+	}
+	if r.err == nil {
+		r.b = r.b[copy(dst, r.b):]
+	}
+}
+
+// note reads one note.
+func (r *reader) note() (n note) {
+	n.ref.User.App = presence.AppID(r.text())
+	n.ref.User.ID = presence.UserID(r.text())
+	r.bytes(n.ref.Session[:])
+	n.epoch.Counter = uint32(r.number())
+	n.epoch.Incarnation = r.number()
+	n.revision = r.number()
+	status := r.text()
+	if r.err == nil {
+		n.status, r.err = presence.ParseStatus([]byte(status))
+	}
+	n.friends = r.number()&1 != 0
+	count := r.number()
+	if r.err == nil && count > uint64(len(r.b)) {
+		r.err = errCut
+	}
+	for range count {
+		if r.err != nil {
+			break
+		}
+		n.watches = append(n.watches, presence.UserID(r.text()))
+	}
+	return n
+}
+
+// appendNotes begins a message of notes: when the node was last alive, and the
+// notes themselves follow until the end.
+func appendNotes(dst []byte, alive presence.Time) []byte {
+	dst = append(dst, noteVersion)
+	return presence.AppendNumber(dst, uint64(alive))
+}
+
+// parseNotes reads what appendNotes began.
+func parseNotes(b []byte) (alive presence.Time, notes []note, err error) {
+	if len(b) == 0 || b[0] != noteVersion {
+		return 0, nil, fmt.Errorf("tracker: checkpoint note of an unknown version; it was written by a newer Porchlight")
+	}
+	r := reader{b: b[1:]}
+	alive = presence.Time(r.number())
+	for r.err == nil && len(r.b) > 0 {
+		if n := r.note(); r.err == nil {
+			notes = append(notes, n)
+		}
+	}
+	return alive, notes, r.err
+}
+
+// parseShard reads a shard: its users' folds, then the notes of their open
+// sessions.
+func parseShard(b []byte) (users map[presence.User]*presence.Folded, notes []note, err error) {
+	if len(b) == 0 || b[0] != shardVersion {
+		return nil, nil, fmt.Errorf("tracker: checkpoint shard of an unknown version; it was written by a newer Porchlight")
+	}
+	r := reader{b: b[1:]}
+	count := r.number()
+	if r.err == nil && count > uint64(len(r.b)) {
+		r.err = errCut
+	}
+	users = map[presence.User]*presence.Folded{}
+	for range count {
+		if r.err != nil {
+			return nil, nil, r.err
+		}
+		var name presence.User
+		var f *presence.Folded
+		if name, f, r.b, r.err = presence.ParseFolded(r.b); r.err == nil {
+			users[name] = f
+		}
+	}
+	for r.err == nil && len(r.b) > 0 {
+		if n := r.note(); r.err == nil {
+			notes = append(notes, n)
+		}
+	}
+	return users, notes, r.err
+}

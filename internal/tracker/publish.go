@@ -1,0 +1,32 @@
+package tracker
+
+import "github.com/porchlight-dev/porchlight/internal/presence"
+
+// publish makes the user's new picture readable and returns what tells the
+// listener of it, to be called without the lock. The lock is held.
+func (t *Tracker) publish(u *user) (after func()) {
+	p := u.paint()
+	return func() { t.listener.Changed(p) }
+}
+
+// paint makes and stores the picture of the user as he stands.
+func (u *user) paint() *presence.Presence {
+	p := &presence.Presence{
+		User: u.name, Version: u.version, Floor: u.floor, LastSeen: u.seen, LastSeenShown: u.shown,
+		Sessions: make([]*presence.View, 0, len(u.sessions)),
+	}
+	for _, s := range u.sessions {
+		if s.truth.Opened == 0 {
+			continue
+		}
+		if s.view == nil {
+			s.view = &presence.View{Public: s.public, Device: s.device, True: s.truth, Shown: s.shown}
+			if s.phase.Open() {
+				s.view.Status = s.status
+			}
+		}
+		p.Sessions = append(p.Sessions, s.view)
+	}
+	u.picture.Store(p)
+	return p
+}

@@ -1,0 +1,175 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// restore loads the checkpoint, folds what the log has since, and puts every
+// session that was open into the table as lost, with its status (design §4,
+// restart of a node).
+func (t *Tracker) restore(ctx context.Context) error {
+	began := time.Now()
+	notes := map[presence.SessionID]note{}
+	keep := func(n note) {
+		// Later notes win; an older epoch's must not.
+		if old, ok := notes[n.ref.Session]; !ok || old.epoch.Compare(n.epoch) <= 0 {
+			notes[n.ref.Session] = n
+		}
+	}
+	var through [Shards]uint64
+	var from, records uint64
+	if t.cfg.Checkpoints != nil {
+		good, err := t.cfg.Checkpoints.Load(ctx, func(n int, at uint64, b []byte) error {
+			if n < 0 || n >= Shards {
+				return fmt.Errorf("tracker: checkpoint has a shard %d of %d", n, Shards)
+			}
+			through[n] = at
+			t.shards[n].save.through = at
+			return t.loadShard(n, b, keep)
+		}, func(b []byte) error {
+			alive, list, err := parseNotes(b)
+			t.lastAlive = max(t.lastAlive, alive)
+			for _, n := range list {
+				keep(n)
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("load the checkpoint: %w", err)
+		}
+		if good > 0 {
+			from = good + 1
+		}
+	}
+	fold := func(sequence uint64, list []presence.Record) error {
+		records += uint64(len(list))
+		t.refold(sequence, list, &through)
+		return nil
+	}
+	next, err := t.cfg.Log.Replay(ctx, from, fold)
+	if errors.Is(err, store.ErrGap) {
+		t.log.Error("the log is shorter than the checkpoint needs; last seen times of the gap are missing", "from", from)
+		next, err = t.cfg.Log.Replay(ctx, 0, fold)
+	}
+	if err != nil {
+		return fmt.Errorf("replay the log from %d: %w", from, err)
+	}
+	if next > 0 {
+		t.applied.Store(next - 1)
+	}
+	users, open := t.revive(notes)
+	if users > 0 {
+		t.log.Info("restored", "users", users, "sessions", open, "records", records, "took", time.Since(began).Round(time.Millisecond).String())
+	}
+	return nil
+}
+
+func (t *Tracker) loadShard(n int, b []byte, keep func(note)) error {
+	users, list, err := parseShard(b)
+	if err != nil {
+		return fmt.Errorf("shard %d: %w", n, err)
+	}
+	for name, f := range users {
+		t.shards[n].user(name).folded = *f
+	}
+	for _, one := range list {
+		keep(one)
+	}
+	return nil
+}
+
+// refold folds one message; what a shard already has is skipped.
+func (t *Tracker) refold(sequence uint64, list []presence.Record, through *[Shards]uint64) {
+	for i := range list {
+		n := t.shardIndex(list[i].User)
+		if sequence <= through[n] {
+			continue
+		}
+		sh := &t.shards[n]
+		sh.facts = sh.user(list[i].User).folded.Apply(&list[i], sh.facts[:0])
+		sh.save.changed = true
+	}
+}
+
+// revive makes table entries of what the log says, and returns their counts.
+func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
+	for i := range t.shards {
+		for _, u := range t.shards[i].users {
+			users++
+			u.version = 1
+			u.seen, u.shown = u.folded.LastSeen, u.folded.LastSeenShown
+			for j := range u.folded.Sessions {
+				f := &u.folded.Sessions[j]
+				if f.Phase == presence.FoldOpen && t.policies[u.name.App] != nil {
+					t.reviveSession(u, f, notes)
+					open++
+				}
+			}
+			u.paint()
+		}
+	}
+	return users, open
+}
+
+func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[presence.SessionID]note) {
+	device := f.Device
+	s := &session{
+		id: f.ID, public: f.Public, user: u, device: &device, epoch: f.Epoch,
+		phase: presence.PhaseLost, status: f.Status, revision: max(1, f.HiddenRev),
+	}
+	s.kept.fromDisk, s.life.nodeLost = true, true
+	// A note of an earlier epoch still has the newest status and list there is:
+	// taking a session over changes neither.
+	if n, ok := notes[f.ID]; ok {
+		s.kept.noted, s.kept.restored = true, n.watches
+		s.status = n.status
+		if n.epoch == f.Epoch {
+			s.revision = max(s.revision, n.revision)
+		}
+	}
+	if s.hidden() != f.Hidden {
+		// hide and show are in the log before they are anywhere else.
+		status := presence.Status{}
+		if s.status != nil {
+			status = *s.status
+		}
+		status.Invisible = f.Hidden
+		s.status = &status
+	}
+	s.truth = presence.Face{
+		Opened: u.version, Changed: u.version, Revision: presence.ShownRevision(s.epoch, s.revision),
+		Since: f.OpenedAt, Updated: f.OpenedAt,
+	}
+	if !f.Hidden {
+		s.shown = s.truth
+	}
+	s.life.timer.Fire = func() { t.fire(s) }
+	u.sessions = append(u.sessions, s)
+}
+
+// Ready begins the time in which devices of restored sessions may come back.
+// Call it when the doors are open.
+func (t *Tracker) Ready() {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		for _, u := range sh.users {
+			for _, s := range u.sessions {
+				if s.kept.fromDisk {
+					t.setUntil(s, t.cfg.RestartGrace)
+				}
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// lostSeen is the last seen of a session that was lost with the former run of
+// this node: that run's last sign that it was alive, written once a second.
+func (t *Tracker) lostSeen(s *session) presence.Time { return max(t.lastAlive, s.truth.Since) }

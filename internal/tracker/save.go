@@ -1,0 +1,302 @@
+package tracker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// How the checkpoint is written (design §2): what the log does not have goes
+// out within noteEvery; a shard is written whole at most every shardEvery and
+// not all at once, for the log repeats what came since.
+const (
+	noteEvery     = time.Second
+	shardEvery    = 30 * time.Second
+	shardsATime   = 64
+	noteMaxBytes  = 512 << 10
+	saveStopLimit = 10 * time.Second
+)
+
+// shardSave is what the saver knows of a shard; the shard's lock guards it.
+type shardSave struct {
+	changed bool // since it was last written
+	dirty   []*session
+	through uint64        // log position of the last write
+	note    uint64        // first note that is not in the last write
+	at      time.Duration // wheel time of the last write
+}
+
+// saver writes the checkpoint behind.
+type saver struct {
+	t          *Tracker
+	next       int    // shard to look at next
+	lastNote   uint64 // number of the newest note
+	wrote      bool   // the last note said that sessions are open
+	quit, done chan struct{}
+	once       sync.Once
+}
+
+func newSaver(t *Tracker) *saver {
+	return &saver{t: t, quit: make(chan struct{}), done: make(chan struct{})}
+}
+
+// note marks a session for the next note. The shard's lock is held.
+func (t *Tracker) note(s *session) {
+	sh := t.shard(s.user.name)
+	sh.save.changed = true
+	if t.cfg.Checkpoints != nil && !s.kept.dirty {
+		s.kept.dirty = true
+		sh.save.dirty = append(sh.save.dirty, s)
+	}
+}
+
+// WatchesChanged says that what a session explicitly watches changed, so that
+// the checkpoint learns of it.
+func (t *Tracker) WatchesChanged(ref Ref) {
+	sh := t.shard(ref.User)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.users[ref.User]; u != nil {
+		if s := u.session(ref.Session); s != nil && s.phase.Open() {
+			t.note(s)
+		}
+	}
+}
+
+func (v *saver) start() { go v.run() }
+
+func (v *saver) run() {
+	defer close(v.done)
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // a save that hangs in the store must not hold up stop
+		select {
+		case <-v.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	failed := false
+	for {
+		select {
+		case <-v.quit:
+			return
+		case <-tick.C:
+		}
+		err := v.round(ctx, shardsATime, shardEvery)
+		if err != nil && !failed && ctx.Err() == nil {
+			v.t.log.Error("the checkpoint cannot be written; sessions live on, a restart would show older statuses", "error", err)
+		}
+		if err == nil && failed {
+			v.t.log.Info("the checkpoint is written again")
+		}
+		failed = err != nil
+	}
+}
+
+// stop ends the rounds and writes everything that changed.
+func (v *saver) stop(ctx context.Context) (err error) {
+	v.once.Do(func() {
+		close(v.quit)
+		<-v.done
+		ctx, cancel := context.WithTimeout(ctx, saveStopLimit)
+		defer cancel()
+		err = v.round(ctx, Shards, 0)
+	})
+	return err
+}
+
+// round writes the notes that wait and up to `most` shards whose last write is
+// older than `age`, and then lets the store forget what they replace.
+func (v *saver) round(ctx context.Context, most int, age time.Duration) error {
+	if err := v.notes(ctx); err != nil {
+		return err
+	}
+	wrote := false
+	for range Shards {
+		if most == 0 {
+			break
+		}
+		n := v.next
+		v.next = (v.next + 1) % Shards
+		sh := &v.t.shards[n]
+		sh.mu.Lock()
+		due := sh.save.changed && v.t.wheel.Now()-sh.save.at >= age
+		sh.mu.Unlock()
+		if !due {
+			continue
+		}
+		if err := v.shard(ctx, n); err != nil {
+			return err
+		}
+		most--
+		wrote = true
+	}
+	if !wrote {
+		return nil
+	}
+	through, note := v.good()
+	return v.t.cfg.Checkpoints.Advance(ctx, through, note)
+}
+
+// notes writes what waits, and with any session open that the node is alive.
+func (v *saver) notes(ctx context.Context) error {
+	var dirty []*session
+	open := false
+	for i := range v.t.shards {
+		sh := &v.t.shards[i]
+		sh.mu.Lock()
+		dirty = append(dirty, sh.save.dirty...)
+		sh.save.dirty = nil
+		open = open || len(sh.users) > 0
+		sh.mu.Unlock()
+	}
+	if len(dirty) == 0 && !open {
+		return nil
+	}
+	message := appendNotes(nil, v.t.now())
+	for i, s := range dirty {
+		message = v.one(message, s)
+		if len(message) < noteMaxBytes && i < len(dirty)-1 {
+			continue
+		}
+		if err := v.send(ctx, message); err != nil {
+			v.again(dirty)
+			return err
+		}
+		message = appendNotes(message[:0], v.t.now())
+	}
+	if len(dirty) == 0 {
+		return v.send(ctx, message)
+	}
+	return nil
+}
+
+func (v *saver) send(ctx context.Context, message []byte) error {
+	n, err := v.t.cfg.Checkpoints.SaveNote(ctx, message)
+	if err == nil {
+		v.lastNote = n
+	}
+	return err
+}
+
+// again puts sessions back whose notes could not be written.
+func (v *saver) again(dirty []*session) {
+	for _, s := range dirty {
+		sh := v.t.shard(s.user.name)
+		sh.mu.Lock()
+		if !s.dead {
+			v.t.note(s)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// one appends the note of s as it stands, or nothing when it is closed.
+func (v *saver) one(dst []byte, s *session) []byte {
+	// The hub has locks of its own that are taken before ours, so it is asked
+	// first. A watch that comes in between marks the session dirty again.
+	sh := v.t.shard(s.user.name)
+	sh.mu.Lock()
+	s.kept.dirty = false
+	sh.mu.Unlock()
+	watches := v.t.watchlist.Watches(s.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !s.phase.Open() {
+		return dst
+	}
+	s.kept.noted = true
+	n := s.note(watches)
+	return n.append(dst)
+}
+
+func (s *session) note(watches []presence.UserID) note {
+	if s.kept.fromDisk {
+		watches = s.kept.restored
+	}
+	return note{ref: Ref{s.user.name, s.id}, epoch: s.epoch, revision: s.revision, status: s.status, watches: watches}
+}
+
+// shard writes shard n whole.
+func (v *saver) shard(ctx context.Context, n int) error {
+	through, note := v.t.applied.Load(), v.lastNote+1
+	sh := &v.t.shards[n]
+	var open []*session
+	sh.mu.Lock()
+	for _, u := range sh.users {
+		for _, s := range u.sessions {
+			if s.phase.Open() {
+				open = append(open, s)
+			}
+		}
+	}
+	sh.mu.Unlock()
+	watches := make(map[*session][]presence.UserID, len(open))
+	for _, s := range open {
+		watches[s] = v.t.watchlist.Watches(s.id)
+	}
+	sh.mu.Lock()
+	b := v.t.appendShard(nil, sh, watches)
+	sh.save.changed = false
+	sh.mu.Unlock()
+	err := v.t.cfg.Checkpoints.SaveShard(ctx, n, through, b)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if err != nil {
+		sh.save.changed = true
+		return err
+	}
+	sh.save.through, sh.save.note, sh.save.at = through, note, v.t.wheel.Now()
+	return nil
+}
+
+// appendShard encodes a shard. The lock is held.
+func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session][]presence.UserID) []byte {
+	now := t.now()
+	count := 0
+	for _, u := range sh.users {
+		u.folded.Forget(now)
+		if !u.empty() {
+			count++
+		}
+	}
+	b = append(b, shardVersion)
+	b = presence.AppendNumber(b, uint64(count))
+	for name, u := range sh.users {
+		if !u.empty() {
+			b = presence.AppendFolded(b, name, &u.folded)
+		}
+	}
+	for _, u := range sh.users {
+		for _, s := range u.sessions {
+			if w, ok := watches[s]; ok && s.phase.Open() {
+				n := s.note(w)
+				b = n.append(b)
+			}
+		}
+	}
+	return b
+}
+
+// empty reports that the log never told of the user.
+func (u *user) empty() bool { return u.folded.Seq == 0 && len(u.folded.Sessions) == 0 }
+
+// good is the position through which every shard is written, and the first note
+// that is not in one.
+func (v *saver) good() (through, note uint64) {
+	through, note = v.t.applied.Load(), v.lastNote+1
+	for i := range v.t.shards {
+		sh := &v.t.shards[i]
+		sh.mu.Lock()
+		if sh.save.changed {
+			through, note = min(through, sh.save.through), min(note, sh.save.note)
+		}
+		sh.mu.Unlock()
+	}
+	return through, note
+}

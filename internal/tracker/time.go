@@ -1,0 +1,118 @@
+package tracker
+
+import (
+	"context"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// counts reports whether bytes read on l prove that this session's device
+// lives (design §4, sign of life).
+func (l *life) counts(link Link) bool {
+	return link != nil && !l.heartbeat && !link.Shared()
+}
+
+// sign is the wheel's time of the session's last sign of life.
+func (s *session) sign() time.Duration {
+	if s.life.counts(s.life.link) {
+		return max(s.life.heard, s.life.link.LastRead())
+	}
+	return s.life.heard
+}
+
+// setUntil sets the one deadline of a session that is not live.
+func (t *Tracker) setUntil(s *session, d time.Duration) {
+	s.life.until = t.wheel.Now() + max(d, 0)
+	t.wheel.Set(&s.life.timer, d)
+}
+
+// arm sets the deadline of a live session: signs of life only move a number, so
+// the timer looks at it when it fires.
+func (t *Tracker) arm(s *session) {
+	due := s.sign() + t.policies[s.user.name.App].HeartbeatTimeout
+	t.wheel.Set(&s.life.timer, due-t.wheel.Now())
+}
+
+// fire is what a session's deadline does, on the wheel's goroutine.
+func (t *Tracker) fire(s *session) {
+	sh := t.shard(s.user.name)
+	sh.mu.Lock()
+	after := t.fired(s)
+	sh.mu.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+func (t *Tracker) fired(s *session) (after func()) {
+	now := t.wheel.Now()
+	switch {
+	case s.dead || t.draining.Load():
+		return nil
+	case s.pending != nil:
+		// An operation is about to change the phase; look again soon.
+		t.wheel.Set(&s.life.timer, 100*time.Millisecond)
+		return nil
+	case s.phase == presence.PhaseLive:
+		if sign := s.sign(); now-sign >= t.policies[s.user.name.App].HeartbeatTimeout {
+			return t.end(s, presence.ReasonTimedOut, t.wall(sign))
+		}
+		t.arm(s)
+		return nil
+	case now < s.life.until:
+		t.setUntil(s, s.life.until-now)
+		return nil
+	case s.phase == presence.PhaseCreated:
+		return t.forget(s)
+	case s.phase == presence.PhaseLost && s.life.nodeLost:
+		return t.end(s, presence.ReasonNodeLost, t.lostSeen(s))
+	case s.phase == presence.PhaseLost && now-s.life.heard >= t.policies[s.user.name.App].HeartbeatTimeout:
+		return t.end(s, presence.ReasonTimedOut, t.wall(s.life.heard))
+	case s.phase == presence.PhaseLost:
+		return t.end(s, presence.ReasonLinkLost, t.wall(s.life.heard))
+	}
+	return t.bury(s)
+}
+
+// bury forgets a closed session when nothing may resume it any more.
+func (t *Tracker) bury(s *session) (after func()) {
+	u := s.user
+	u.floor = max(u.floor, s.truth.Closed, s.shown.Closed)
+	after = t.forget(s)
+	u.paint()
+	return after
+}
+
+// Heartbeat is the answer to an explicit sign of life.
+type Heartbeat struct {
+	At       presence.Time
+	Within   time.Duration // call again within this time
+	Attached bool          // the session has a link
+}
+
+// Heartbeat is an explicit sign of life. A session that ever gave one is bound
+// to it alone: bytes on its link count no more (design §4). A lost session is
+// live again until its time-out. It fails with SessionGone or
+// SessionNotConnected.
+func (t *Tracker) Heartbeat(ctx context.Context, ref Ref) (Heartbeat, error) {
+	sh, s, err := t.acquireOpen(ctx, ref)
+	if err != nil {
+		return Heartbeat{}, err
+	}
+	defer sh.mu.Unlock()
+	s.life.heartbeat = true
+	if s.kept.fromDisk {
+		return Heartbeat{}, fault.New(fault.SessionNotConnected, "the node started anew: connect the session's stream again")
+	}
+	if s.phase == presence.PhaseLost {
+		s.phase = presence.PhaseLive
+	}
+	t.arm(s)
+	return Heartbeat{t.now(), Interval(t.policies[ref.User.App].HeartbeatTimeout), s.life.link != nil}, nil
+}
+
+// Interval is how often a device should give a sign of life: a third of the
+// time-out, so that two may be lost.
+func Interval(timeout time.Duration) time.Duration { return timeout / 3 }

@@ -1,0 +1,233 @@
+package tracker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// Shards is the number of shards of the table and of the checkpoint.
+const Shards = 1024
+
+// storeWait is how long a caller waits for the store before it is told
+// LogUnavailable (design §2, Waiting).
+const storeWait = 10 * time.Second
+
+// Listener hears what the tracker publishes. It must not block.
+type Listener interface {
+	// Changed is called with each new picture of a user, after it is readable
+	// through Tracker.Presence. Two calls for one user may come in either order.
+	Changed(*presence.Presence)
+	// Gone is called when a session is over for good: nothing resumes it.
+	Gone(presence.SessionID)
+}
+
+// Watchlist tells what a session explicitly watches, for the checkpoint.
+type Watchlist interface {
+	Watches(presence.SessionID) []presence.UserID
+}
+
+// Link is the connection that carries a session. Its methods must not block.
+type Link interface {
+	// LastRead is the wheel's time at which a byte was last read on it.
+	LastRead() time.Duration
+	// Shared reports whether it carries sessions of several users; then bytes on
+	// it prove nothing of one of them.
+	Shared() bool
+	// End tells the door that the tracker let go of the link, and why. It may be
+	// called from any goroutine and with locks of the tracker held.
+	End(End)
+}
+
+// End says why a link ends.
+type End struct {
+	Cause      EndCause
+	Reason     presence.Reason // CauseClosed: why the session closed
+	RetryAfter time.Duration   // CauseDraining: when to come back
+}
+
+// EndCause says which of the ways a link ends.
+type EndCause uint8
+
+// The causes.
+const (
+	CauseReplaced EndCause = iota + 1 // another link of the same session took over
+	CauseClosed                       // the session closed
+	CauseDraining                     // the node stops; the session is kept
+)
+
+// Policy is how an app's sessions live (design §4). A zero field means its
+// default.
+type Policy struct {
+	HeartbeatTimeout time.Duration // 35 s; includes the grace
+	Grace            time.Duration // 6 s
+	ResumeWindow     time.Duration // 2 min
+	ConnectBefore    time.Duration // 60 s
+	MultiDevice      presence.MultiDevice
+	SessionsPerUser  int     // 16
+	OpensPerSecond   float64 // 0: no limit
+}
+
+// Defaults of a policy.
+var defaults = Policy{
+	HeartbeatTimeout: 35 * time.Second,
+	Grace:            6 * time.Second,
+	ResumeWindow:     2 * time.Minute,
+	ConnectBefore:    time.Minute,
+	SessionsPerUser:  16,
+}
+
+// WithDefaults fills the zero fields.
+func (p Policy) WithDefaults() Policy {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&p.HeartbeatTimeout, defaults.HeartbeatTimeout)
+	set(&p.Grace, defaults.Grace)
+	set(&p.ResumeWindow, defaults.ResumeWindow)
+	set(&p.ConnectBefore, defaults.ConnectBefore)
+	if p.SessionsPerUser == 0 {
+		p.SessionsPerUser = defaults.SessionsPerUser
+	}
+	return p
+}
+
+// Config is what a tracker needs. Policies, Log and Logger are required.
+type Config struct {
+	Policies     map[presence.AppID]Policy
+	Log          store.Log
+	Checkpoints  store.Checkpoints // nil: nothing is kept over a restart
+	Incarnation  uint64
+	RestartGrace time.Duration // 30 s: how long sessions found at start wait for their devices
+	Wheel        *wheel.Wheel
+	Logger       *slog.Logger
+}
+
+// Tracker is the table of one node. Make it with New.
+type Tracker struct {
+	cfg       Config
+	policies  map[presence.AppID]*appPolicy
+	wheel     *wheel.Wheel
+	log       *slog.Logger
+	committer *store.Committer
+	listener  Listener
+	watchlist Watchlist
+
+	shards   [Shards]shard
+	applied  atomic.Uint64 // sequence of the last message of the log in the fold
+	draining atomic.Bool
+	saver    *saver
+	// lastAlive is when the former run of this node was last alive; set at start.
+	lastAlive presence.Time
+}
+
+// appPolicy is a policy with what it counts.
+type appPolicy struct {
+	Policy
+	opens *rate.Limiter // nil: no limit
+}
+
+// shard is a part of the table.
+type shard struct {
+	mu    sync.Mutex // guards all below and the users and sessions in it
+	users map[presence.User]*user
+	facts []presence.Fact // scratch for the fold
+	save  shardSave
+}
+
+// New returns a tracker that holds nothing yet. Give it its listener with
+// Listen before Start.
+func New(cfg Config) *Tracker {
+	if cfg.RestartGrace == 0 {
+		cfg.RestartGrace = 30 * time.Second
+	}
+	t := &Tracker{cfg: cfg, wheel: cfg.Wheel, log: cfg.Logger}
+	t.policies = make(map[presence.AppID]*appPolicy, len(cfg.Policies))
+	for app, p := range cfg.Policies {
+		a := &appPolicy{Policy: p.WithDefaults()}
+		if p.OpensPerSecond > 0 {
+			a.opens = rate.NewLimiter(rate.Limit(p.OpensPerSecond), max(1, int(p.OpensPerSecond)))
+		}
+		t.policies[app] = a
+	}
+	for i := range t.shards {
+		t.shards[i].users = map[presence.User]*user{}
+	}
+	t.committer = store.NewCommitter(cfg.Log, store.CommitterConfig{Logger: cfg.Logger})
+	return t
+}
+
+// Listen sets who hears of changes and who knows the watch lists. Call it once,
+// before Start.
+func (t *Tracker) Listen(l Listener, w Watchlist) { t.listener, t.watchlist = l, w }
+
+// Start restores what the store kept and begins to take records. The wheel must
+// be started by the caller.
+func (t *Tracker) Start(ctx context.Context) error {
+	if err := t.restore(ctx); err != nil {
+		return err
+	}
+	t.committer.Start()
+	if t.cfg.Checkpoints != nil {
+		t.saver = newSaver(t)
+		t.saver.start()
+	}
+	return nil
+}
+
+// Stop waits for the store to have what was submitted, writes the checkpoint
+// and ends. Links are not ended: see Drain. It tolerates a second call.
+func (t *Tracker) Stop(ctx context.Context) error {
+	t.draining.Store(true)
+	err := t.committer.Stop(ctx)
+	if t.saver != nil {
+		if e := t.saver.stop(ctx); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// Policy returns the policy of an app, or nil when there is no such app.
+func (t *Tracker) Policy(app presence.AppID) *Policy {
+	if p := t.policies[app]; p != nil {
+		return &p.Policy
+	}
+	return nil
+}
+
+// Presence returns the newest picture of a user; a user never heard of has an
+// empty one. It takes the shard's lock for a moment only.
+func (t *Tracker) Presence(name presence.User) *presence.Presence {
+	sh := t.shard(name)
+	sh.mu.Lock()
+	u := sh.users[name]
+	sh.mu.Unlock()
+	if u == nil {
+		return &presence.Presence{User: name}
+	}
+	return u.picture.Load()
+}
+
+func (t *Tracker) shard(name presence.User) *shard { return &t.shards[t.shardIndex(name)] }
+
+// now is the wall clock, for what people read; silence is measured by the wheel.
+func (t *Tracker) now() presence.Time { return presence.At(time.Now()) }
+
+// wall turns a time of the wheel into one of the wall clock.
+func (t *Tracker) wall(d time.Duration) presence.Time { return t.now().Add(d - t.wheel.Now()) }
+
+var errGone = fault.New(fault.SessionGone, "the session is closed or unknown; make a new one")
+
+var errDraining = fault.Retry(fault.Draining, time.Second, "this node is stopping; connect again")

@@ -1,0 +1,179 @@
+package tracker
+
+import (
+	"context"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// Updates of one session in a second (design §5): up to coalesceAfter each is
+// announced at once; more are answered OK and announced, newest only, every
+// coalesceEvery; beyond refuseAfter they are refused.
+const (
+	coalesceAfter = 10
+	refuseAfter   = 100
+	coalesceEvery = 100 * time.Millisecond
+)
+
+// UpdatesPerSecond is what a device is told of the bounds above.
+const UpdatesPerSecond = coalesceAfter
+
+// Updated is the answer to an update.
+type Updated struct {
+	Revision  uint64        // the number watchers see
+	At        presence.Time // when it became current
+	Unchanged bool          // it equals what was current; nothing is announced
+}
+
+// Update makes edit's result the status of a session. edit is called with the
+// current status (nil: the default) under a lock, so it must be quick, and
+// returns a new value. The change is current when Update returns; who watches
+// is told besides. Turning appear_offline on or off waits for the store;
+// everything else waits for nothing. It fails with SessionGone,
+// SessionNotConnected, RateLimited, or edit's error, and then nothing changed.
+func (t *Tracker) Update(ctx context.Context, ref Ref, edit func(*presence.Status) (*presence.Status, error)) (Updated, error) {
+	sh, s, err := t.acquireOpen(ctx, ref)
+	if err != nil {
+		return Updated{}, err
+	}
+	old := s.status
+	if old == nil {
+		old = &presence.Status{}
+	}
+	status, err := edit(old)
+	if err != nil {
+		sh.mu.Unlock()
+		return Updated{}, err
+	}
+	if status.Equal(old) {
+		defer sh.mu.Unlock()
+		return Updated{s.truth.Revision, s.truth.Updated, true}, nil
+	}
+	announce, retry := s.burst.admit(t.wheel.Now())
+	if retry > 0 {
+		sh.mu.Unlock()
+		return Updated{}, fault.Retry(fault.RateLimited, retry, "more than %d updates in a second of one session", refuseAfter)
+	}
+	if status.Invisible != old.Invisible {
+		return t.turn(ctx, sh, s, status)
+	}
+	u := s.user
+	u.version++
+	at := t.now()
+	s.restatus(status, at)
+	updated := Updated{s.truth.Revision, at, false}
+	t.note(s)
+	p := u.paint()
+	if !announce {
+		t.postpone(s)
+	}
+	sh.mu.Unlock()
+	if announce {
+		t.listener.Changed(p)
+	}
+	return updated, nil
+}
+
+// restatus makes status current at the user's present version. The lock is held.
+func (s *session) restatus(status *presence.Status, at presence.Time) {
+	s.status = status
+	s.revision++
+	s.touch(&s.truth, at)
+	if s.shown.Open() && !status.Invisible {
+		s.touch(&s.shown, at)
+	}
+	s.view = nil
+}
+
+func (s *session) touch(f *presence.Face, at presence.Time) {
+	f.Changed, f.Updated = s.user.version, at
+	f.Revision = presence.ShownRevision(s.epoch, s.revision)
+}
+
+// turn hides or shows a session: stored first, because a webhook's reader must
+// learn of it in order with openings and closes. It is called with the lock
+// held and returns without it.
+func (t *Tracker) turn(ctx context.Context, sh *shard, s *session, status *presence.Status) (Updated, error) {
+	kind, reason := presence.RecordShown, presence.ReasonShown
+	if status.Invisible {
+		kind, reason = presence.RecordHidden, presence.ReasonHidden
+	}
+	rec := s.record(kind, reason, t.now())
+	rec.Revision, rec.Invisible = s.revision+1, status.Invisible
+	op := &operation{sh: sh, s: s, done: make(chan struct{})}
+	s.pending = op.done
+	var updated Updated
+	t.claim(sh, rec, func(err error) (after func()) {
+		// A caller that gave up changes nothing here: what the log has is so.
+		if op.err = unavailable(err); err == nil && s.phase.Open() && s.epoch == rec.Epoch {
+			after = t.turned(s, status, rec.Time)
+		}
+		updated = Updated{s.truth.Revision, rec.Time, false}
+		op.finish()
+		return after
+	})
+	sh.mu.Unlock()
+	if err := op.wait(ctx); err != nil {
+		return Updated{}, err
+	}
+	return updated, nil
+}
+
+// turned makes a stored hide or show visible. The lock is held.
+func (t *Tracker) turned(s *session, status *presence.Status, at presence.Time) (after func()) {
+	u := s.user
+	u.version++
+	s.restatus(status, at)
+	if status.Invisible {
+		if s.shown.Open() {
+			s.shown.Closed, s.shown.ClosedAt, s.shown.Reason = u.version, at, presence.ReasonHidden
+		}
+		u.shown = max(u.shown, at)
+	} else {
+		s.shown = s.truth
+		s.shown.Opened, s.shown.Since = u.version, at
+	}
+	t.note(s)
+	return t.publish(u)
+}
+
+// burst counts the updates of a session within a second.
+type burst struct {
+	begin time.Duration // wheel time at which the second began
+	count int
+	timer wheel.Timer // announces what was coalesced
+	armed bool
+}
+
+// admit counts one update: announce says whether to tell watchers at once, and
+// a retry above zero that it is refused until then.
+func (b *burst) admit(now time.Duration) (announce bool, retry time.Duration) {
+	if now-b.begin >= time.Second {
+		b.begin, b.count = now, 0
+	}
+	if b.count >= refuseAfter {
+		return false, b.begin + time.Second - now
+	}
+	b.count++
+	return b.count <= coalesceAfter && !b.armed, 0
+}
+
+// postpone announces the newest picture a little later. The lock is held.
+func (t *Tracker) postpone(s *session) {
+	if s.burst.armed {
+		return
+	}
+	s.burst.armed = true
+	u, sh := s.user, t.shard(s.user.name)
+	s.burst.timer.Fire = func() {
+		sh.mu.Lock()
+		s.burst.armed = false
+		p := u.picture.Load()
+		sh.mu.Unlock()
+		t.listener.Changed(p)
+	}
+	t.wheel.Set(&s.burst.timer, coalesceEvery)
+}
