@@ -1,0 +1,51 @@
+package isonline
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+)
+
+// access reads the JWT of a call: metadata "authorization: Bearer <JWT>", the
+// header that the document speaks of (protocol note A2).
+func (d *Door) access(ctx context.Context) (token.Access, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	if len(values) != 1 {
+		return token.Access{}, fault.New(fault.JWTInvalid, "send one metadata entry authorization: Bearer <JWT>")
+	}
+	scheme, raw, ok := strings.Cut(values[0], " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") {
+		return token.Access{}, fault.New(fault.JWTInvalid, "the authorization metadata must be of the form Bearer <JWT>")
+	}
+	a, err := d.cfg.Verifier.Verify(strings.TrimSpace(raw))
+	if err != nil {
+		return token.Access{}, err
+	}
+	if d.cfg.Tracker.Policy(a.App) == nil {
+		return token.Access{}, fault.New(fault.JWTInvalid, "the token's app is not served here")
+	}
+	return a, nil
+}
+
+// session reads the JWT and the session token of a call, and checks that they
+// belong to the same user.
+func (d *Door) session(ctx context.Context, sealed string) (tracker.Ref, error) {
+	a, err := d.access(ctx)
+	if err != nil {
+		return tracker.Ref{}, err
+	}
+	s, err := d.cfg.Ring.Open(sealed)
+	if err != nil {
+		return tracker.Ref{}, err
+	}
+	if err := s.Check(a); err != nil {
+		return tracker.Ref{}, err
+	}
+	return tracker.Ref{User: presence.User{App: a.App, ID: a.User}, Session: s.Session}, nil
+}

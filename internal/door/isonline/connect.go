@@ -1,0 +1,133 @@
+package isonline
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+)
+
+// farewell is how long a stream that ends may take to send what is queued and
+// its closing message before it ends without.
+const farewell = time.Second
+
+// ConnectToIsOnlineSession opens the events stream of a session and makes it
+// visible, or takes up one that was (document, "Incepting an IsOnline Session",
+// step 3). The stream never ends with OK but after the session's own close.
+func (d *Door) ConnectToIsOnlineSession(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.ServerStreamingServer[isonlinev1.ConnectToIsOnlineSessionResponse]) error {
+	ctx := ss.Context()
+	ref, err := d.session(ctx, req.GetSessionToken())
+	if err != nil {
+		return err
+	}
+	var initial *presence.Status
+	if req.GetInitial() != nil {
+		if initial, err = statusOf("initial", req.GetInitial()); err != nil {
+			return err
+		}
+	}
+	device, err := d.cfg.Tracker.CheckResume(ctx, ref)
+	if err != nil {
+		return err
+	}
+	w, err := d.join(ref, device.Locale)
+	if err != nil {
+		return err
+	}
+	if err := w.CanResume(req.ResumeAfter); err != nil {
+		return err
+	}
+	link, addr := connOf(ctx)
+	if link == nil {
+		return errors.New("isonline: the call has no counted connection")
+	}
+	s := &stream{door: d, ref: ref, watcher: w, conn: link, grpc: ss, ended: make(chan tracker.End, 1)}
+	s.state.Store(busy) // nothing is drained before the connected message
+	link.carry(ref.User)
+	defer link.release()
+	c, err := d.cfg.Tracker.Connect(ctx, ref, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr})
+	if err != nil {
+		d.cfg.Tracker.LinkLost(ref, s)
+		return err
+	}
+	defer d.cfg.Tracker.LinkLost(ref, s)
+	return s.serve(c, req.ResumeAfter)
+}
+
+// serve attaches the stream and keeps it until it ends.
+func (s *stream) serve(c tracker.Connected, after *uint64) error {
+	if len(c.Restored) > 0 {
+		if _, err := s.watcher.Watch(c.Restored, hub.ScopeAll); err != nil {
+			return err
+		}
+	}
+	if !c.Resumed {
+		after = nil
+	}
+	a, err := s.watcher.Attach(s.wake, after)
+	if err != nil {
+		return err
+	}
+	s.attachment = a.Stream
+	defer s.detach()
+	if err := s.send(s.watcher.Next(s.attachment), &isonlinev1.ConnectToIsOnlineSessionResponse{
+		Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Connected{Connected: &isonlinev1.Connected{
+			SessionId: c.Public.String(), ServerTime: stamp(presence.At(s.door.now())),
+			Resumed: c.Resumed, Resync: a.Resync || c.Unclean,
+		}},
+	}); err != nil {
+		return err
+	}
+	s.watch()
+	go s.flush()
+	select {
+	case <-s.grpc.Context().Done():
+		return s.grpc.Context().Err()
+	case end := <-s.ended:
+		return s.end(end)
+	}
+}
+
+// end says goodbye and returns what the stream ends with (protocol note A4).
+func (s *stream) end(e tracker.End) error {
+	closing := &isonlinev1.Closing{}
+	var err error
+	switch e.Cause {
+	case tracker.CauseReplaced:
+		closing.Reason, closing.SessionKept = isonlinev1.ClosingReason_CLOSING_REASON_REPLACED_STREAM, true
+		err = fault.New(fault.ReplacedStream, "another stream of this session took over")
+	case tracker.CauseDraining:
+		closing.Reason, closing.SessionKept = isonlinev1.ClosingReason_CLOSING_REASON_DRAINING, true
+		closing.RetryAfter = durationOf(e.RetryAfter)
+		err = fault.Retry(fault.Draining, e.RetryAfter, "this node is stopping; connect again with the same session token")
+	case causeSlow:
+		closing.Reason, closing.SessionKept = isonlinev1.ClosingReason_CLOSING_REASON_SLOW, true
+		closing.RetryAfter = durationOf(time.Second)
+		err = fault.New(fault.SlowConsumer, "nothing was read from the stream for %v; connect again with resume_after", WriteLimit)
+	case tracker.CauseClosed:
+		closing.Reason = isonlinev1.ClosingReason_CLOSING_REASON_SESSION_CLOSED
+		closing.SessionCloseReason = closeReason(e.Reason)
+		if e.Reason != presence.ReasonLogout && e.Reason != presence.ReasonLeft {
+			err = fault.New(fault.SessionGone, "the session was closed: %s", e.Reason)
+		}
+		if e.Reason == presence.ReasonTimedOut {
+			// The peer is half open, most likely: do not keep its connection.
+			defer s.closeConn()
+		}
+	}
+	s.sayGoodbye(closing)
+	return err
+}
+
+// closeConn closes the connection if it carries no other session.
+func (s *stream) closeConn() {
+	if s.conn.alone() {
+		s.conn.Close()
+	}
+}

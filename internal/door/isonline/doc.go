@@ -1,0 +1,13 @@
+// Package isonline is the IsOnline door: the gRPC service isonline.v1 with its
+// events stream, reflection and health. It turns calls into words of the core
+// (tracker, hub, token) and pictures of presence into messages; it keeps no
+// truth of its own. The document, sentence by sentence, with where each is done
+// and tested: docs/interfaces/isonline.md.
+//
+// A stream's way: ConnectToIsOnlineSession attaches a [stream] to the session's
+// watcher and parks its goroutine. A change wakes the stream, which drains the
+// watcher on a goroutine of its own that lives only while there is something to
+// send; so an idle stream has no buffer and no goroutine besides grpc's. The
+// messages are encoded once per change, locale and side (encode.go) and reach
+// the transport without another copy (codec.go).
+package isonline

@@ -1,0 +1,131 @@
+package isonline
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// Name of this door in devices' records.
+const Name = "isonline"
+
+// Bounds of what a peer may send (protocol note A5 and A6).
+const (
+	maxMessage = 512 << 10 // a SubscribeToUsers of 2,000 ids of 128 bytes, with room
+	maxHeaders = 16 << 10  // a JWT is at most 8 KiB
+	maxStreams = 10_000    // of one connection: a proxy may carry many users
+	// minPing allows devices that ping every 10 s; grpc's default would end them
+	// after half a minute (protocol note A6).
+	minPing = 5 * time.Second
+)
+
+// Limits are what one request or session may ask for, per app.
+type Limits struct {
+	Watches int // explicit subscriptions of a session; 2,000
+	Batch   int // users of one BatchGet; 200
+}
+
+// WithDefaults fills the zero fields.
+func (l Limits) WithDefaults() Limits {
+	if l.Watches == 0 {
+		l.Watches = 2000
+	}
+	if l.Batch == 0 {
+		l.Batch = 200
+	}
+	return l
+}
+
+// Config is what the door needs; all of it is required.
+type Config struct {
+	Tracker  *tracker.Tracker
+	Hub      *hub.Hub
+	Verifier *token.Verifier
+	Ring     *token.Ring
+	Wheel    *wheel.Wheel
+	Limits   map[presence.AppID]Limits
+	// Timeouts of all apps: the shortest sets how often the server pings, the
+	// longest how long the transport waits before it gives a connection up.
+	ShortestTimeout, LongestTimeout time.Duration
+	Logger                          *slog.Logger
+}
+
+// Door is the IsOnline service of one node. Make it with New.
+type Door struct {
+	isonlinev1.UnimplementedIsOnlineServiceServer
+
+	cfg    Config
+	log    *slog.Logger
+	server *grpc.Server
+	health *health.Server
+	enc    *encoder
+
+	mu    sync.Mutex // guards conns
+	conns map[*conn]struct{}
+}
+
+var _ isonlinev1.IsOnlineServiceServer = (*Door)(nil)
+
+// New returns a door that serves nothing yet.
+func New(cfg Config) *Door {
+	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{}, conns: map[*conn]struct{}{}}
+	for app, l := range cfg.Limits {
+		cfg.Limits[app] = l.WithDefaults()
+	}
+	d.server = grpc.NewServer(
+		grpc.Creds(&counting{TransportCredentials: insecure.NewCredentials(), door: d}),
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: min(cfg.ShortestTimeout/3, 10*time.Second),
+			// The timing wheel ends sessions, the transport never does.
+			Timeout: cfg.LongestTimeout + time.Minute,
+		}),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
+		// Most connections are idle: write buffers are lent, and reads are small.
+		grpc.SharedWriteBuffer(true), grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(32<<10),
+		grpc.ChainUnaryInterceptor(d.guardUnary), grpc.ChainStreamInterceptor(d.guardStream),
+	)
+	isonlinev1.RegisterIsOnlineServiceServer(d.server, d)
+	d.health = health.NewServer()
+	healthpb.RegisterHealthServer(d.server, d.health)
+	reflection.Register(d.server)
+	return d
+}
+
+// Serve takes connections from l until Stop; then it returns nil.
+func (d *Door) Serve(l net.Listener) error { return d.server.Serve(l) }
+
+// Drain tells health checks that the node goes. Streams are told by the tracker.
+func (d *Door) Drain() { d.health.Shutdown() }
+
+// Stop ends the door: it waits for calls that run until ctx is over, then cuts
+// what is left.
+func (d *Door) Stop(ctx context.Context) error {
+	d.health.Shutdown()
+	done := make(chan struct{})
+	go func() { d.server.GracefulStop(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		d.server.Stop()
+		<-done
+	}
+	return nil
+}

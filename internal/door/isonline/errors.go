@@ -1,0 +1,106 @@
+package isonline
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+)
+
+// errorDomain is the domain of every google.rpc.ErrorInfo (protocol note A4).
+const errorDomain = "isonline"
+
+// codeOf is the door's one table of kinds (protocol note A4, status codes).
+func codeOf(k fault.Kind) codes.Code {
+	switch k {
+	case fault.JWTInvalid, fault.JWTExpired, fault.SessionTokenInvalid:
+		return codes.Unauthenticated
+	case fault.SessionTokenNotYours:
+		return codes.PermissionDenied
+	case fault.SessionGone:
+		return codes.NotFound
+	case fault.SessionNotConnected:
+		return codes.FailedPrecondition
+	case fault.ReplacedStream:
+		return codes.Aborted
+	case fault.ResumeFromFuture:
+		return codes.OutOfRange
+	case fault.LogUnavailable, fault.Draining:
+		return codes.Unavailable
+	case fault.FieldInvalid:
+		return codes.InvalidArgument
+	case fault.LimitSubscriptions, fault.LimitSessions, fault.LimitBatch, fault.RateLimited, fault.SlowConsumer:
+		return codes.ResourceExhausted
+	}
+	return codes.Internal
+}
+
+// wireError turns an error of the core into a gRPC status with its details.
+// What is no fault is logged and becomes "internal error".
+func (d *Door) wireError(ctx context.Context, method string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		if _, ok := status.FromError(err); ok {
+			return err
+		}
+		if ctx.Err() != nil {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		d.log.ErrorContext(ctx, "internal error", "method", method, "error", err)
+		f = fault.New(fault.Internal, "internal error; the node's log has the details")
+	}
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: f.Kind.String(), Domain: errorDomain}}
+	if len(f.Fields) > 0 {
+		bad := &errdetails.BadRequest{}
+		for _, v := range f.Fields {
+			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: v.Path, Description: v.Rule})
+		}
+		details = append(details, bad)
+	}
+	if f.RetryAfter > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
+	}
+	detail := f.Detail
+	if detail == "" && len(f.Fields) > 0 {
+		detail = f.Fields[0].Path + ": " + f.Fields[0].Rule
+	}
+	st := status.New(codeOf(f.Kind), detail)
+	if with, err := st.WithDetails(details...); err == nil {
+		st = with
+	}
+	return st.Err()
+}
+
+// guardUnary turns errors into statuses and a panic into an internal error.
+func (d *Door) guardUnary(ctx context.Context, req any, call *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.ErrorContext(ctx, "panic", "method", call.FullMethod, "panic", p, "stack", string(debug.Stack()))
+			err = status.Error(codes.Internal, "internal error; the node's log has the details")
+		}
+	}()
+	resp, err = next(ctx, req)
+	return resp, d.wireError(ctx, call.FullMethod, err)
+}
+
+// guardStream is the same for streams.
+func (d *Door) guardStream(srv any, ss grpc.ServerStream, call *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.ErrorContext(ss.Context(), "panic", "method", call.FullMethod, "panic", p, "stack", string(debug.Stack()))
+			err = status.Error(codes.Internal, "internal error; the node's log has the details")
+		}
+	}()
+	return d.wireError(ss.Context(), call.FullMethod, next(srv, ss))
+}

@@ -1,0 +1,101 @@
+package isonline
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/text/language"
+	"google.golang.org/grpc/metadata"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/token"
+)
+
+// GetUserIsOnline answers a direct query: it needs a JWT and no session
+// (document, "With the exception of direct queries").
+func (d *Door) GetUserIsOnline(ctx context.Context, req *isonlinev1.GetUserIsOnlineRequest) (*isonlinev1.GetUserIsOnlineResponse, error) {
+	a, err := d.access(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := userOf("user_id", req.GetUserId())
+	if err != nil {
+		return nil, err
+	}
+	locale, err := queryLocale(ctx, req.GetLocale())
+	if err != nil {
+		return nil, err
+	}
+	return &isonlinev1.GetUserIsOnlineResponse{User: d.user(a, id, locale, req.GetDetail())}, nil
+}
+
+// BatchGetUserIsOnline is the same for several users: one entry for each id, in
+// the request's order.
+func (d *Door) BatchGetUserIsOnline(ctx context.Context, req *isonlinev1.BatchGetUserIsOnlineRequest) (*isonlinev1.BatchGetUserIsOnlineResponse, error) {
+	a, err := d.access(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n, most := len(req.GetUserIds()), d.limits(a.App).Batch; n > most {
+		return nil, fault.New(fault.LimitBatch, "%d users were asked for; a batch has at most %d: ask in several", n, most)
+	}
+	users, err := usersOf("user_ids", req.GetUserIds())
+	if err != nil {
+		return nil, err
+	}
+	locale, err := queryLocale(ctx, req.GetLocale())
+	if err != nil {
+		return nil, err
+	}
+	answer := &isonlinev1.BatchGetUserIsOnlineResponse{Users: make([]*isonlinev1.UserIsOnline, len(users))}
+	for i, id := range users {
+		answer.Users[i] = d.user(a, id, locale, req.GetDetail())
+	}
+	return answer, nil
+}
+
+// user is one user as the asker may see him.
+func (d *Door) user(a token.Access, id presence.UserID, locale string, detail isonlinev1.Detail) *isonlinev1.UserIsOnline {
+	p := d.cfg.Tracker.Presence(presence.User{App: a.App, ID: id})
+	own := a.User == id
+	m := &isonlinev1.UserIsOnline{UserId: string(id), UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE}
+	if p.Available(own) == presence.Unavailable {
+		m.UserFlag = isonlinev1.UserFlag_USER_FLAG_OFFLINE
+		m.LastSeen = stamp(p.Seen(own))
+	}
+	if detail == isonlinev1.Detail_DETAIL_USER {
+		return m
+	}
+	for _, v := range p.Sessions {
+		if f := v.Face(own); f.Open() {
+			m.Sessions = append(m.Sessions, session(v, f, hub.KindCurrent, locale))
+		}
+	}
+	return m
+}
+
+// queryLocale is the request's locale, else the first of accept-language that
+// can be read, else none (protocol note A5.11).
+func queryLocale(ctx context.Context, asked string) (string, error) {
+	if asked != "" {
+		return localeOf("locale", asked)
+	}
+	for _, header := range metadata.ValueFromIncomingContext(ctx, "accept-language") {
+		if tags, _, err := language.ParseAcceptLanguage(header); err == nil && len(tags) > 0 {
+			return tags[0].String(), nil
+		}
+	}
+	return "", nil
+}
+
+func (d *Door) limits(app presence.AppID) Limits {
+	if l, ok := d.cfg.Limits[app]; ok {
+		return l
+	}
+	return Limits{}.WithDefaults()
+}
+
+func (d *Door) now() time.Time { return time.Now() }

@@ -1,0 +1,258 @@
+package isonline
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// WriteLimit is how long one message may wait for a reader before the stream is
+// ended as slow. It is below the resume window, so that every close that waited
+// is still known when the device comes back.
+const WriteLimit = 30 * time.Second
+
+// sweepEvery is how often an open stream is looked at: for a writer that is
+// stuck, and for silence that calls for a keep-alive.
+const sweepEvery = 5 * time.Second
+
+// drainAtOnce is how many messages one look at the watcher takes.
+const drainAtOnce = 32
+
+// causeSlow is the door's own cause of an end, beside the tracker's.
+const causeSlow tracker.EndCause = 255
+
+// The places of a stream's flushing goroutine.
+const (
+	idle  = iota // none runs
+	busy         // one runs
+	again        // one runs and must look once more before it ends
+)
+
+// stream is one events stream: the link of its session.
+type stream struct {
+	door    *Door
+	ref     tracker.Ref
+	watcher *hub.Watcher
+	conn    *conn
+	grpc    grpc.ServerStream
+
+	// attachment names this stream to the watcher; set before anything drains.
+	attachment uint64
+
+	ended   chan tracker.End // room for one: the first end counts
+	state   atomic.Int32     // idle, busy or again
+	sending atomic.Int64     // wheel time at which the current send began; 0: none
+	sent    atomic.Int64     // wheel time of the last send that returned
+	failed  atomic.Bool      // a send failed: the transport is gone
+
+	mu      sync.Mutex // guards keep, bye and timer's life
+	keep    bool       // a keep-alive is due
+	bye     *isonlinev1.Closing
+	said    chan struct{} // closed when bye was sent, or never can be
+	sweeper wheel.Timer
+	over    bool
+}
+
+var _ tracker.Link = (*stream)(nil)
+
+// LastRead is when the connection last gave a sign of life.
+func (s *stream) LastRead() time.Duration { return s.conn.lastRead() }
+
+// Shared reports whether the connection carries several users.
+func (s *stream) Shared() bool { return s.conn.isShared() }
+
+// End makes the stream end; the first end counts.
+func (s *stream) End(e tracker.End) {
+	select {
+	case s.ended <- e:
+	default:
+	}
+}
+
+// wake makes sure that somebody drains the watcher soon. It never blocks.
+func (s *stream) wake() {
+	for {
+		switch s.state.Load() {
+		case idle:
+			if s.state.CompareAndSwap(idle, busy) {
+				go s.flush()
+				return
+			}
+		case busy:
+			if s.state.CompareAndSwap(busy, again) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// flush sends what waits and ends. At most one runs per stream.
+func (s *stream) flush() {
+	for {
+		s.drain()
+		if s.state.CompareAndSwap(busy, idle) {
+			return
+		}
+		s.state.Store(busy)
+	}
+}
+
+// frames lends the room that a drain needs: most streams are idle most of the
+// time and should not own any.
+var frames = sync.Pool{New: func() any { f := make([]hub.Frame, 0, drainAtOnce+8); return &f }}
+
+func (s *stream) drain() {
+	lent := frames.Get().(*[]hub.Frame)
+	defer frames.Put(lent)
+	for more := true; more && !s.failed.Load(); {
+		if !s.own() {
+			return
+		}
+		var list []hub.Frame
+		list, more = s.watcher.Drain(s.attachment, (*lent)[:0], drainAtOnce)
+		for i := range list {
+			if s.transmit(s.message(&list[i])) != nil {
+				break
+			}
+		}
+		clear(list)
+		*lent = list[:0]
+	}
+}
+
+// own sends the door's own messages that are due. It reports false when the
+// stream said goodbye: nothing follows that.
+func (s *stream) own() bool {
+	s.mu.Lock()
+	keep, bye := s.keep, s.bye
+	s.keep = false
+	s.mu.Unlock()
+	if bye != nil {
+		select {
+		case <-s.said:
+		default:
+			s.send(s.watcher.Next(s.attachment), &isonlinev1.ConnectToIsOnlineSessionResponse{
+				Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Closing{Closing: bye},
+			})
+			close(s.said)
+		}
+		return false
+	}
+	if keep {
+		s.send(s.watcher.Next(s.attachment), &isonlinev1.ConnectToIsOnlineSessionResponse{
+			Event: &isonlinev1.ConnectToIsOnlineSessionResponse_KeepAlive{
+				KeepAlive: &isonlinev1.KeepAlive{ServerTime: stamp(presence.At(s.door.now()))},
+			},
+		})
+	}
+	return true
+}
+
+// message is what goes to the transport for a frame of the hub.
+func (s *stream) message(f *hub.Frame) any {
+	if f.Mark == nil {
+		return newFrame(f.Sequence, f.Bytes)
+	}
+	m := &isonlinev1.ConnectToIsOnlineSessionResponse{Sequence: f.Sequence}
+	if f.Mark.Scope == hub.ScopeEnded {
+		m.Event = &isonlinev1.ConnectToIsOnlineSessionResponse_SubscriptionEnded{
+			SubscriptionEnded: &isonlinev1.SubscriptionEnded{UserId: f.Mark.User, Reason: isonlinev1.SubscriptionEnded_UNSUBSCRIBED},
+		}
+		return m
+	}
+	done := &isonlinev1.SnapshotDone{Users: uint32(f.Mark.Users)}
+	switch f.Mark.Scope {
+	case hub.ScopeUser:
+		done.Scope = &isonlinev1.SnapshotDone_UserId{UserId: f.Mark.User}
+	case hub.ScopeFriends:
+		done.Scope = &isonlinev1.SnapshotDone_Friends{Friends: true}
+	default:
+		done.Scope = &isonlinev1.SnapshotDone_All{All: true}
+	}
+	m.Event = &isonlinev1.ConnectToIsOnlineSessionResponse_SnapshotDone{SnapshotDone: done}
+	return m
+}
+
+func (s *stream) send(sequence uint64, m *isonlinev1.ConnectToIsOnlineSessionResponse) error {
+	m.Sequence = sequence
+	return s.transmit(m)
+}
+
+// transmit hands one message to the transport. It blocks while the peer does
+// not read; sweep watches over that, so no deadline is set here.
+func (s *stream) transmit(m any) error {
+	s.sending.Store(int64(s.door.cfg.Wheel.Now()))
+	err := s.grpc.SendMsg(m)
+	s.sending.Store(0)
+	s.sent.Store(int64(s.door.cfg.Wheel.Now()))
+	if err != nil {
+		s.failed.Store(true)
+	}
+	return err
+}
+
+// watch starts the sweeps.
+func (s *stream) watch() {
+	s.sweeper.Fire = s.sweep
+	s.door.cfg.Wheel.Set(&s.sweeper, sweepEvery)
+}
+
+// sweep ends a stream whose reader is stuck and keeps a silent one alive.
+func (s *stream) sweep() {
+	now := s.door.cfg.Wheel.Now()
+	if began := s.sending.Load(); began != 0 && now-time.Duration(began) >= WriteLimit {
+		s.End(tracker.End{Cause: causeSlow})
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	interval := tracker.Interval(s.door.cfg.Tracker.Policy(s.ref.User.App).HeartbeatTimeout)
+	if now-time.Duration(s.sent.Load()) >= interval-sweepEvery/2 {
+		s.keep = true
+		s.wake()
+	}
+	s.door.cfg.Wheel.Set(&s.sweeper, min(sweepEvery, interval))
+}
+
+// sayGoodbye sends the closing message after what is being sent, and waits for
+// it no longer than farewell: who does not read must not hold up an end.
+func (s *stream) sayGoodbye(c *isonlinev1.Closing) {
+	s.mu.Lock()
+	s.bye, s.said = c, make(chan struct{})
+	said := s.said
+	s.mu.Unlock()
+	s.wake()
+	timer := time.NewTimer(farewell)
+	defer timer.Stop()
+	select {
+	case <-said:
+	case <-timer.C:
+	case <-s.grpc.Context().Done():
+	}
+}
+
+// detach takes the stream off its session's watcher, unless another stream has
+// taken over by then.
+func (s *stream) detach() {
+	s.mu.Lock()
+	s.over = true
+	s.door.cfg.Wheel.Clear(&s.sweeper)
+	s.mu.Unlock()
+	s.watcher.Detach(s.attachment)
+}
+
+func durationOf(d time.Duration) *durationpb.Duration { return durationpb.New(d) }
