@@ -1,0 +1,264 @@
+// Package app is the one place where everything meets: it makes the parts of a
+// node of a configuration, wires them and starts and stops them in order. It
+// has no rule of its own.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/door/isonline"
+	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/lifecycle"
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
+	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// The most a stopping node spreads its devices' return over, and how many of
+// them it plans for each second of it: not all may come in the same moment
+// (design §4, SIGTERM).
+const (
+	maxSpread       = 5 * time.Second
+	returnsASecond  = 2000
+	shortestReturn  = 200 * time.Millisecond
+	streamsEndLimit = 3 * time.Second
+	headerLimit     = 10 * time.Second
+)
+
+// Params are what a node is made of. Config and Logger are required.
+type Params struct {
+	Config *config.Config
+	// Temporary says that the data directory goes with the process.
+	Temporary bool
+	// GRPC and HTTP, when not nil, are listened on in place of Config.Listen.
+	// With GRPC given and HTTP nil there is no HTTP port.
+	GRPC, HTTP net.Listener
+	Logger     *slog.Logger
+}
+
+// App is one node. Make it with New, then Start and Stop it once.
+type App struct {
+	p     Params
+	parts lifecycle.List
+	log   *slog.Logger
+
+	wheel   *wheel.Wheel
+	bus     *natsbus.Bus
+	store   *natsstore.Store
+	tracker *tracker.Tracker
+	hub     *hub.Hub
+	door    *isonline.Door
+	http    *http.Server
+	ready   atomic.Bool
+	failed  chan error
+}
+
+// New checks the parameters; nothing is opened before Start.
+func New(p Params) (*App, error) {
+	if err := p.Config.Check(); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if p.Config.Data == "" {
+		return nil, errors.New("configuration: data: a directory is needed for what must survive a restart")
+	}
+	a := &App{p: p, log: p.Logger, failed: make(chan error, 2)}
+	a.parts.Add("clock", a.startClock, a.stopClock)
+	a.parts.Add("engine", a.startEngine, a.stopEngine)
+	a.parts.Add("store", a.startStore, a.stopStore)
+	a.parts.Add("tracker", a.startTracker, a.stopTracker)
+	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
+	a.parts.Add("http", a.startHTTP, a.stopHTTP)
+	a.parts.Add("ready", a.markReady, a.drain)
+	return a, nil
+}
+
+// Start opens everything and returns when calls are taken.
+func (a *App) Start(ctx context.Context) error { return a.parts.Start(ctx) }
+
+// Stop tells devices to come back, writes the checkpoint and closes
+// everything. What was acknowledged is on disk already.
+func (a *App) Stop(ctx context.Context) error { return a.parts.Stop(ctx) }
+
+// Failed gives an error when a port stops taking connections by itself.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// GRPCAddr and HTTPAddr are the addresses listened on, or nil.
+func (a *App) GRPCAddr() net.Addr { return addr(a.p.GRPC) }
+
+// HTTPAddr is the address of the HTTP port, or nil.
+func (a *App) HTTPAddr() net.Addr { return addr(a.p.HTTP) }
+
+func addr(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
+
+func (a *App) startClock(context.Context) error {
+	a.wheel = wheel.New(func(gap time.Duration) {
+		a.log.Warn("the process stood still; deadlines are later by that", "gap", gap.Round(time.Millisecond).String())
+	})
+	a.wheel.Start()
+	return nil
+}
+
+func (a *App) stopClock(context.Context) error { a.wheel.Stop(); return nil }
+
+func (a *App) startEngine(ctx context.Context) (err error) {
+	if err := os.MkdirAll(a.p.Config.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if a.bus, err = natsbus.New(natsbus.Config{Dir: a.p.Config.Data, Logger: a.log}); err != nil {
+		return err
+	}
+	return a.bus.Start(ctx)
+}
+
+func (a *App) stopEngine(ctx context.Context) error { return a.bus.Stop(ctx) }
+
+func (a *App) startStore(ctx context.Context) (err error) {
+	a.store, err = natsstore.Open(ctx, natsstore.Config{
+		Bus: a.bus, MaxBytes: a.p.Config.LogMaxBytes, Temporary: a.p.Temporary, Logger: a.log,
+	})
+	return err
+}
+
+func (a *App) stopStore(ctx context.Context) error { return a.store.Stop(ctx) }
+
+func (a *App) startTracker(ctx context.Context) error {
+	incarnation, err := a.store.Next(ctx, "incarnation")
+	if err != nil {
+		return fmt.Errorf("take an incarnation: %w", err)
+	}
+	a.tracker = tracker.New(tracker.Config{
+		Policies: a.p.Config.Policies(), Log: a.store, Checkpoints: a.store, Incarnation: incarnation,
+		RestartGrace: a.p.Config.RestartGrace, Wheel: a.wheel, Logger: a.log,
+	})
+	a.hub = hub.New(a.tracker)
+	a.tracker.Listen(a.hub, a.hub)
+	return a.tracker.Start(ctx)
+}
+
+func (a *App) stopTracker(ctx context.Context) error { return a.tracker.Stop(ctx) }
+
+func (a *App) startGRPC(context.Context) error {
+	verifier, err := token.NewVerifier(a.p.Config.Issuers(), time.Now)
+	if err != nil {
+		return err
+	}
+	ring, err := a.ring()
+	if err != nil {
+		return err
+	}
+	shortest, longest := a.timeouts()
+	a.door = isonline.New(isonline.Config{
+		Tracker: a.tracker, Hub: a.hub, Verifier: verifier, Ring: ring, Wheel: a.wheel,
+		Limits: a.p.Config.DoorLimits(), ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
+	})
+	own := a.p.GRPC == nil
+	if own {
+		if a.p.GRPC, err = listen("grpc", a.p.Config.Listen.GRPC, config.DefaultGRPC); err != nil {
+			return err
+		}
+		if a.p.HTTP == nil {
+			if a.p.HTTP, err = listen("http", a.p.Config.Listen.HTTP, config.DefaultHTTP); err != nil {
+				a.p.GRPC.Close()
+				return err
+			}
+		}
+	}
+	go func() {
+		if err := a.door.Serve(a.p.GRPC); err != nil {
+			a.failed <- fmt.Errorf("grpc: %w", err)
+		}
+	}()
+	return nil
+}
+
+func (a *App) stopGRPC(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, streamsEndLimit)
+	defer cancel()
+	return a.door.Stop(ctx)
+}
+
+// ring is the keys of session tokens: kept beside the data, so that tokens are
+// good after a restart.
+func (a *App) ring() (*token.Ring, error) {
+	path := a.p.Config.SessionKeys
+	if path == "" {
+		path = filepath.Join(a.p.Config.Data, "session-keys")
+	}
+	return token.LoadRing(path)
+}
+
+func (a *App) timeouts() (shortest, longest time.Duration) {
+	for _, p := range a.p.Config.Policies() {
+		if shortest == 0 || p.HeartbeatTimeout < shortest {
+			shortest = p.HeartbeatTimeout
+		}
+		longest = max(longest, p.HeartbeatTimeout)
+	}
+	return shortest, longest
+}
+
+func (a *App) startHTTP(context.Context) error {
+	if a.p.HTTP == nil {
+		return nil
+	}
+	a.http = &http.Server{Handler: a.routes(), ReadHeaderTimeout: headerLimit, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
+	go func() {
+		if err := a.http.Serve(a.p.HTTP); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("http: %w", err)
+		}
+	}()
+	return nil
+}
+
+func (a *App) stopHTTP(ctx context.Context) error {
+	if a.http == nil {
+		return nil
+	}
+	return a.http.Shutdown(ctx)
+}
+
+func (a *App) markReady(context.Context) error {
+	a.tracker.Ready()
+	a.ready.Store(true)
+	return nil
+}
+
+// drain is the first thing a stop does.
+func (a *App) drain(context.Context) error {
+	a.ready.Store(false)
+	a.door.Drain()
+	spread := min(maxSpread, time.Duration(a.hub.Counts().Watchers)*time.Second/returnsASecond)
+	a.tracker.Drain(func() tracker.End {
+		return tracker.End{Cause: tracker.CauseDraining, RetryAfter: shortestReturn + rand.N(spread+1)}
+	})
+	return nil
+}
+
+func listen(name, addr, preset string) (net.Listener, error) {
+	if addr == "" {
+		addr = preset
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s port: %w", name, err)
+	}
+	return l, nil
+}
