@@ -1,0 +1,121 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+)
+
+// Config says which server to speak to, as whom, and from what device. Addr
+// and Token are needed; every other zero value works.
+type Config struct {
+	// Addr is the server's host:port. A scheme in front of it ("x://") is kept
+	// for other transports and refused today.
+	Addr string
+	// TLS is how to secure the connection. Nil is plaintext, which is refused
+	// for any address but this machine's own, because the access token would
+	// be readable on the way.
+	TLS *tls.Config
+	// Insecure allows plaintext to other machines.
+	Insecure bool
+	// Token returns the access token (JWT) of the user. It is called before
+	// the first call, and again only when the server said that the last one
+	// expired or is invalid; never twice at the same time.
+	Token func(ctx context.Context) (string, error)
+	// Device is what the user holds. Its Locale decides the language of texts.
+	Device Device
+	// Logger gets link losses and returns; nil is silence. It never gets tokens.
+	Logger *slog.Logger
+	// Backoff sets the pauses between attempts to get a lost link back.
+	Backoff Backoff
+	// Dialer replaces the way connections are made (a Unix socket, a network
+	// in memory). It gets Addr. Nil dials TCP.
+	Dialer func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// Device is what the user holds; every field may be empty.
+type Device struct {
+	Platform string // such as "ios", "android", "web", "linux"
+	Product  string // which product of the app
+	Locale   string // BCP 47, such as "en-US"
+	// ID is the same for every start on this device. A new session of a device
+	// ends the older session with the same non-empty ID.
+	ID      string
+	Version string // of the program
+}
+
+// Backoff is how long to pause after failed attempts: between half of and the
+// whole of First, doubled with each further failure up to Max. A pause that the
+// server asks for is kept to the millisecond, or lengthened to the above from
+// the second failure on.
+type Backoff struct {
+	First   time.Duration // default 1 s
+	Max     time.Duration // default 30 s
+	Healthy time.Duration // a link that held so long starts over from First; default 30 s
+}
+
+// withDefaults fills in zero fields.
+func (b Backoff) withDefaults() Backoff {
+	if b.First <= 0 {
+		b.First = time.Second
+	}
+	if b.Max <= 0 {
+		b.Max = 30 * time.Second
+	}
+	b.Max = max(b.Max, b.First)
+	if b.Healthy <= 0 {
+		b.Healthy = 30 * time.Second
+	}
+	return b
+}
+
+// pause returns how long to wait after the given number of failures in a row
+// (1 or more), where the server asked for asked (0: it did not).
+func (b Backoff) pause(failures int, asked time.Duration) time.Duration {
+	if asked > 0 && failures <= 1 {
+		return asked
+	}
+	d := b.First
+	for range failures - 1 {
+		if d *= 2; d >= b.Max {
+			d = b.Max
+			break
+		}
+	}
+	// Half of it is random, so that the clients of a restarted server do not
+	// all come back in the same moment.
+	return max(d/2+rand.N(d/2+1), asked)
+}
+
+// check refuses a Config that cannot work or would leak the token.
+func (c *Config) check() error {
+	if c.Token == nil {
+		return errors.New("porchlight: Config.Token is missing: a function that returns the user's access token")
+	}
+	if strings.Contains(c.Addr, "://") {
+		return fmt.Errorf("porchlight: address %q: give host:port without a scheme", c.Addr)
+	}
+	host, _, err := net.SplitHostPort(c.Addr)
+	if err != nil {
+		return fmt.Errorf("porchlight: address %q: want host:port: %w", c.Addr, err)
+	}
+	if c.TLS == nil && !c.Insecure && !loopback(host) {
+		return fmt.Errorf("porchlight: plaintext to %q would show the access token on the way: set Config.TLS (or Config.Insecure to allow it)", host)
+	}
+	return nil
+}
+
+// loopback reports whether host names this machine without asking a resolver.
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

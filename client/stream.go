@@ -1,0 +1,116 @@
+package client
+
+import (
+	"context"
+	"time"
+)
+
+// What a session does with the frames of its stream.
+
+// welcome takes up the first frame: it begins a round of the picture if the
+// server starts over, and states anew what the server may not have. version is
+// that of the status the stream was opened with.
+func (k *keeper) welcome(ctx context.Context, token string, c *connected, version uint64) error {
+	s := k.s
+	startOver := k.fresh || c.resync || !c.resumed
+	if c.resync || startOver && !k.fresh {
+		k.restate = true
+	}
+	k.fresh = false
+	s.mu.Lock()
+	if startOver {
+		s.pic.startOver()
+	}
+	s.pic.lostAt = time.Time{}
+	s.link.up, s.link.id = true, c.id
+	if k.opened == nil {
+		s.client.log.Info("presence link up", "resumed", !startOver)
+		s.queue.push(Change{Kind: ChangeLinkUp, At: time.Now()})
+	}
+	owed := k.restate || s.wants.watchOwed || len(s.wants.unwatched) > 0 || s.wants.pending != nil || s.wants.version != version
+	s.mu.Unlock()
+	k.tell(nil)
+	if !owed {
+		return nil
+	}
+	return k.state(ctx, token)
+}
+
+// state tells the server all that is wanted. It is harmless to repeat. What
+// comes on the stream meanwhile waits in the transport; the server answers
+// these calls without waiting for it.
+func (k *keeper) state(ctx context.Context, token string) error {
+	s := k.s
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.finish()
+	s.mu.Lock()
+	var still []string
+	for u := range s.wants.unwatched {
+		still = append(still, u)
+	}
+	status, accepted := s.wants.wish(), s.wants.status
+	s.mu.Unlock()
+
+	if err := s.unwatch(ctx, token, still); temporary(err) {
+		return err
+	}
+	if err := k.watchAll(ctx, token); err != nil {
+		return err
+	}
+	err := s.client.door.set(ctx, token, status)
+	if err != nil && !refusal(err) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		// Asked for while the link was down, so nobody could say no earlier.
+		s.client.log.Warn("the server refused the status; the one before stays", "error", err)
+		status = accepted
+	}
+	s.wants.took(status)
+	s.wants.watchOwed, k.restate = false, false
+	return nil
+}
+
+// take applies a frame to the picture.
+func (k *keeper) take(f *frame) {
+	s := k.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case f.notification != nil:
+		// News of somebody just unwatched may still be on its way.
+		if !s.wants.watches(f.notification.user) {
+			return
+		}
+		if c, changed := s.pic.apply(f.notification); changed {
+			s.queue.push(c)
+		}
+	case f.settled != nil:
+		for _, c := range s.pic.settle(f.settled.user) {
+			s.queue.push(c)
+		}
+	}
+}
+
+// beat calls Heartbeat while ctx lasts, often enough that one may get lost.
+func (s *Session) beat(ctx context.Context) {
+	s.mu.Lock()
+	every := s.link.heartbeat
+	s.mu.Unlock()
+	if every <= 0 {
+		every = defaultBeat
+	}
+	for wait(ctx, every) {
+		next, err := s.Heartbeat(ctx)
+		if err == nil && next > 0 {
+			every = next / 2
+		}
+	}
+}
+
+// defaultBeat suits the server's default time-out of 35 s.
+const defaultBeat = 10 * time.Second
