@@ -1,0 +1,340 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// loginsAtOnce bounds the logins under way.
+	loginsAtOnce = 64
+	// loginLimit bounds the whole login phase: this, and a little per user.
+	loginLimit        = 30 * time.Second
+	loginLimitPerUser = 10 * time.Millisecond
+	// changesAtOnce bounds the changes under way while saturating: enough to
+	// keep two cores busy, too few to build queues of seconds.
+	changesAtOnce = 128
+	// behindFactor bounds the backlog of the open loop as a multiple of the
+	// closed one's; beyond it the server plainly cannot keep up.
+	behindFactor = 10
+	// unloadedPause lies between two lone changes, so that both sides are idle
+	// when the next one comes.
+	unloadedPause = 2 * time.Millisecond
+	// turnPause is how long the load looks away when the next user cannot change
+	// his status yet.
+	turnPause = time.Millisecond
+	// quietTime without any notification means that all have arrived.
+	quietTime  = 300 * time.Millisecond
+	quietLimit = 10 * time.Second
+	// stallLimit is how long deliveries may fail to come before they are given
+	// up as missing.
+	stallLimit = 2 * time.Second
+	// settleEvery, settleSame and settleLimit: memory counts as stable when so
+	// many readings in a row differ by less than half a percent.
+	settleEvery = 200 * time.Millisecond
+	settleSame  = 8
+	settleLimit = 15 * time.Second
+)
+
+// login logs everybody in and returns the figures.
+func (r *run) login(t *target) (Figures, error) {
+	var err error
+	if t.baseRSS, err = r.settle(t); err != nil {
+		return Figures{}, err
+	}
+	m, err := r.measure(t)
+	if err != nil {
+		return Figures{}, err
+	}
+	users := len(t.graph)
+	deadline := m.began + int64(loginLimit) + int64(users)*int64(loginLimitPerUser)
+	for t.ready < users {
+		for len(t.devices) < users && len(t.devices)-t.ready < loginsAtOnce {
+			if err := r.open(t); err != nil {
+				return Figures{}, err
+			}
+		}
+		if r.loop.now() > deadline {
+			return Figures{}, fmt.Errorf("bench: %s: only %d of %d users logged in within %s", t.name, t.ready, users, time.Duration(deadline-m.began))
+		}
+		if err := r.loop.wait(deadline); err != nil {
+			return Figures{}, err
+		}
+		r.bar.at(int64(t.ready))
+	}
+	wall := time.Duration(r.loop.now() - m.began)
+	if err := r.quiet(t); err != nil {
+		return Figures{}, err
+	}
+	f, cpu, err := m.done(PhaseLogin)
+	if err != nil {
+		return f, err
+	}
+	f.CPUPerLogin = float64(cpu) / float64(time.Millisecond) / float64(users)
+	f.OpeningsPerSec = float64(users) / wall.Seconds()
+	return f, nil
+}
+
+// open starts the login of the next user.
+func (r *run) open(t *target) error {
+	user := len(t.devices)
+	d := &device{user: int32(user), target: t, fd: -1, link: newLink(t.addr.String(), "Bearer "+r.tokens[user])}
+	t.devices = append(t.devices, d)
+	if err := r.loop.connect(d, t.addr); err != nil {
+		return d.wrap(err)
+	}
+	if err := d.start(); err != nil {
+		return d.wrap(err)
+	}
+	return d.wrap(r.loop.flush(d))
+}
+
+// idle measures the memory per connected user.
+func (r *run) idle(t *target) (Figures, error) {
+	m, err := r.measure(t)
+	if err != nil {
+		return Figures{}, err
+	}
+	after, err := r.settle(t)
+	if err != nil {
+		return Figures{}, err
+	}
+	f, _, err := m.done(PhaseIdle)
+	f.RSSPerIdle = float64(after-t.baseRSS) / float64(len(t.graph))
+	return f, err
+}
+
+// settle waits until the memory of the server is stable and returns it in KiB.
+func (r *run) settle(t *target) (int64, error) {
+	if t.proc == 0 {
+		return 0, nil
+	}
+	var last int64
+	same, limit := 0, r.loop.now()+int64(settleLimit)
+	for {
+		now, err := t.rss()
+		if err != nil {
+			return 0, err
+		}
+		if same++; math.Abs(float64(now-last)) > float64(now)/200 {
+			same, last = 0, now
+		}
+		if same >= settleSame || r.loop.now() > limit {
+			return now, nil
+		}
+		if err := r.pause(settleEvery); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// unloaded sends one change at a time.
+func (r *run) unloaded(t *target) (Figures, error) {
+	m, err := r.measure(t)
+	if err != nil {
+		return Figures{}, err
+	}
+	t.hist = &m.hist
+	for end := m.began + int64(r.cfg.length()); r.loop.now() < end; {
+		d, at, ok := t.due()
+		if !ok || at > r.loop.now() {
+			if err := r.loop.wait(max(at, r.loop.now()+int64(turnPause))); err != nil {
+				return Figures{}, err
+			}
+			continue
+		}
+		if err := r.send(t, d); err != nil {
+			return Figures{}, err
+		}
+		if err := r.drain(t); err != nil {
+			return Figures{}, err
+		}
+		if err := r.pause(unloadedPause); err != nil {
+			return Figures{}, err
+		}
+		r.bar.at((r.loop.now() - m.began) / int64(time.Millisecond))
+	}
+	f, _, err := m.done(PhaseUnloaded)
+	m.delays(&f)
+	return f, err
+}
+
+// saturate keeps changesAtOnce changes under way: the next one is sent when the
+// deliveries of an earlier one are complete.
+func (r *run) saturate(t *target) (Figures, error) {
+	limit := changesAtOnce * t.friends()
+	send := func(until int64) error {
+		for t.inFlight() < limit {
+			d, at, ok := t.due()
+			if now := r.loop.now(); !ok || at > now || now >= until {
+				return r.loop.wait(max(at, now+int64(turnPause)))
+			}
+			if err := r.send(t, d); err != nil {
+				return err
+			}
+		}
+		return r.loop.wait(until)
+	}
+	f, err := r.underLoad(t, PhaseSaturate, send)
+	t.rate = f.Aside.Rate
+	return f, err
+}
+
+// half sends changes at random times, rate deliveries per second on average.
+func (r *run) half(t *target, rate float64) (Figures, error) {
+	// Both servers get the same arrivals.
+	times := rand.New(rand.NewPCG(r.cfg.Seed, 0x68616c66))
+	gap := float64(time.Second) * float64(t.friends()) / rate
+	gap = max(gap, float64(updatePause)/float64(len(t.graph)))
+	limit := behindFactor * changesAtOnce * t.friends()
+	next := r.loop.now()
+	send := func(until int64) error {
+		for next <= r.loop.now() {
+			d, at, ok := t.due()
+			if now := r.loop.now(); !ok || at > now || now >= until || t.inFlight() > limit {
+				return r.loop.wait(max(at, now+int64(turnPause)))
+			}
+			if err := r.send(t, d); err != nil {
+				return err
+			}
+			next += int64(times.ExpFloat64() * gap)
+		}
+		return r.loop.wait(min(next, until))
+	}
+	f, err := r.underLoad(t, PhaseHalf, send)
+	f.Aside.Wanted = float64(time.Second) * float64(t.friends()) / gap
+	return f, err
+}
+
+// underLoad calls send over and over: first to warm up, then measured, then it
+// waits for what is still under way.
+func (r *run) underLoad(t *target, phase string, send func(until int64) error) (Figures, error) {
+	warm := r.loop.now() + min(int64(r.cfg.length())/4, int64(time.Second))
+	for r.loop.now() < warm {
+		if err := r.stalled(t); err != nil {
+			return Figures{}, err
+		}
+		if err := send(warm); err != nil {
+			return Figures{}, err
+		}
+	}
+	m, err := r.measure(t)
+	if err != nil {
+		return Figures{}, err
+	}
+	t.hist = &m.hist
+	for end := m.began + int64(r.cfg.length()); r.loop.now() < end; {
+		if err := r.stalled(t); err != nil {
+			return Figures{}, err
+		}
+		if err := send(end); err != nil {
+			return Figures{}, err
+		}
+		r.bar.at((r.loop.now() - m.began) / int64(time.Millisecond))
+	}
+	f, cpu, err := m.done(phase)
+	if err != nil {
+		return f, err
+	}
+	m.delays(&f)
+	if f.Deliveries > 0 {
+		f.CPUPerMillion = cpu.Seconds() * 1e6 / float64(f.Deliveries)
+	}
+	lost := t.missing
+	err = r.drain(t)
+	f.Aside.Missing = t.missing - lost
+	return f, err
+}
+
+// stalled ends the run when a loaded server has delivered nothing for a while.
+func (r *run) stalled(t *target) error {
+	if t.inFlight() > 0 && r.loop.now()-max(t.readAt, t.lastSend) > int64(stallLimit)*2 {
+		return fmt.Errorf("bench: %s delivers nothing although %d deliveries are under way", t.name, t.inFlight())
+	}
+	return nil
+}
+
+// send lets d change its status now.
+func (r *run) send(t *target, d *device) error {
+	t.turn.next = (t.turn.next + 1) % len(t.turn.order)
+	t.sent++
+	t.lastSend = r.loop.now()
+	if err := d.update(t.change, t.lastSend); err != nil {
+		return d.wrap(err)
+	}
+	return d.wrap(r.loop.flush(d))
+}
+
+// drain waits until every change sent has reached all its watchers, and gives
+// up what does not come.
+func (r *run) drain(t *target) error {
+	seen, limit := t.received, r.loop.now()+int64(stallLimit)
+	for t.inFlight() > 0 {
+		now := r.loop.now()
+		if t.received != seen {
+			seen, limit = t.received, now+int64(stallLimit)
+		}
+		if now > limit {
+			t.missing += t.inFlight()
+			return nil
+		}
+		if err := r.loop.wait(limit); err != nil {
+			return err
+		}
+	}
+	if late := -t.inFlight(); late > 0 && late <= t.missing {
+		t.missing -= late // they came after they had been given up
+	} else if late > 0 {
+		return fmt.Errorf("bench: %s delivered %d changes more than it should", t.name, late)
+	}
+	return nil
+}
+
+// quiet waits until no notification has come for a while.
+func (r *run) quiet(t *target) error {
+	seen, since := t.notifications, r.loop.now()
+	for limit := since + int64(quietLimit); ; {
+		now := r.loop.now()
+		if t.notifications != seen {
+			seen, since = t.notifications, now
+		}
+		if now-since > int64(quietTime) || now > limit {
+			return nil
+		}
+		if err := r.loop.wait(since + int64(quietTime)); err != nil {
+			return err
+		}
+	}
+}
+
+// pause serves all devices for the given time.
+func (r *run) pause(d time.Duration) error {
+	for end := r.loop.now() + int64(d); r.loop.now() < end; {
+		if err := r.loop.wait(end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave closes all sessions politely, so that a server which goes on running
+// keeps nothing of the load. It takes a bounded time and gives up silently: the
+// server then finds the links lost.
+func (r *run) leave(t *target) error {
+	limit := r.loop.now() + int64(quietLimit)
+	for i := 0; t.left < len(t.devices) && r.loop.now() < limit; {
+		for ; i < len(t.devices) && i-t.left < loginsAtOnce && t.devices[i].call == 0; i++ {
+			d := t.devices[i]
+			if err := errors.Join(d.leave(), r.loop.flush(d)); err != nil {
+				return d.wrap(err)
+			}
+		}
+		if err := r.loop.wait(limit); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package bench
+
+import "math"
+
+// Figures are what one server showed in one phase. A figure that does not
+// apply to the phase, or could not be measured, is zero and left out of JSON.
+type Figures struct {
+	Door       string `json:"door"`
+	Phase      string `json:"phase"`
+	Users      int    `json:"users"`
+	Friends    int    `json:"friends"`
+	Deliveries int64  `json:"deliveries,omitzero"` // notifications that reached watchers
+
+	CPUPerMillion  float64 `json:"cpu_s_per_million,omitzero"` // CPU seconds of the server per million deliveries
+	P50            float64 `json:"p50_ms,omitzero"`            // change to watcher, milliseconds
+	P99            float64 `json:"p99_ms,omitzero"`
+	P999           float64 `json:"p999_ms,omitzero"`
+	CPUPerLogin    float64 `json:"cpu_ms_per_login,omitzero"` // CPU milliseconds of the server per login
+	RSSPerIdle     float64 `json:"rss_kb_per_idle,omitzero"`  // KiB resident per connected idle user
+	OpeningsPerSec float64 `json:"openings_per_s,omitzero"`   // logins completed per second
+
+	Aside Aside `json:"-"`
+}
+
+// Aside is what a reader should know to trust the figures; the table shows it.
+type Aside struct {
+	Rate     float64 // deliveries per second
+	Wanted   float64 // deliveries per second that half load asked for
+	Missing  int64   // deliveries that never came (coalesced or lost)
+	LoadCPU  float64 // cores that the load itself took
+	OtherCPU float64 // cores that programs outside the run took meanwhile
+}
+
+// Ratio is each figure of the server divided by the null server's; a figure
+// that one of them lacks is left out.
+type Ratio struct {
+	Deliveries     float64 `json:"deliveries,omitzero"`
+	CPUPerMillion  float64 `json:"cpu_s_per_million,omitzero"`
+	P50            float64 `json:"p50_ms,omitzero"`
+	P99            float64 `json:"p99_ms,omitzero"`
+	P999           float64 `json:"p999_ms,omitzero"`
+	CPUPerLogin    float64 `json:"cpu_ms_per_login,omitzero"`
+	RSSPerIdle     float64 `json:"rss_kb_per_idle,omitzero"`
+	OpeningsPerSec float64 `json:"openings_per_s,omitzero"`
+}
+
+// Row is the result of one phase; its JSON is one line of `bench --json`.
+type Row struct {
+	Figures
+	Null  *Figures `json:"null,omitempty"`
+	Ratio *Ratio   `json:"ratio,omitempty"`
+	Seed  uint64   `json:"-"`
+}
+
+// newRow puts the figures of a phase together; null may be nil.
+func newRow(own Figures, null *Figures, seed uint64) Row {
+	row := Row{Figures: own.rounded(), Seed: seed}
+	if null == nil {
+		return row
+	}
+	n := null.rounded()
+	row.Null = &n
+	row.Ratio = &Ratio{
+		Deliveries:     ratio(float64(own.Deliveries), float64(null.Deliveries)),
+		CPUPerMillion:  ratio(own.CPUPerMillion, null.CPUPerMillion),
+		P50:            ratio(own.P50, null.P50),
+		P99:            ratio(own.P99, null.P99),
+		P999:           ratio(own.P999, null.P999),
+		CPUPerLogin:    ratio(own.CPUPerLogin, null.CPUPerLogin),
+		RSSPerIdle:     ratio(own.RSSPerIdle, null.RSSPerIdle),
+		OpeningsPerSec: ratio(own.OpeningsPerSec, null.OpeningsPerSec),
+	}
+	return row
+}
+
+func ratio(own, null float64) float64 {
+	if null == 0 {
+		return 0
+	}
+	return round(own / null)
+}
+
+// rounded keeps three places: more would only be noise in the output.
+func (f Figures) rounded() Figures {
+	for _, p := range []*float64{&f.CPUPerMillion, &f.P50, &f.P99, &f.P999, &f.CPUPerLogin, &f.RSSPerIdle, &f.OpeningsPerSec} {
+		*p = round(*p)
+	}
+	return f
+}
+
+func round(x float64) float64 { return math.Round(x*1000) / 1000 }

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+)
+
+// Run needs Linux: it measures the server through /proc and drives its
+// connections with epoll.
+func Run(_ context.Context, cfg Config) error {
+	if _, err := cfg.withDefaults(); err != nil {
+		return err
+	}
+	return errors.New("bench: the load runs on Linux only: it measures the server through /proc")
+}
