@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/porchlight-dev/porchlight"
+	"github.com/porchlight-dev/porchlight/internal/bench"
+)
+
+// benchRole is the environment variable by which bench starts this program
+// again as one of its servers.
+const benchRole = "PORCHLIGHT_BENCH_ROLE"
+
+// The roles of a child.
+const (
+	roleSelf = "self"
+	roleNull = "null"
+)
+
+// benchCommand measures a server.
+type benchCommand struct {
+	GRPC    string `name:"grpc" placeholder:"ADDR" help:"Measure the development node at this loopback address."`
+	Self    bool   `help:"Start the server to measure as a child process (default without --grpc)."`
+	Door    string `default:"grpc" help:"Interface to measure: grpc."`
+	Users   int    `default:"5000" help:"How many users log in. Default: ${default}."`
+	Friends int    `default:"50" help:"How many others each watches. Default: ${default}."`
+	Phase   string `default:"unloaded,login,saturate,half,idle" help:"Phases to report. Default: ${default}."`
+	Seconds int    `default:"5" help:"Length of each timed phase. Default: ${default}."`
+	Null    bool   `help:"Measure a null server in the same run, and give ratios to it."`
+	JSON    bool   `name:"json" help:"One JSON object per phase and line."`
+}
+
+// Help shows an example.
+func (benchCommand) Help() string {
+	return "Example:\n\n  porchlight bench --self --null --users 2000 --phase saturate,half"
+}
+
+// Run measures and prints.
+func (b benchCommand) Run(ctx context.Context, c console) error {
+	if b.Self && b.GRPC != "" {
+		return errors.New("give either --grpc or --self")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program to start it again: %w", err)
+	}
+	cfg := bench.Config{
+		Addr: b.GRPC, Door: b.Door, Users: b.Users, Friends: b.Friends, Seconds: b.Seconds,
+		Phases: strings.Split(b.Phase, ","),
+		Token:  func(user string) (string, error) { return sign("", "demo", user, 12*time.Hour) },
+	}
+	if b.GRPC == "" {
+		cfg.Self = bench.Child([]string{self}, benchRole+"="+roleSelf)
+	}
+	if b.Null {
+		cfg.Null = bench.Child([]string{self}, benchRole+"="+roleNull, "PORCHLIGHT_CPUPROFILE=")
+	}
+	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		cfg.Progress = c.err
+	}
+	var rows []bench.Row
+	cfg.Report = func(row bench.Row) {
+		if b.JSON {
+			json.NewEncoder(c.out).Encode(row)
+		}
+		rows = append(rows, row)
+	}
+	if err := bench.Run(ctx, cfg); err != nil || b.JSON {
+		return err
+	}
+	return bench.Table(c.out, rows)
+}
+
+// benchChild is the child's side: a server that ends with its standard input.
+func benchChild(ctx context.Context, c console, role string) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	var err error
+	switch role {
+	case roleNull:
+		err = bench.NullServer(ctx, "127.0.0.1:0", func(addr string) error { return bench.Ready(c.out, addr) })
+	case roleSelf:
+		o := porchlight.Options{HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", Logger: logger(c)}
+		err = hold(ctx, o, func(srv *porchlight.Server) error { return bench.Ready(c.out, srv.GRPCAddr().String()) })
+	default:
+		err = fmt.Errorf("%s=%s is not known", benchRole, role)
+	}
+	if err != nil {
+		fmt.Fprintln(c.err, "porchlight:", err)
+		return 1
+	}
+	return 0
+}

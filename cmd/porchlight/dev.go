@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/porchlight-dev/porchlight"
+)
+
+// devTokens is how long the tokens that dev prints are good.
+const devTokens = 24 * time.Hour
+
+// devCommand runs a node for development.
+type devCommand struct {
+	HTTP string `name:"http" default:"127.0.0.1:7400" placeholder:"ADDR" help:"HTTP address (loopback only). Default: ${default}."`
+	GRPC string `name:"grpc" default:"127.0.0.1:7401" placeholder:"ADDR" help:"gRPC address (loopback only). Default: ${default}."`
+	Data string `placeholder:"DIR" help:"Data directory; without it a temporary one, removed at the end."`
+}
+
+// Help shows an example.
+func (devCommand) Help() string {
+	return "Example:\n\n  porchlight dev --data ./data"
+}
+
+// Run serves until the process is told to stop.
+func (d devCommand) Run(ctx context.Context, c console) error {
+	o := porchlight.Options{HTTP: d.HTTP, GRPC: d.GRPC, Data: d.Data, Logger: logger(c)}
+	return hold(ctx, o, func(srv *porchlight.Server) error { return d.greet(c, srv) })
+}
+
+// greet prints what a newcomer needs: addresses, tokens, and lines that work.
+func (d devCommand) greet(c console, srv *porchlight.Server) error {
+	addr := srv.GRPCAddr().String()
+	fmt.Fprintf(c.out, "Porchlight %s, development node: app \"demo\", keys that everybody knows.\n\n", porchlight.Version)
+	fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n\n", addr, srv.HTTPAddr())
+	var alice string
+	for _, user := range []string{"alice", "bob", "carol"} {
+		jwt, err := sign("", "demo", user, devTokens)
+		if err != nil {
+			return err
+		}
+		if user == "alice" {
+			alice = jwt
+		}
+		fmt.Fprintf(c.out, "%s\n  %s\n", user, jwt)
+	}
+	fmt.Fprintf(c.out, `
+Try it in other terminals:
+
+  porchlight watch --grpc %[1]s --user alice bob
+  porchlight set   --grpc %[1]s --user bob --status busy --text "in a call"
+  porchlight who   --grpc %[1]s --user alice bob carol
+
+Or with grpcurl:
+
+  TOKEN=%[2]s
+  grpcurl -plaintext %[1]s list
+  grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d '{"user_id":"bob"}' %[1]s isonline.v1.IsOnlineService/GetUserIsOnline
+  SESSION=$(grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d '{"client":{"platform":"web","locale":"en_US"}}' %[1]s isonline.v1.IsOnlineService/MakeIsOnlineSession | sed -n 's/.*"sessionToken": "\(.*\)".*/\1/p')
+  grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d "{\"session_token\":\"$SESSION\",\"user_id\":\"bob\"}" %[1]s isonline.v1.IsOnlineService/SubscribeToUserIsOnline
+  grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d "{\"session_token\":\"$SESSION\"}" %[1]s isonline.v1.IsOnlineService/ConnectToIsOnlineSession
+
+Ctrl-C stops the node.
+`, addr, alice)
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/client"
+)
+
+// tokenLife is how long a token signed for --user is good; the Go client asks
+// for a new one when it expires.
+const tokenLife = time.Hour
+
+// dialFlags say which server to speak to, and as whom.
+type dialFlags struct {
+	GRPC  string `name:"grpc" default:"127.0.0.1:7401" placeholder:"ADDR" help:"gRPC address of the server. Default: ${default}."`
+	Token string `env:"PORCHLIGHT_TOKEN" placeholder:"T" help:"Access token (JWT); PORCHLIGHT_TOKEN works too."`
+	User  string `placeholder:"USER" help:"Sign in as this user with the development keys (loopback only)."`
+}
+
+// dial makes the Go client that the flags ask for.
+func (f dialFlags) dial(product string) (*client.Client, error) {
+	var source func(context.Context) (string, error)
+	switch {
+	case f.User != "":
+		if !loopback(f.GRPC) {
+			return nil, fmt.Errorf("--user signs with keys that everybody knows, so it works on loopback only; use --token for %s", f.GRPC)
+		}
+		source = func(context.Context) (string, error) { return sign("", "demo", f.User, tokenLife) }
+	case f.Token != "":
+		source = func(context.Context) (string, error) { return f.Token, nil }
+	default:
+		return nil, errors.New("say who you are: --user NAME on a development node, or --token (or PORCHLIGHT_TOKEN) with a JWT")
+	}
+	return client.New(client.Config{
+		Addr: f.GRPC, Token: source, Insecure: true,
+		Device: client.Device{Platform: "cli", Product: product, Locale: locale()},
+	})
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// locale is the user's, as the environment has it; empty when it has none.
+func locale() string {
+	lang := os.Getenv("LANG")
+	for i, r := range lang {
+		if r == '.' || r == '@' {
+			lang = lang[:i]
+			break
+		}
+	}
+	if lang == "C" || lang == "POSIX" {
+		return ""
+	}
+	return lang
+}
+
+// shows maps the words of --status.
+func show(word string) (client.Show, error) {
+	switch s := client.Show(word); s {
+	case client.Online, client.Away, client.Busy:
+		return s, nil
+	}
+	return "", fmt.Errorf("--status is online, away or busy, not %q", word)
+}

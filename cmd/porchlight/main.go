@@ -1,0 +1,79 @@
+// Command porchlight is the presence server and its tools: it runs a node
+// (dev, serve), signs tokens (token), watches, sets and asks for presence
+// (watch, set, who) and measures itself (bench).
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/porchlight-dev/porchlight"
+)
+
+// commands is the command line. Each command is a small file.
+type commands struct {
+	Dev     devCommand     `cmd:"" help:"Run one node for development: app \"demo\", well-known keys, loopback."`
+	Serve   serveCommand   `cmd:"" help:"Run one node with a configuration file."`
+	Token   tokenCommand   `cmd:"" help:"Print an access token (JWT) for a user."`
+	Watch   watchCommand   `cmd:"" help:"Show what users do, live, one line per notification."`
+	Set     setCommand     `cmd:"" help:"Make a session with a status and hold it until Ctrl-C."`
+	Who     whoCommand     `cmd:"" help:"Ask who is online."`
+	Bench   benchCommand   `cmd:"" help:"Measure a server under the standard load, beside a null server."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// console is where a command reads and writes, so that none uses the process's
+// own directly.
+type console struct {
+	out, err io.Writer
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], console{os.Stdout, os.Stderr}))
+}
+
+// run is main without the process: it returns the exit code.
+func run(args []string, c console) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if role := os.Getenv(benchRole); role != "" {
+		return benchChild(ctx, c, role)
+	}
+	var cmd commands
+	code := -1
+	parser, err := kong.New(&cmd, kong.Name("porchlight"),
+		kong.Description("Who is online, on which devices, doing what, since when.\n\nTry it: porchlight dev, then in other terminals: porchlight watch --user alice bob, and porchlight set --user bob --status busy"),
+		kong.Writers(c.out, c.err), kong.Exit(func(n int) { code = n }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(c), kong.UsageOnError())
+	if err != nil {
+		fmt.Fprintln(c.err, "porchlight:", err)
+		return 1
+	}
+	parsed, err := parser.Parse(args)
+	if code >= 0 {
+		return code
+	}
+	if err == nil {
+		err = parsed.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(c.err, "porchlight:", err)
+		return 1
+	}
+	return 0
+}
+
+// versionCommand prints the version.
+type versionCommand struct{}
+
+// Run prints it.
+func (versionCommand) Run(c console) error {
+	fmt.Fprintln(c.out, "porchlight", porchlight.Version)
+	return nil
+}

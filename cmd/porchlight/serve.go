@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"github.com/porchlight-dev/porchlight"
+)
+
+// stopLimit bounds a stop: longer than streams, the store and the checkpoint
+// need together, shorter than supervisors wait before they kill.
+const stopLimit = 25 * time.Second
+
+// serveCommand runs a node with a configuration.
+type serveCommand struct {
+	Config string `required:"" placeholder:"FILE" help:"Configuration file (YAML)."`
+	HTTP   string `name:"http" placeholder:"ADDR" help:"HTTP address in place of the configuration's."`
+	GRPC   string `name:"grpc" placeholder:"ADDR" help:"gRPC address in place of the configuration's."`
+	Data   string `placeholder:"DIR" help:"Data directory in place of the configuration's."`
+}
+
+// Help shows an example.
+func (serveCommand) Help() string {
+	return "Example:\n\n  porchlight serve --config porchlight.yaml --data /var/lib/porchlight"
+}
+
+// Run serves until the process is told to stop.
+func (s serveCommand) Run(ctx context.Context, c console) error {
+	o := porchlight.Options{ConfigFile: s.Config, HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Logger: logger(c)}
+	return hold(ctx, o, func(srv *porchlight.Server) error {
+		fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n", srv.GRPCAddr(), srv.HTTPAddr())
+		return nil
+	})
+}
+
+func logger(c console) *slog.Logger {
+	return slog.New(slog.NewTextHandler(c.err, nil))
+}
+
+// hold runs a node until ctx ends or a port fails, then stops it in order.
+func hold(ctx context.Context, o porchlight.Options, started func(*porchlight.Server) error) error {
+	srv, err := porchlight.New(o)
+	if err != nil {
+		return err
+	}
+	defer profile(o.Logger)()
+	err = srv.Start(ctx)
+	if err == nil {
+		err = started(srv)
+	}
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-srv.Failed():
+		}
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	if e := srv.Stop(stopping); err == nil {
+		err = e
+	}
+	return err
+}
+
+// profile writes a CPU profile of a node's whole run when PORCHLIGHT_CPUPROFILE
+// names a file (docs/performance.md).
+func profile(log *slog.Logger) (stop func()) {
+	path := os.Getenv("PORCHLIGHT_CPUPROFILE")
+	if path == "" {
+		return func() {}
+	}
+	f, err := os.Create(path)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		log.Warn("no CPU profile", "error", err)
+		return func() {}
+	}
+	return func() { pprof.StopCPUProfile(); f.Close() }
+}
