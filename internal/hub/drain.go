@@ -6,10 +6,10 @@ import (
 )
 
 // Frame is one message for the watcher's connection, with its number in the
-// session's stream. Either Bytes or Mark is set.
+// session's stream. Either Body or Mark is set.
 type Frame struct {
 	Sequence uint64
-	Bytes    []byte // as the encoder made it; shared, read only
+	Body     Body // as the encoder made it; shared, read only
 	Mark     *Mark
 }
 
@@ -83,6 +83,7 @@ func (w *Watcher) Detach(stream uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stream == stream {
+		w.stream++ // what still drains for it gets nothing
 		w.queue.attach(nil)
 	}
 }
@@ -144,19 +145,21 @@ func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, mo
 		return frames, false
 	}
 	start := len(frames)
+	var room [takeAtOnce]uint32
 	for len(frames)-start < limit {
-		i, mark, ok := w.queue.take()
-		if !ok {
-			return frames, false
+		edges, mark, more := w.queue.take(room[:0])
+		for _, i := range edges {
+			// The edge may have been dropped, or made anew, since it was queued.
+			if int(i) < len(w.edges) && w.edges[i].target != nil {
+				frames = w.difference(frames, &w.edges[i])
+			}
 		}
 		if mark != nil {
 			w.sequence++
 			frames = append(frames, Frame{Sequence: w.sequence, Mark: mark})
-			continue
 		}
-		// The edge may have been dropped, or made anew, since it was queued.
-		if int(i) < len(w.edges) && w.edges[i].target != nil {
-			frames = w.difference(frames, &w.edges[i])
+		if !more {
+			return frames, false
 		}
 	}
 	return frames, true
@@ -211,5 +214,5 @@ func (w *Watcher) frame(frames []Frame, e *edge, n *Notification) []Frame {
 	n.Locale = w.params.Locale
 	w.sequence++
 	e.sequence = uint32(w.sequence)
-	return append(frames, Frame{Sequence: w.sequence, Bytes: e.target.encoded.get(w.params.Encoder, n)})
+	return append(frames, Frame{Sequence: w.sequence, Body: e.target.encoded.get(w.params.Encoder, n)})
 }

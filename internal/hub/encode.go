@@ -29,11 +29,15 @@ type Notification struct {
 	Locale    string // of the watcher, BCP 47
 }
 
+// Body is a notification in a door's dialect: bytes, in the form that the door's
+// transport takes them. Nothing may change it.
+type Body any
+
 // Encoder turns a notification into a door's dialect. Its result is shared
-// among all watchers with the same encoder, locale and side, so neither may
-// change it. Encoders are compared by identity: use one per door.
+// among all watchers with the same encoder, locale and side. Encoders are
+// compared by identity: use one per door.
 type Encoder interface {
-	Encode(*Notification) []byte
+	Encode(*Notification) Body
 }
 
 // encodedKey names one encoded form. A View is never changed, so its address
@@ -59,12 +63,18 @@ type encoded struct {
 }
 
 type form struct {
-	key   encodedKey
-	bytes []byte
+	key  encodedKey
+	body Body
+}
+
+// is compares what differs most first: it runs once for each delivery.
+func (k *encodedKey) is(o *encodedKey) bool {
+	return k.view == o.view && k.kind == o.kind && k.own == o.own && k.available == o.available &&
+		k.seen == o.seen && k.locale == o.locale && k.encoder == o.encoder
 }
 
 // get returns n encoded, from memory if another watcher needed the same.
-func (e *encoded) get(enc Encoder, n *Notification) []byte {
+func (e *encoded) get(enc Encoder, n *Notification) Body {
 	key := encodedKey{enc, n.View, 0, n.Kind, n.Own, n.Available, n.Locale}
 	if !n.Available {
 		key.seen = n.Presence.Seen(n.Own)
@@ -72,12 +82,12 @@ func (e *encoded) get(enc Encoder, n *Notification) []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range e.forms {
-		if e.forms[i].key == key {
-			return e.forms[i].bytes
+		if e.forms[i].key.is(&key) {
+			return e.forms[i].body
 		}
 	}
 	// Under the lock on purpose: the other watchers of this change wait for
-	// these bytes instead of making their own.
+	// this body instead of making their own.
 	f := form{key, enc.Encode(n)}
 	if len(e.forms) < encodedSlots {
 		e.forms = append(e.forms, f)
@@ -85,5 +95,5 @@ func (e *encoded) get(enc Encoder, n *Notification) []byte {
 		e.forms[e.next] = f
 		e.next = (e.next + 1) % encodedSlots
 	}
-	return f.bytes
+	return f.body
 }

@@ -7,6 +7,10 @@ import "sync"
 // reading costs bounded memory.
 const maxMarkers = 1024
 
+// keepRoom is how much room an empty queue keeps: a snapshot of thousands
+// should not be paid for ever after.
+const keepRoom = 16
+
 // Scope says what a mark is about.
 type Scope uint8
 
@@ -102,30 +106,39 @@ func (q *queue) rouse() func() {
 	return q.wake
 }
 
-// take hands out the next edge or mark, whichever comes first. ok is false when
-// there is none; from then on the next push wakes.
-func (q *queue) take() (edge uint32, m *Mark, ok bool) {
+// takeAtOnce is how many edges one look at the queue takes.
+const takeAtOnce = 16
+
+// take appends the next edges to dst, and returns the mark that follows them if
+// one does. more is false when nothing is left; then the next push wakes.
+func (q *queue) take(dst []uint32) (edges []uint32, m *Mark, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	n := min(len(q.edges)-q.taken, takeAtOnce)
+	if len(q.marks) > 0 {
+		n = min(n, int(q.marks[0].after-q.drained))
+	}
+	for _, edge := range q.edges[q.taken : q.taken+n] {
+		q.queued[edge/64] &^= 1 << (edge % 64)
+		dst = append(dst, edge)
+	}
+	q.taken += n
+	q.drained += uint64(n)
 	if len(q.marks) > 0 && q.marks[0].after <= q.drained {
-		m := q.marks[0].mark
+		mark := q.marks[0].mark
+		m = &mark
 		if q.marks = q.marks[1:]; len(q.marks) == 0 {
 			q.marks = nil
 		}
-		return 0, &m, true
 	}
-	if q.taken == len(q.edges) {
-		if cap(q.edges) > 256 {
-			q.edges = nil
-		}
-		q.edges, q.taken, q.asleep = q.edges[:0], 0, q.wake != nil
-		return 0, nil, false
+	if q.taken < len(q.edges) || len(q.marks) > 0 {
+		return dst, m, true
 	}
-	edge = q.edges[q.taken]
-	q.taken++
-	q.drained++
-	q.queued[edge/64] &^= 1 << (edge % 64)
-	return edge, nil, true
+	if cap(q.edges) > keepRoom {
+		q.edges = nil
+	}
+	q.edges, q.taken, q.asleep = q.edges[:0], 0, q.wake != nil
+	return dst, m, false
 }
 
 // attach sets who is woken and wakes it if something waits. With nil nobody is.

@@ -13,7 +13,7 @@ import (
 // (its number) is this watcher's, the body is shared with all others.
 type frame struct {
 	head []byte
-	body []byte
+	body mem.Buffer
 }
 
 // Field numbers of ConnectToIsOnlineSessionResponse.
@@ -22,7 +22,7 @@ const (
 	fieldNotification = 3
 )
 
-func newFrame(sequence uint64, body []byte) *frame {
+func newFrame(sequence uint64, body mem.Buffer) *frame {
 	head := make([]byte, 0, 12)
 	head = protowire.AppendTag(head, fieldSequence, protowire.VarintType)
 	return &frame{protowire.AppendVarint(head, sequence), body}
@@ -39,7 +39,7 @@ func (codec) Name() string { return proto.Name }
 // Marshal encodes v, or hands a frame's bytes on without a copy.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	if f, ok := v.(*frame); ok {
-		return mem.BufferSlice{mem.SliceBuffer(f.head), mem.SliceBuffer(f.body)}, nil
+		return mem.BufferSlice{mem.SliceBuffer(f.head), f.body}, nil
 	}
 	c := encoding.GetCodecV2(proto.Name)
 	if c == nil {

@@ -85,7 +85,8 @@ func (s *stream) serve(c tracker.Connected, after *uint64) error {
 		return err
 	}
 	s.watch()
-	go s.flush()
+	s.state.Store(waiting)
+	s.door.flushers.add(s)
 	select {
 	case <-s.grpc.Context().Done():
 		return s.grpc.Context().Err()

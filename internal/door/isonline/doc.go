@@ -5,9 +5,9 @@
 // and tested: docs/interfaces/isonline.md.
 //
 // A stream's way: ConnectToIsOnlineSession attaches a [stream] to the session's
-// watcher and parks its goroutine. A change wakes the stream, which drains the
-// watcher on a goroutine of its own that lives only while there is something to
-// send; so an idle stream has no buffer and no goroutine besides grpc's. The
+// watcher and parks its goroutine. A change puts the stream in line for the
+// [flushers], a few goroutines that drain watchers and send; so an idle stream
+// has no buffer and no goroutine besides grpc's. The
 // messages are encoded once per change, locale and side (encode.go) and reach
 // the transport without another copy (codec.go).
 package isonline

@@ -75,6 +75,8 @@ type Door struct {
 	server *grpc.Server
 	health *health.Server
 	enc    *encoder
+	// flushers send for all streams.
+	flushers *flushers
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
@@ -84,7 +86,7 @@ var _ isonlinev1.IsOnlineServiceServer = (*Door)(nil)
 
 // New returns a door that serves nothing yet.
 func New(cfg Config) *Door {
-	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{}, conns: map[*conn]struct{}{}}
+	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{}, flushers: newFlushers(cfg.Wheel), conns: map[*conn]struct{}{}}
 	for app, l := range cfg.Limits {
 		cfg.Limits[app] = l.WithDefaults()
 	}
@@ -127,5 +129,6 @@ func (d *Door) Stop(ctx context.Context) error {
 		d.server.Stop()
 		<-done
 	}
+	d.flushers.stop()
 	return nil
 }

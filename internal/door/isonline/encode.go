@@ -1,6 +1,7 @@
 package isonline
 
 import (
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,8 +18,8 @@ type encoder struct{}
 var _ hub.Encoder = (*encoder)(nil)
 
 // Encode returns field 3 of ConnectToIsOnlineSessionResponse: tag, length and
-// the IsOnlineNotification.
-func (*encoder) Encode(n *hub.Notification) []byte {
+// the IsOnlineNotification, as a mem.Buffer, so that the transport shares it too.
+func (*encoder) Encode(n *hub.Notification) hub.Body {
 	m := notification(n)
 	size := proto.Size(m)
 	b := make([]byte, 0, protowire.SizeTag(fieldNotification)+protowire.SizeBytes(size))
@@ -27,9 +28,9 @@ func (*encoder) Encode(n *hub.Notification) []byte {
 	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
 	if err != nil {
 		// Only text that is not UTF-8 makes protobuf fail, and none gets in here.
-		return nil
+		b = nil
 	}
-	return b
+	return mem.Buffer(mem.SliceBuffer(b))
 }
 
 // notification is what a watcher is told (protocol note A5.3, A5.4): the last

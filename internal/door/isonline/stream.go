@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
@@ -30,11 +31,12 @@ const drainAtOnce = 32
 // causeSlow is the door's own cause of an end, beside the tracker's.
 const causeSlow tracker.EndCause = 255
 
-// The places of a stream's flushing goroutine.
+// Where a stream stands with the flushers.
 const (
-	idle  = iota // none runs
-	busy         // one runs
-	again        // one runs and must look once more before it ends
+	idle    = iota // nothing waits
+	waiting        // in line
+	busy           // a flusher sends for it
+	again          // the same, and something came since
 )
 
 // stream is one events stream: the link of its session.
@@ -49,7 +51,8 @@ type stream struct {
 	attachment uint64
 
 	ended   chan tracker.End // room for one: the first end counts
-	state   atomic.Int32     // idle, busy or again
+	state   atomic.Int32     // idle, waiting, busy or again
+	next    *stream          // in line; guarded by the flushers
 	sending atomic.Int64     // wheel time at which the current send began; 0: none
 	sent    atomic.Int64     // wheel time of the last send that returned
 	failed  atomic.Bool      // a send failed: the transport is gone
@@ -78,13 +81,13 @@ func (s *stream) End(e tracker.End) {
 	}
 }
 
-// wake makes sure that somebody drains the watcher soon. It never blocks.
+// wake makes sure that a flusher looks at the stream soon. It never blocks.
 func (s *stream) wake() {
 	for {
 		switch s.state.Load() {
 		case idle:
-			if s.state.CompareAndSwap(idle, busy) {
-				go s.flush()
+			if s.state.CompareAndSwap(idle, waiting) {
+				s.door.flushers.add(s)
 				return
 			}
 		case busy:
@@ -97,15 +100,16 @@ func (s *stream) wake() {
 	}
 }
 
-// flush sends what waits and ends. At most one runs per stream.
-func (s *stream) flush() {
-	for {
-		s.drain()
-		if s.state.CompareAndSwap(busy, idle) {
-			return
-		}
-		s.state.Store(busy)
+// flush sends what waits. It reports whether more came meanwhile, so that the
+// stream must go in line once more.
+func (s *stream) flush() (more bool) {
+	s.state.Store(busy)
+	s.drain()
+	if s.state.CompareAndSwap(busy, idle) {
+		return false
 	}
+	s.state.Store(waiting)
+	return true
 }
 
 // frames lends the room that a drain needs: most streams are idle most of the
@@ -162,7 +166,7 @@ func (s *stream) own() bool {
 // message is what goes to the transport for a frame of the hub.
 func (s *stream) message(f *hub.Frame) any {
 	if f.Mark == nil {
-		return newFrame(f.Sequence, f.Bytes)
+		return newFrame(f.Sequence, f.Body.(mem.Buffer))
 	}
 	m := &isonlinev1.ConnectToIsOnlineSessionResponse{Sequence: f.Sequence}
 	if f.Mark.Scope == hub.ScopeEnded {
