@@ -21,6 +21,10 @@ const KeepClosed = time.Hour
 // last seen counts always, because it is a maximum. A record of unknown kind
 // is void.
 //
+// One record may conclude several things: the closed of the sessions that an
+// opened ends stand before it, and a hidden, shown or custom that came with a
+// moved stands after it.
+//
 // Every fact but moved takes the user's next number; before and after of
 // neighbouring facts agree. Apply first forgets as Forget(r.Time) does, and it
 // makes pointers that Session returned invalid. It is not safe for concurrent use.

@@ -45,15 +45,33 @@ func tell(f *Fact) string {
 	return fmt.Sprintf("%d %v %s@%d %v", f.Seq, f.Kind, n, f.Session.Epoch.Counter, f.Reason)
 }
 
-// Each case is a log and the facts it must give, one by one: number, kind,
+// factCase is a log and the facts it must give, one by one: number, kind,
 // session@epoch, reason.
-func TestApplyFacts(t *testing.T) {
+type factCase struct {
+	name string
+	log  []Record
+	want []string
+}
+
+func checkFactCases(t *testing.T, cases []factCase) {
 	t.Parallel()
-	for _, c := range []struct {
-		name string
-		log  []Record
-		want []string
-	}{
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, facts := fold(c.log)
+			var got []string
+			for i := range facts {
+				got = append(got, tell(&facts[i]))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got  %q\nwant %q, of\n%s", got, c.want, describe(c.log))
+			}
+		})
+	}
+}
+
+func TestApplyFacts(t *testing.T) {
+	checkFactCases(t, []factCase{
 		{"open and close", []Record{rec(RecordOpened, 1, 1, 10), rec(RecordClosed, 1, 1, 20, why(ReasonLogout))},
 			[]string{"1 opened 1@1 opened", "2 closed 1@1 logout"}},
 		{"closed before opened: nothing at all", []Record{rec(RecordClosed, 1, 1, 20, why(ReasonLogout)), rec(RecordOpened, 1, 1, 10)}, nil},
@@ -85,6 +103,15 @@ func TestApplyFacts(t *testing.T) {
 			[]string{"1 opened 1@1 opened", "0 moved 1@2 moved", "2 custom 1@2 "}},
 		{"custom: the newest wins", []Record{rec(RecordOpened, 1, 1, 10), rec(RecordCustom, 1, 1, 30, rev(3)), rec(RecordCustom, 1, 1, 20, rev(2)), rec(RecordCustom, 1, 1, 30, rev(3))},
 			[]string{"1 opened 1@1 opened", "2 custom 1@1 "}},
+		{"the lowest epoch there is, claimed early", []Record{rec(RecordHidden, 1, 0, 11, lowest, rev(2)), rec(RecordOpened, 1, 0, 10, lowest), rec(RecordClosed, 1, 0, 20, lowest, why(ReasonLeft))},
+			[]string{"1 opened 1@0 opened", "2 closed 1@0 left"}},
+		{"unknown kinds", []Record{rec(RecordNone, 1, 1, 10), rec(recordKindCount, 1, 1, 10)}, nil},
+	})
+}
+
+// What the multi-device policy of an opening does.
+func TestApplyPolicies(t *testing.T) {
+	checkFactCases(t, []factCase{
 		{"single replaces all, in the order they opened", []Record{rec(RecordOpened, 1, 1, 20), rec(RecordOpened, 2, 1, 10), rec(RecordOpened, 4, 1, 30), rec(RecordOpened, 3, 1, 30), rec(RecordOpened, 5, 1, 40, under(Single))},
 			[]string{"1 opened 1@1 opened", "2 opened 2@1 opened", "3 opened 4@1 opened", "4 opened 3@1 opened",
 				"5 closed 2@1 replaced", "6 closed 1@1 replaced", "7 closed 3@1 replaced", "8 closed 4@1 replaced", "9 opened 5@1 opened"}},
@@ -98,22 +125,7 @@ func TestApplyFacts(t *testing.T) {
 			[]string{"1 opened 1@1 opened", "2 closed 1@1 replaced", "3 opened 2@1 opened"}},
 		{"an opening undoes a replacement", []Record{rec(RecordOpened, 1, 1, 10), rec(RecordOpened, 2, 1, 20, under(Single)), rec(RecordOpened, 1, 2, 30, under(Single))},
 			[]string{"1 opened 1@1 opened", "2 closed 1@1 replaced", "3 opened 2@1 opened", "4 closed 2@1 replaced", "5 opened 1@2 opened"}},
-		{"the lowest epoch there is, claimed early", []Record{rec(RecordHidden, 1, 0, 11, lowest, rev(2)), rec(RecordOpened, 1, 0, 10, lowest), rec(RecordClosed, 1, 0, 20, lowest, why(ReasonLeft))},
-			[]string{"1 opened 1@0 opened", "2 closed 1@0 left"}},
-		{"unknown kinds", []Record{rec(RecordNone, 1, 1, 10), rec(recordKindCount, 1, 1, 10)}, nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			_, facts := fold(c.log)
-			var got []string
-			for i := range facts {
-				got = append(got, tell(&facts[i]))
-			}
-			if !slices.Equal(got, c.want) {
-				t.Errorf("got  %q\nwant %q, of\n%s", got, c.want, describe(c.log))
-			}
-		})
-	}
+	})
 }
 
 // Each case is a log and the two last-seens it must end with.
