@@ -55,8 +55,18 @@ func (s *Session) alter(ctx context.Context, next func(Status) Status, patch *Pa
 		s.wants.took(status)
 	case temporary(err):
 		s.wants.pending = &status
+		s.owe(err)
 	}
 	return err
+}
+
+// owe has the server told later what err kept from it. While the link is down
+// that is done when it comes back. The caller holds mu.
+func (s *Session) owe(err error) {
+	if s.link.retell != nil && !s.wants.telling {
+		s.wants.telling = true
+		s.link.retell(err)
+	}
 }
 
 // tell runs call, if there is a session to make it on. When the server has lost
@@ -112,6 +122,7 @@ func (s *Session) Watch(ctx context.Context, users ...string) error {
 	case temporary(err):
 		s.mu.Lock()
 		s.wants.watchOwed = true
+		s.owe(err)
 		s.mu.Unlock()
 		return err
 	case len(refused) > 0:
@@ -203,7 +214,13 @@ func (s *Session) Unwatch(ctx context.Context, users ...string) error {
 	}
 	s.mu.Unlock()
 	s.disown(users, false)
-	return s.unwatch(ctx, token, users)
+	err := s.unwatch(ctx, token, users)
+	if temporary(err) {
+		s.mu.Lock()
+		s.owe(err)
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // unwatch tells the server about users who are no longer wanted.

@@ -44,7 +44,8 @@ type fake struct {
 	heartbeat time.Duration
 	// refuse, if set, answers calls by their line of the journal.
 	refuse func(line string) error
-	reject []string // users that are not watched
+	reject []string      // users that are not watched
+	closed chan struct{} // closed by the first Close call; its answer takes a second
 
 	mu       sync.Mutex // guards all below
 	lines    []string
@@ -140,7 +141,12 @@ func (f *fake) PartialUpdateIsOnlineSession(ctx context.Context, r *isonlinev1.P
 }
 
 func (f *fake) CloseIsOnlineSession(ctx context.Context, r *isonlinev1.CloseIsOnlineSessionRequest) (*isonlinev1.CloseIsOnlineSessionResponse, error) {
-	return &isonlinev1.CloseIsOnlineSessionResponse{}, f.do(ctx, "close %s %s", r.GetSessionToken(), r.GetMode())
+	err := f.do(ctx, "close %s %s", r.GetSessionToken(), r.GetMode())
+	if f.closed != nil {
+		close(f.closed)
+		wait(ctx, time.Second)
+	}
+	return &isonlinev1.CloseIsOnlineSessionResponse{}, err
 }
 
 func (f *fake) HeartbeatIsOnlineSession(ctx context.Context, r *isonlinev1.HeartbeatIsOnlineSessionRequest) (*isonlinev1.HeartbeatIsOnlineSessionResponse, error) {
@@ -377,6 +383,19 @@ func expectTales(t *testing.T, s *Session, want ...string) {
 		if got := tale(next(t, s)); got != w {
 			t.Fatalf("change %d: got %q, want %q", i, got, w)
 		}
+	}
+}
+
+// expectLinkBack waits for a link that comes back without a pause: whether the
+// reader still sees it go is up to the scheduler.
+func expectLinkBack(t *testing.T, s *Session) {
+	t.Helper()
+	got := tale(next(t, s))
+	if got == "link_down" {
+		got = tale(next(t, s))
+	}
+	if got != "link_up" {
+		t.Fatalf("change: got %q, want link_up", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -56,7 +57,8 @@ func newGRPCDoor(cfg *Config) *grpcDoor {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithUserAgent("porchlight-client"),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTimeout}),
+		// A zero Backoff here would be no pause at all.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: dialTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	}
 	if dial := cfg.Dialer; dial != nil {
@@ -92,11 +94,15 @@ func (d *grpcDoor) channel() (*grpc.ClientConn, error) {
 	return d.conn, nil
 }
 
-// retire closes conn if it cannot connect, so that it stops trying by itself.
-func (d *grpcDoor) retire(conn *grpc.ClientConn) {
+// retire closes conn if e says that it cannot connect, so that it stops trying
+// by itself. Its own word for that may come a moment later than e.
+func (d *grpcDoor) retire(conn *grpc.ClientConn, e *Error) {
+	if e.Code != CodeUnavailable || e.Reason != "" {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.conn == conn && conn.GetState() == connectivity.TransientFailure {
+	if state := conn.GetState(); d.conn == conn && (state == connectivity.TransientFailure || state == connectivity.Connecting) {
 		conn.Close()
 		d.conn = nil
 	}
@@ -139,8 +145,8 @@ func (d *grpcDoor) with(ctx context.Context, do func(context.Context, stub) erro
 		if err == nil {
 			return token, nil
 		}
-		d.retire(conn)
 		e := fromGRPC(ctx, err)
+		d.retire(conn, e)
 		if e.Reason != ReasonJWTExpired && e.Reason != ReasonJWTInvalid {
 			return token, e
 		}

@@ -17,12 +17,6 @@ const connectTimeout = 15 * time.Second
 // many silent ones it is dead, even if something in between keeps it open.
 const silentIntervals = 3
 
-// Why this end cut a stream.
-var (
-	errSilent   = &Error{Code: CodeUnavailable, Detail: "the server was silent for too long"}
-	errDetached = &Error{Code: CodeUnavailable, Detail: "the server has no stream of this session"}
-)
-
 // keeper keeps a session's link alive; only its own goroutine touches it.
 type keeper struct {
 	s        *Session
@@ -79,44 +73,6 @@ func wait(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// judge says whether trying again makes sense, and after what pause. An
-// attempt without a pause is made once for each time the link held: a server
-// that refuses at once must not make us run in circles.
-func (k *keeper) judge(err error) (again bool, pause time.Duration) {
-	var e *Error
-	if !errors.As(err, &e) {
-		e = &Error{}
-	}
-	swift := false
-	switch {
-	case e.definite(), errors.Is(err, ErrClosed):
-		return false, 0
-	case sessionLost(e.Reason):
-		k.lose()
-		swift = true
-	case e.Reason == ReasonResumeFromFuture:
-		k.sequence, k.restate = 0, true
-		swift = true
-	case e.Reason == ReasonJWTExpired:
-		swift = true
-	}
-	if swift && !k.swift && e.RetryAfter == 0 {
-		k.swift = true
-		return true, 0
-	}
-	k.failures++
-	return true, k.s.client.cfg.Backoff.pause(k.failures, e.RetryAfter)
-}
-
-// lose forgets the session, so that the next attempt makes a new one.
-func (k *keeper) lose() {
-	k.sequence, k.watched, k.restate, k.key = 0, false, false, ""
-	s := k.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.link.token = ""
 }
 
 // down marks the link as lost, and says so once to the reader.
@@ -202,12 +158,20 @@ func (k *keeper) hold(ctx context.Context) (up time.Time, err error) {
 	}
 	up = time.Now()
 	k.alive(guard, &first)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cut(nil)
 	if s.opts.Heartbeat {
-		var beats sync.WaitGroup
-		beats.Go(func() { s.beat(ctx) })
-		defer beats.Wait()
-		defer cut(nil)
+		work.Go(func() { s.beat(ctx) })
 	}
+	s.mu.Lock()
+	s.link.retell = func(err error) { work.Go(func() { s.pay(ctx, token, err) }) }
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.link.retell = nil
+		s.mu.Unlock()
+	}()
 	if err = k.welcome(ctx, token, first.connected, version); err == nil {
 		err = k.receive(st, guard)
 	}
@@ -241,15 +205,6 @@ func (k *keeper) alive(guard *time.Timer, f *frame) {
 	}
 }
 
-// cause prefers why this end cut the stream to what the cut looked like.
-func cause(ctx context.Context, err error) error {
-	var e *Error
-	if c := context.Cause(ctx); errors.As(c, &e) {
-		return c
-	}
-	return err
-}
-
 // session returns the token of the session, which it makes first if need be,
 // together with its watches: what is subscribed before Connect misses nothing.
 func (k *keeper) session(ctx context.Context) (token string, err error) {
@@ -281,59 +236,10 @@ func (k *keeper) session(ctx context.Context) (token string, err error) {
 		s.mu.Unlock()
 	}
 	if k.fresh && !k.watched {
-		if err := k.watchAll(ctx, token); err != nil {
+		if err := s.watchAll(ctx, token, k.opened != nil); err != nil {
 			return "", err
 		}
 		k.watched = true
 	}
 	return token, nil
-}
-
-// watchAll states the whole list of watched users. Whom the server refuses is
-// no longer watched, which the reader is told, unless Open can still say so.
-func (k *keeper) watchAll(ctx context.Context, token string) error {
-	s := k.s
-	s.mu.Lock()
-	users := s.wants.users()
-	s.mu.Unlock()
-	refused, err := s.watch(ctx, token, users)
-	if err != nil && !refusal(err) {
-		return err
-	}
-	if len(refused) > 0 && k.opened != nil {
-		if err == nil {
-			err = rejected(refused)
-		}
-		return err
-	}
-	if err != nil {
-		s.client.log.Warn("the server refused watches", "error", err, "users", len(refused))
-	}
-	s.disown(refused, true)
-	return nil
-}
-
-// closed turns the server's last frame into an error for judge.
-func (k *keeper) closed(st *stream, c *closing) error {
-	e := &Error{Code: CodeUnavailable, Detail: "the server closed the stream", RetryAfter: c.retryAfter}
-	switch c.reason {
-	case closingReplaced:
-		e.Code, e.Reason, e.Detail = CodeAborted, ReasonReplacedStream, "another connection took this session over"
-	case closingSlow:
-		e.Code, e.Reason = CodeResourceExhausted, ReasonSlowConsumer
-	case closingDraining:
-		e.Reason = ReasonDraining
-	case closingToken:
-		e.Code, e.Reason = CodeUnauthenticated, ReasonJWTExpired
-		st.refuseToken()
-	case closingSession:
-		e.Detail = "the server closed the session: " + string(c.session)
-		switch c.session {
-		case ClosedByUser, ClosedBySupersession, ClosedByAdmin:
-			e.Code, e.Reason = CodeAborted, ReasonSessionClosed
-		case ClosedByExpiry:
-			st.refuseToken()
-		}
-	}
-	return e
 }

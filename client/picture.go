@@ -184,7 +184,6 @@ func (q *person) open(n *notification, round uint64) []SessionChange {
 	s := *n.session
 	old, had := q.sessions[s.ID]
 	q.sessions[s.ID] = entry{s, round}
-	delete(q.closed, s.ID)
 	switch {
 	case had && old.session.same(s):
 		return nil

@@ -24,10 +24,11 @@ type Options struct {
 // Session is the user being online on this device, and told of others. All its
 // methods may be called from any goroutine.
 //
-// What Set, SetPartial, Watch and Unwatch ask for is kept when the link fails
-// under them: they return an [Error] whose Temporary is true, and the server is
-// told as soon as the link is back. Any other error means that nothing changed.
-// A call without an answer ends after 15 s, or with its context.
+// What Set, SetPartial, Watch and Unwatch ask for is kept when they fail for a
+// while only: they return an [Error] whose Temporary is true, and the server is
+// told as soon as it can be, the newest wish of each kind. Any other error means
+// that nothing changed. A call without an answer ends after 15 s, or with its
+// context.
 type Session struct {
 	client *Client
 	opts   Options
@@ -54,6 +55,7 @@ type link struct {
 	id        string // public, of the session
 	up        bool
 	cut       context.CancelCauseFunc // ends the stream; nil when there is none
+	retell    func(error)             // tells later what is owed, after the given failure; nil while the link is down
 }
 
 // Open makes a session and returns when it is connected: from then on the user

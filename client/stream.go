@@ -27,52 +27,15 @@ func (k *keeper) welcome(ctx context.Context, token string, c *connected, versio
 		s.client.log.Info("presence link up", "resumed", !startOver)
 		s.queue.push(Change{Kind: ChangeLinkUp, At: time.Now()})
 	}
-	owed := k.restate || s.wants.watchOwed || len(s.wants.unwatched) > 0 || s.wants.pending != nil || s.wants.version != version
+	owed := k.restate || s.wants.owed() || s.wants.version != version
 	s.mu.Unlock()
 	k.tell(nil)
 	if !owed {
 		return nil
 	}
-	return k.state(ctx, token)
-}
-
-// state tells the server all that is wanted. It is harmless to repeat. What
-// comes on the stream meanwhile waits in the transport; the server answers
-// these calls without waiting for it.
-func (k *keeper) state(ctx context.Context, token string) error {
-	s := k.s
-	if err := s.begin(ctx); err != nil {
-		return err
-	}
-	defer s.finish()
-	s.mu.Lock()
-	var still []string
-	for u := range s.wants.unwatched {
-		still = append(still, u)
-	}
-	status, accepted := s.wants.wish(), s.wants.status
-	s.mu.Unlock()
-
-	if err := s.unwatch(ctx, token, still); temporary(err) {
-		return err
-	}
-	if err := k.watchAll(ctx, token); err != nil {
-		return err
-	}
-	err := s.client.door.set(ctx, token, status)
-	if err != nil && !refusal(err) {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		// Asked for while the link was down, so nobody could say no earlier.
-		s.client.log.Warn("the server refused the status; the one before stays", "error", err)
-		status = accepted
-	}
-	s.wants.took(status)
-	s.wants.watchOwed, k.restate = false, false
-	return nil
+	err := s.state(ctx, token)
+	k.restate = k.restate && err != nil
+	return err
 }
 
 // take applies a frame to the picture.

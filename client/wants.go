@@ -19,7 +19,11 @@ type wants struct {
 	status  Status  // the last one that the server took, or the first
 	version uint64  // grows with status
 	pending *Status // a newer one that did not reach the server
+	telling bool    // what is owed is on its way already, though the link never went down
 }
+
+// owed reports whether the server may not know all that is wanted.
+func (w *wants) owed() bool { return w.watchOwed || len(w.unwatched) > 0 || w.pending != nil }
 
 func newWants(o Options) wants {
 	w := wants{watched: map[string]struct{}{}, unwatched: map[string]struct{}{}, status: o.Status.clone()}
