@@ -41,7 +41,8 @@ func main() {
 // run is main without the process: it returns the exit code.
 func run(args []string, c console) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// The first signal stops in order, a second one at once.
+	context.AfterFunc(ctx, stop)
 	if role := os.Getenv(benchRole); role != "" {
 		return benchChild(ctx, c, role)
 	}

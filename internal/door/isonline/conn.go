@@ -22,6 +22,7 @@ type conn struct {
 	wheel *wheel.Wheel
 	last  atomic.Int64 // wheel time of the last read
 	door  *Door
+	raw   rawReader
 
 	mu       sync.Mutex // guards all below
 	user     presence.User
@@ -33,10 +34,12 @@ type conn struct {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.last.Store(int64(c.wheel.Now()))
+		c.noteRead()
 	}
 	return n, err
 }
+
+func (c *conn) noteRead() { c.last.Store(int64(c.wheel.Now())) }
 
 // Close closes the connection.
 func (c *conn) Close() error {

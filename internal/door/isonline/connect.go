@@ -21,47 +21,77 @@ const farewell = time.Second
 // visible, or takes up one that was (document, "Incepting an IsOnline Session",
 // step 3). The stream never ends with OK but after the session's own close.
 func (d *Door) ConnectToIsOnlineSession(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.ServerStreamingServer[isonlinev1.ConnectToIsOnlineSessionResponse]) error {
+	s, err := d.openAside(req, ss)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	select {
+	case <-ss.Context().Done():
+		return ss.Context().Err()
+	case end := <-s.ended:
+		return s.end(end)
+	}
+}
+
+// openAside runs open on a goroutine of its own. The stream's goroutine lives as
+// long as the stream; checks and the store go deep, and a stack that has grown
+// for them hardly ever shrinks: 4 KB for each idle device.
+func (d *Door) openAside(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.ServerStream) (s *stream, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer d.recovered(ss.Context(), isonlinev1.IsOnlineService_ConnectToIsOnlineSession_FullMethodName, &err)
+		s, err = d.open(req, ss)
+	}()
+	<-done
+	return s, err
+}
+
+// open checks the call, makes the session visible and attaches its stream.
+func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.ServerStream) (*stream, error) {
 	ctx := ss.Context()
 	ref, err := d.session(ctx, req.GetSessionToken())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var initial *presence.Status
 	if req.GetInitial() != nil {
 		if initial, err = statusOf("initial", req.GetInitial()); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	device, err := d.cfg.Tracker.CheckResume(ctx, ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w, err := d.join(ref, device.Locale)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := w.CanResume(req.ResumeAfter); err != nil {
-		return err
+		return nil, err
 	}
 	link, addr := connOf(ctx)
 	if link == nil {
-		return errors.New("isonline: the call has no counted connection")
+		return nil, errors.New("isonline: the call has no counted connection")
 	}
 	s := &stream{door: d, ref: ref, watcher: w, conn: link, grpc: ss, ended: make(chan tracker.End, 1)}
 	s.state.Store(busy) // nothing is drained before the connected message
 	link.carry(ref.User)
-	defer link.release()
 	c, err := d.cfg.Tracker.Connect(ctx, ref, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr})
-	if err != nil {
-		d.cfg.Tracker.LinkLost(ref, s)
-		return err
+	if err == nil {
+		err = s.attach(c, req.ResumeAfter)
 	}
-	defer d.cfg.Tracker.LinkLost(ref, s)
-	return s.serve(c, req.ResumeAfter)
+	if err != nil {
+		s.leave()
+		return nil, err
+	}
+	return s, nil
 }
 
-// serve attaches the stream and keeps it until it ends.
-func (s *stream) serve(c tracker.Connected, after *uint64) error {
+// attach takes up the session's stream, says connected and lets it flow.
+func (s *stream) attach(c tracker.Connected, after *uint64) error {
 	if len(c.Restored) > 0 {
 		if _, err := s.watcher.Watch(c.Restored, hub.ScopeAll); err != nil {
 			return err
@@ -75,7 +105,6 @@ func (s *stream) serve(c tracker.Connected, after *uint64) error {
 		return err
 	}
 	s.attachment = a.Stream
-	defer s.detach()
 	if err := s.send(s.watcher.Next(s.attachment), &isonlinev1.ConnectToIsOnlineSessionResponse{
 		Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Connected{Connected: &isonlinev1.Connected{
 			SessionId: c.Public.String(), ServerTime: stamp(presence.At(s.door.now())),
@@ -87,12 +116,15 @@ func (s *stream) serve(c tracker.Connected, after *uint64) error {
 	s.watch()
 	s.state.Store(waiting)
 	s.door.flushers.add(s)
-	select {
-	case <-s.grpc.Context().Done():
-		return s.grpc.Context().Err()
-	case end := <-s.ended:
-		return s.end(end)
-	}
+	return nil
+}
+
+// leave gives up what the stream holds: its watcher, its session's link, its
+// place on the connection. What another stream has taken over stays with it.
+func (s *stream) leave() {
+	s.detach()
+	s.door.cfg.Tracker.LinkLost(s.ref, s)
+	s.conn.release()
 }
 
 // end says goodbye and returns what the stream ends with (protocol note A4).
@@ -117,13 +149,21 @@ func (s *stream) end(e tracker.End) error {
 		if e.Reason != presence.ReasonLogout && e.Reason != presence.ReasonLeft {
 			err = fault.New(fault.SessionGone, "the session was closed: %s", e.Reason)
 		}
-		if e.Reason == presence.ReasonTimedOut {
+		if e.Reason == presence.ReasonTimedOut && s.silent() {
 			// The peer is half open, most likely: do not keep its connection.
 			defer s.closeConn()
 		}
 	}
 	s.sayGoodbye(closing)
 	return err
+}
+
+// silent reports that nothing was read on the connection for as long as a
+// session lives without a sign of life. One that is bound to Heartbeat times out
+// on a connection that may be well, and its closing message must get through.
+func (s *stream) silent() bool {
+	timeout := s.door.cfg.Tracker.Policy(s.ref.User.App).HeartbeatTimeout
+	return s.door.cfg.Wheel.Now()-s.conn.lastRead() >= timeout
 }
 
 // closeConn closes the connection if it carries no other session.

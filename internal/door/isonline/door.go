@@ -100,8 +100,11 @@ func New(cfg Config) *Door {
 			Timeout: cfg.LongestTimeout + time.Minute,
 		}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
-		// Most connections are idle: write buffers are lent, and reads are small.
-		grpc.SharedWriteBuffer(true), grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(32<<10),
+		// Most connections are idle: buffers are lent while they are used (see
+		// conn.ReadOnReady), and windows stay as they are, so that no ping goes
+		// out with each request to measure them.
+		grpc.SharedWriteBuffer(true), grpc.WriteBufferSize(8<<10), grpc.ReadBufferSize(16<<10),
+		grpc.StaticStreamWindowSize(64<<10), grpc.StaticConnWindowSize(64<<10),
 		grpc.ChainUnaryInterceptor(d.guardUnary), grpc.ChainStreamInterceptor(d.guardStream),
 	)
 	isonlinev1.RegisterIsOnlineServiceServer(d.server, d)

@@ -82,25 +82,24 @@ func (d *Door) wireError(ctx context.Context, method string, err error) error {
 	return st.Err()
 }
 
+// recovered is deferred where a call may panic: it becomes an internal error of
+// that call, and the node lives on.
+func (d *Door) recovered(ctx context.Context, method string, err *error) {
+	if p := recover(); p != nil {
+		d.log.ErrorContext(ctx, "panic", "method", method, "panic", p, "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, "internal error; the node's log has the details")
+	}
+}
+
 // guardUnary turns errors into statuses and a panic into an internal error.
 func (d *Door) guardUnary(ctx context.Context, req any, call *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			d.log.ErrorContext(ctx, "panic", "method", call.FullMethod, "panic", p, "stack", string(debug.Stack()))
-			err = status.Error(codes.Internal, "internal error; the node's log has the details")
-		}
-	}()
+	defer d.recovered(ctx, call.FullMethod, &err)
 	resp, err = next(ctx, req)
 	return resp, d.wireError(ctx, call.FullMethod, err)
 }
 
 // guardStream is the same for streams.
 func (d *Door) guardStream(srv any, ss grpc.ServerStream, call *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			d.log.ErrorContext(ss.Context(), "panic", "method", call.FullMethod, "panic", p, "stack", string(debug.Stack()))
-			err = status.Error(codes.Internal, "internal error; the node's log has the details")
-		}
-	}()
+	defer d.recovered(ss.Context(), call.FullMethod, &err)
 	return d.wireError(ss.Context(), call.FullMethod, next(srv, ss))
 }
