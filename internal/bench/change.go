@@ -37,9 +37,9 @@ func loadUpdate(mark string) *isonlinev1.IsOnlineUpdate {
 			Literal: "In the old harbour, " + mark + "0000000000000000",
 		}},
 		Properties: map[string]*isonlinev1.Value{
-			"map":   text("old-harbour-by-night"),
+			"map":   text("the-old-harbour-by-night"),
 			"mode":  text("ranked-pairs"),
-			"group": text("5d1f0c9a7be24e66"),
+			"group": text("5d1f0c9a-7be2-4e66-b4d1"),
 			"score": {Kind: &isonlinev1.Value_Integer{Integer: 120_417}},
 		},
 	}

@@ -35,11 +35,24 @@ func Ready(w io.Writer, addr string) error {
 	return nil
 }
 
+// WithParent returns a context that ends with ctx, or when input ends: a
+// process started by [Child] passes its standard input and so goes when its
+// parent is gone. The goroutine that reads input lasts until input ends, which
+// for a standard input may be the end of the process.
+func WithParent(ctx context.Context, input io.Reader) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		_, _ = io.Copy(io.Discard, input) // an error is an end as well
+	}()
+	return ctx, cancel
+}
+
 // Child returns a Start that runs argv as a child process. The program must
-// call [Ready], and end when it gets os.Interrupt or when its standard input
-// ends, which it does when the parent is gone, however it went. A child that
-// does not go within ten seconds of that is killed; going with an error is an
-// error of stop. env is added to the environment of this process.
+// call [Ready], write nothing more to its standard output, and end when it gets
+// os.Interrupt or when its standard input ends ([WithParent]). A child that does
+// not go within ten seconds of that is killed; going with an error is an error
+// of stop. env is added to the environment of this process.
 func Child(argv []string, env ...string) Start {
 	return func(ctx context.Context) (string, int, func() error, error) {
 		if len(argv) == 0 {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"time"
 )
 
 // The phases of the standard load, in the order in which they run.
@@ -130,8 +129,6 @@ func (c Config) check() error {
 }
 
 func (c Config) reports(phase string) bool { return slices.Contains(c.Phases, phase) }
-
-func (c Config) length() time.Duration { return time.Duration(c.Seconds) * time.Second }
 
 // loopback parses addr and refuses whatever is not on this machine: the load
 // would be an attack elsewhere.

@@ -18,6 +18,10 @@ const graphTries = 200
 // the few joints that would be loops or doubles are opened again together with
 // some good ones and joined anew (the pairing model with repair).
 func newGraph(users, friends int, seed uint64) ([][]int32, error) {
+	if friends > users/2 { // few are strangers: choose those
+		strangers, err := newGraph(users, users-1-friends, seed)
+		return complement(strangers), err
+	}
 	r := rand.New(rand.NewPCG(seed, 0x67726170)) // a stream of its own
 	g := make([][]int32, users)
 	for i := range g {
@@ -37,6 +41,19 @@ func newGraph(users, friends int, seed uint64) ([][]int32, error) {
 		open = reopen(g, open, r)
 	}
 	return nil, fmt.Errorf("bench: no graph of %d users with %d friends found; use more users or fewer friends", users, friends)
+}
+
+// complement returns the graph of all edges that g lacks.
+func complement(g [][]int32) [][]int32 {
+	all := make([][]int32, len(g))
+	for a := range g {
+		for b := range g {
+			if a != b && !slices.Contains(g[a], int32(b)) {
+				all[a] = append(all[a], int32(b))
+			}
+		}
+	}
+	return all
 }
 
 // join pairs the open ends at random and returns those it could not join.

@@ -71,18 +71,15 @@ func (l *loop) connect(d *device, to netip.AddrPort) error {
 	if to.Addr().Is4() {
 		family, sa = unix.AF_INET, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("open a socket: %w", err)
 	}
 	d.fd, d.slot = fd, int32(len(l.devices))
 	l.devices = append(l.devices, d)
-	limit := unix.NsecToTimeval(int64(connectTimeout))
 	for _, f := range []func() error{
-		func() error { return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit) },
-		func() error { return unix.Connect(fd, sa) },
+		func() error { return connected(fd, unix.Connect(fd, sa)) },
 		func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) },
-		func() error { return unix.SetNonblock(fd, true) },
 		func() error {
 			ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: d.slot}
 			return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev)
@@ -93,6 +90,32 @@ func (l *loop) connect(d *device, to netip.AddrPort) error {
 		}
 	}
 	return nil
+}
+
+// connected waits until the connect that returned begun is done. The socket does
+// not block: a blocking connect would end early with each signal of the Go
+// runtime, and its result would be unknown.
+func connected(fd int, begun error) error {
+	if !errors.Is(begun, unix.EINPROGRESS) && !errors.Is(begun, unix.EINTR) {
+		return begun
+	}
+	for end := time.Now().Add(connectTimeout); ; {
+		left := time.Until(end)
+		if left <= 0 {
+			return unix.ETIMEDOUT
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(left.Milliseconds())+1)
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return err
+		case n > 0:
+			code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			if err == nil && code != 0 {
+				err = unix.Errno(code)
+			}
+			return err
+		}
+	}
 }
 
 // wait handles what is ready, waiting for it at most until the given time. It

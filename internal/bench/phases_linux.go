@@ -3,7 +3,6 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -26,17 +25,6 @@ const (
 	// turnPause is how long the load looks away when the next user cannot change
 	// his status yet.
 	turnPause = time.Millisecond
-	// quietTime without any notification means that all have arrived.
-	quietTime  = 300 * time.Millisecond
-	quietLimit = 10 * time.Second
-	// stallLimit is how long deliveries may fail to come before they are given
-	// up as missing.
-	stallLimit = 2 * time.Second
-	// settleEvery, settleSame and settleLimit: memory counts as stable when so
-	// many readings in a row differ by less than half a percent.
-	settleEvery = 200 * time.Millisecond
-	settleSame  = 8
-	settleLimit = 15 * time.Second
 )
 
 // login logs everybody in and returns the figures.
@@ -107,30 +95,6 @@ func (r *run) idle(t *target) (Figures, error) {
 	return f, err
 }
 
-// settle waits until the memory of the server is stable and returns it in KiB.
-func (r *run) settle(t *target) (int64, error) {
-	if t.proc == 0 {
-		return 0, nil
-	}
-	var last int64
-	same, limit := 0, r.loop.now()+int64(settleLimit)
-	for {
-		now, err := t.rss()
-		if err != nil {
-			return 0, err
-		}
-		if same++; math.Abs(float64(now-last)) > float64(now)/200 {
-			same, last = 0, now
-		}
-		if same >= settleSame || r.loop.now() > limit {
-			return now, nil
-		}
-		if err := r.pause(settleEvery); err != nil {
-			return 0, err
-		}
-	}
-}
-
 // unloaded sends one change at a time.
 func (r *run) unloaded(t *target) (Figures, error) {
 	m, err := r.measure(t)
@@ -138,7 +102,7 @@ func (r *run) unloaded(t *target) (Figures, error) {
 		return Figures{}, err
 	}
 	t.hist = &m.hist
-	for end := m.began + int64(r.cfg.length()); r.loop.now() < end; {
+	for end := m.began + int64(r.times.phase); r.loop.now() < end; {
 		d, at, ok := t.due()
 		if !ok || at > r.loop.now() {
 			if err := r.loop.wait(max(at, r.loop.now()+int64(turnPause))); err != nil {
@@ -186,7 +150,7 @@ func (r *run) saturate(t *target) (Figures, error) {
 // half sends changes at random times, rate deliveries per second on average.
 func (r *run) half(t *target, rate float64) (Figures, error) {
 	// Both servers get the same arrivals.
-	times := rand.New(rand.NewPCG(r.cfg.Seed, 0x68616c66))
+	arrivals := rand.New(rand.NewPCG(r.cfg.Seed, 0x68616c66))
 	gap := float64(time.Second) * float64(t.friends()) / rate
 	gap = max(gap, float64(updatePause)/float64(len(t.graph)))
 	limit := behindFactor * changesAtOnce * t.friends()
@@ -200,7 +164,7 @@ func (r *run) half(t *target, rate float64) (Figures, error) {
 			if err := r.send(t, d); err != nil {
 				return err
 			}
-			next += int64(times.ExpFloat64() * gap)
+			next += int64(arrivals.ExpFloat64() * gap)
 		}
 		return r.loop.wait(min(next, until))
 	}
@@ -212,7 +176,7 @@ func (r *run) half(t *target, rate float64) (Figures, error) {
 // underLoad calls send over and over: first to warm up, then measured, then it
 // waits for what is still under way.
 func (r *run) underLoad(t *target, phase string, send func(until int64) error) (Figures, error) {
-	warm := r.loop.now() + min(int64(r.cfg.length())/4, int64(time.Second))
+	warm := r.loop.now() + min(int64(r.times.phase)/4, int64(time.Second))
 	for r.loop.now() < warm {
 		if err := r.stalled(t); err != nil {
 			return Figures{}, err
@@ -226,7 +190,7 @@ func (r *run) underLoad(t *target, phase string, send func(until int64) error) (
 		return Figures{}, err
 	}
 	t.hist = &m.hist
-	for end := m.began + int64(r.cfg.length()); r.loop.now() < end; {
+	for end := m.began + int64(r.times.phase); r.loop.now() < end; {
 		if err := r.stalled(t); err != nil {
 			return Figures{}, err
 		}
@@ -249,14 +213,6 @@ func (r *run) underLoad(t *target, phase string, send func(until int64) error) (
 	return f, err
 }
 
-// stalled ends the run when a loaded server has delivered nothing for a while.
-func (r *run) stalled(t *target) error {
-	if t.inFlight() > 0 && r.loop.now()-max(t.readAt, t.lastSend) > int64(stallLimit)*2 {
-		return fmt.Errorf("bench: %s delivers nothing although %d deliveries are under way", t.name, t.inFlight())
-	}
-	return nil
-}
-
 // send lets d change its status now.
 func (r *run) send(t *target, d *device) error {
 	t.turn.next = (t.turn.next + 1) % len(t.turn.order)
@@ -266,58 +222,6 @@ func (r *run) send(t *target, d *device) error {
 		return d.wrap(err)
 	}
 	return d.wrap(r.loop.flush(d))
-}
-
-// drain waits until every change sent has reached all its watchers, and gives
-// up what does not come.
-func (r *run) drain(t *target) error {
-	seen, limit := t.received, r.loop.now()+int64(stallLimit)
-	for t.inFlight() > 0 {
-		now := r.loop.now()
-		if t.received != seen {
-			seen, limit = t.received, now+int64(stallLimit)
-		}
-		if now > limit {
-			t.missing += t.inFlight()
-			return nil
-		}
-		if err := r.loop.wait(limit); err != nil {
-			return err
-		}
-	}
-	if late := -t.inFlight(); late > 0 && late <= t.missing {
-		t.missing -= late // they came after they had been given up
-	} else if late > 0 {
-		return fmt.Errorf("bench: %s delivered %d changes more than it should", t.name, late)
-	}
-	return nil
-}
-
-// quiet waits until no notification has come for a while.
-func (r *run) quiet(t *target) error {
-	seen, since := t.notifications, r.loop.now()
-	for limit := since + int64(quietLimit); ; {
-		now := r.loop.now()
-		if t.notifications != seen {
-			seen, since = t.notifications, now
-		}
-		if now-since > int64(quietTime) || now > limit {
-			return nil
-		}
-		if err := r.loop.wait(since + int64(quietTime)); err != nil {
-			return err
-		}
-	}
-}
-
-// pause serves all devices for the given time.
-func (r *run) pause(d time.Duration) error {
-	for end := r.loop.now() + int64(d); r.loop.now() < end; {
-		if err := r.loop.wait(end); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // leave closes all sessions politely, so that a server which goes on running

@@ -24,31 +24,61 @@ import (
 // A server given by Addr is measured as well when its process can be found on
 // this machine; otherwise rows lack its CPU time and memory. Its sessions are
 // closed politely at the end.
-func Run(ctx context.Context, cfg Config) (err error) {
-	cfg, err = cfg.withDefaults()
+func Run(ctx context.Context, cfg Config) error {
+	r, err := newRun(cfg)
 	if err != nil {
 		return err
 	}
-	servers := 1
+	return r.do(ctx)
+}
+
+// run is one call of Run.
+type run struct {
+	cfg     Config
+	times   times
+	bar     *bar
+	loop    *loop
+	graph   [][]int32
+	tokens  []string
+	targets []*target // the server, and the null server if there is one
+}
+
+// newRun checks the configuration and makes the graph and the tokens.
+func newRun(cfg Config) (*run, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	connections := cfg.Users
 	if cfg.Null != nil {
-		servers = 2
+		connections *= 2
 	}
-	if err := needFiles(servers * cfg.Users); err != nil {
-		return err
+	if err := needFiles(connections); err != nil {
+		return nil, err
 	}
-	r := &run{cfg: cfg, bar: newBar(cfg.Progress)}
-	defer r.bar.end()
-	if err := r.prepare(); err != nil {
-		return err
+	r := &run{cfg: cfg, bar: newBar(cfg.Progress), tokens: make([]string, cfg.Users)}
+	r.times = times{phase: time.Duration(cfg.Seconds) * time.Second, settleEvery: settleEvery, settleLimit: settleLimit}
+	if r.graph, err = newGraph(cfg.Users, cfg.Friends, cfg.Seed); err != nil {
+		return nil, err
 	}
-	// The load is one thread from here on; the measurements of its own CPU time
-	// and its timing gain from its staying the same one.
+	for i := range r.tokens {
+		if r.tokens[i], err = cfg.Token(userName(i)); err != nil {
+			return nil, fmt.Errorf("bench: access token of %s: %w", userName(i), err)
+		}
+	}
+	return r, nil
+}
+
+// do runs everything, once.
+func (r *run) do(ctx context.Context) (err error) {
+	// The load is one thread: its timing gains from its staying the same one.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if r.loop, err = newLoop(ctx); err != nil {
 		return err
 	}
 	defer func() {
+		r.bar.end()
 		r.loop.close()
 		for _, t := range r.targets {
 			err = errors.Join(err, t.stop())
@@ -60,32 +90,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := r.phases(); err != nil {
 		return err
 	}
-	if cfg.Addr != "" {
+	if r.cfg.Addr != "" {
 		return r.leave(r.targets[0])
-	}
-	return nil
-}
-
-// run is one call of Run.
-type run struct {
-	cfg     Config
-	bar     *bar
-	loop    *loop
-	graph   [][]int32
-	tokens  []string
-	targets []*target // the server, and the null server if there is one
-}
-
-// prepare makes the graph and the tokens.
-func (r *run) prepare() (err error) {
-	if r.graph, err = newGraph(r.cfg.Users, r.cfg.Friends, r.cfg.Seed); err != nil {
-		return err
-	}
-	r.tokens = make([]string, r.cfg.Users)
-	for i := range r.tokens {
-		if r.tokens[i], err = r.cfg.Token(userName(i)); err != nil {
-			return fmt.Errorf("bench: access token of %s: %w", userName(i), err)
-		}
 	}
 	return nil
 }
@@ -148,9 +154,9 @@ func (r *run) phases() error {
 	}{
 		{PhaseLogin, true, int64(r.cfg.Users), r.login},
 		{PhaseIdle, false, 0, r.idle},
-		{PhaseUnloaded, false, r.cfg.length().Milliseconds(), r.unloaded},
-		{PhaseSaturate, r.cfg.reports(PhaseHalf), r.cfg.length().Milliseconds(), r.saturate},
-		{PhaseHalf, false, r.cfg.length().Milliseconds(), func(t *target) (Figures, error) { return r.half(t, r.halfRate()) }},
+		{PhaseUnloaded, false, r.times.phase.Milliseconds(), r.unloaded},
+		{PhaseSaturate, r.cfg.reports(PhaseHalf), r.times.phase.Milliseconds(), r.saturate},
+		{PhaseHalf, false, r.times.phase.Milliseconds(), func(t *target) (Figures, error) { return r.half(t, r.halfRate()) }},
 	}
 	for _, s := range steps {
 		if !s.needed && !r.cfg.reports(s.name) {

@@ -111,8 +111,8 @@ func (f *Figures) notes(server string) []string {
 	if f.Phase == PhaseSaturate {
 		note("the load itself took %.2f cores", f.Aside.LoadCPU)
 	}
-	if f.Aside.OtherCPU > otherCPU {
-		note("other programs took %.2f cores meanwhile; do not trust the delays", f.Aside.OtherCPU)
+	if f.Aside.OtherCPU > otherCPU && f.Phase != PhaseIdle {
+		note("other programs took %.2f cores meanwhile and disturbed the figures", f.Aside.OtherCPU)
 	}
 	return lines
 }
