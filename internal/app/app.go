@@ -63,6 +63,7 @@ type App struct {
 	door    *isonline.Door
 	http    *http.Server
 	ready   atomic.Bool
+	rest    *rest
 	failed  chan error
 }
 
@@ -81,6 +82,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
+	a.parts.Add("memory", a.startRest, a.stopRest)
 	a.parts.Add("ready", a.markReady, a.drain)
 	return a, nil
 }
@@ -234,6 +236,10 @@ func (a *App) stopHTTP(ctx context.Context) error {
 	}
 	return a.http.Shutdown(ctx)
 }
+
+func (a *App) startRest(context.Context) error { a.rest = startRest(); return nil }
+
+func (a *App) stopRest(ctx context.Context) error { return a.rest.stop(ctx) }
 
 func (a *App) markReady(context.Context) error {
 	a.tracker.Ready()

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -52,14 +53,15 @@ type encodedKey struct {
 	locale    string
 }
 
-// encodedSlots bounds what a target remembers: two sessions in a few locales.
-const encodedSlots = 8
+// encodedSlots bounds what a target remembers: two sessions in several locales.
+const encodedSlots = 16
 
 // encoded remembers the last encoded forms of a target.
 type encoded struct {
 	mu    sync.Mutex // guards all below
 	forms []form
-	next  int // the slot to overwrite when full
+	next  int    // the slot to overwrite when full
+	of    uint32 // version of the picture they were last needed for
 }
 
 type form struct {
@@ -89,6 +91,10 @@ func (e *encoded) get(enc Encoder, n *Notification) Body {
 	// Under the lock on purpose: the other watchers of this change wait for
 	// this body instead of making their own.
 	f := form{key, enc.Encode(n)}
+	if e.of != n.Presence.Version {
+		e.of = n.Presence.Version
+		e.forget(n.Presence)
+	}
 	if len(e.forms) < encodedSlots {
 		e.forms = append(e.forms, f)
 	} else {
@@ -96,4 +102,13 @@ func (e *encoded) get(enc Encoder, n *Notification) Body {
 		e.next = (e.next + 1) % encodedSlots
 	}
 	return f.body
+}
+
+// forget drops the forms of sessions as they no longer are: a slow watcher that
+// still needs one has it made again. The lock is held.
+func (e *encoded) forget(p *presence.Presence) {
+	e.next = 0
+	e.forms = slices.DeleteFunc(e.forms, func(f form) bool {
+		return f.key.view == nil || !slices.Contains(p.Sessions, f.key.view)
+	})
 }

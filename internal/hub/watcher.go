@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
@@ -69,13 +70,9 @@ func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presenc
 	if w.gone {
 		return nil, fault.New(fault.SessionGone, "the session is closed; make a new one")
 	}
+	users = distinct(users)
 	fresh := make([]presence.UserID, 0, len(users))
-	seen := make(map[presence.UserID]bool, len(users))
 	for _, u := range users {
-		if seen[u] {
-			continue
-		}
-		seen[u] = true
 		if i, ok := w.find(u); ok && w.edges[i].sources&sourceUser != 0 {
 			already = append(already, u)
 		} else {
@@ -86,12 +83,13 @@ func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presenc
 		return nil, fault.New(fault.LimitSubscriptions,
 			"%d users are watched and %d were asked for; a session may watch %d: unsubscribe some first", w.explicit, len(fresh), w.params.Limit)
 	}
+	w.edges = slices.Grow(w.edges, max(0, len(fresh)-len(w.free)))
 	pushed := make([]uint32, 0, len(fresh))
 	for _, u := range fresh {
 		pushed = append(pushed, w.enter(u, sourceUser))
 	}
 	w.explicit += len(fresh)
-	m := Mark{Scope: scope, Users: len(seen)}
+	m := Mark{Scope: scope, Users: len(users)}
 	if scope == ScopeUser && len(users) > 0 {
 		m.User = string(users[0])
 	}
@@ -201,4 +199,19 @@ func (w *Watcher) drop(i uint32) {
 	w.edges[i] = edge{}
 	w.free = append(w.free, i)
 	w.hub.leave(e.target, e.slot)
+}
+
+// distinct returns users without repeats, in their order; users itself when it
+// has none.
+func distinct(users []presence.UserID) []presence.UserID {
+	sorted := slices.Sorted(slices.Values(users))
+	if len(slices.Compact(sorted)) == len(users) {
+		return users
+	}
+	seen := make(map[presence.UserID]bool, len(users))
+	return slices.DeleteFunc(slices.Clone(users), func(u presence.UserID) bool {
+		again := seen[u]
+		seen[u] = true
+		return again
+	})
 }

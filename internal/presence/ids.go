@@ -47,7 +47,8 @@ func (id PublicID) String() string  { return base64.RawURLEncoding.EncodeToStrin
 // ParsePublicID reads the 22 characters that PublicID.String writes.
 func ParsePublicID(s string) (id PublicID, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != len(id) {
+	// The decoder skips line breaks; with them one id would have many spellings.
+	if err != nil || len(b) != len(id) || len(s) != base64.RawURLEncoding.EncodedLen(len(id)) {
 		return id, errors.New("a public session id is 22 URL-safe base64 characters")
 	}
 	return PublicID(b), nil

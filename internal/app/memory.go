@@ -1,0 +1,57 @@
+package app
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// How memory is given back after a storm of logins: the garbage of it would
+// otherwise stay until the next collection, which an idle node is minutes from,
+// and idle devices are most of what a node has.
+const (
+	restEvery  = 2 * time.Second
+	quietBytes = 4 << 20  // allocated within restEvery: less is quiet
+	worthBytes = 16 << 20 // allocated since the last time: less is not worth it
+)
+
+// rest gives memory back whenever the node has become quiet after having
+// allocated a lot. Between storms it does nothing.
+type rest struct {
+	quit, done chan struct{}
+}
+
+func startRest() *rest {
+	r := &rest{make(chan struct{}), make(chan struct{})}
+	go r.run()
+	return r
+}
+
+func (r *rest) run() {
+	defer close(r.done)
+	tick := time.NewTicker(restEvery)
+	defer tick.Stop()
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	var last, rested uint64
+	for {
+		select {
+		case <-r.quit:
+			return
+		case <-tick.C:
+		}
+		metrics.Read(sample)
+		now := sample[0].Value.Uint64()
+		if now-last < quietBytes && now-rested > worthBytes {
+			debug.FreeOSMemory()
+			rested = now
+		}
+		last = now
+	}
+}
+
+func (r *rest) stop(context.Context) error {
+	close(r.quit)
+	<-r.done
+	return nil
+}
