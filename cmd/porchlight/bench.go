@@ -14,6 +14,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight"
 	"github.com/porchlight-dev/porchlight/internal/bench"
+	"github.com/porchlight-dev/porchlight/internal/config"
 )
 
 // benchRole is the environment variable by which bench starts this program
@@ -56,7 +57,7 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	cfg := bench.Config{
 		Addr: b.GRPC, Door: b.Door, Users: b.Users, Friends: b.Friends, Seconds: b.Seconds,
 		Phases: strings.Split(b.Phase, ","),
-		Token:  func(user string) (string, error) { return sign("", "demo", user, 12*time.Hour) },
+		Token:  func(user string) (string, error) { return config.Token("", "demo", user, 12*time.Hour) },
 	}
 	if b.GRPC == "" {
 		cfg.Self = bench.Child([]string{self}, benchRole+"="+roleSelf)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight"
+	"github.com/porchlight-dev/porchlight/internal/config"
 )
 
 // devTokens is how long the tokens that dev prints are good.
@@ -36,7 +37,7 @@ func (d devCommand) greet(c console, srv *porchlight.Server) error {
 	fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n\n", addr, srv.HTTPAddr())
 	var alice string
 	for _, user := range []string{"alice", "bob", "carol"} {
-		jwt, err := sign("", "demo", user, devTokens)
+		jwt, err := config.Token("", "demo", user, devTokens)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/client"
+	"github.com/porchlight-dev/porchlight/internal/config"
 )
 
 // tokenLife is how long a token signed for --user is good; the Go client asks
@@ -30,7 +31,7 @@ func (f dialFlags) dial(product string) (*client.Client, error) {
 		if !loopback(f.GRPC) {
 			return nil, fmt.Errorf("--user signs with keys that everybody knows, so it works on loopback only; use --token for %s", f.GRPC)
 		}
-		source = func(context.Context) (string, error) { return sign("", "demo", f.User, tokenLife) }
+		source = func(context.Context) (string, error) { return config.Token("", "demo", f.User, tokenLife) }
 	case f.Token != "":
 		source = func(context.Context) (string, error) { return f.Token, nil }
 	default:
