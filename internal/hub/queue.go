@@ -16,10 +16,11 @@ type Scope uint8
 
 // The scopes.
 const (
-	ScopeUser    Scope = iota + 1 // the snapshot of one user is done
-	ScopeFriends                  // the snapshot of the friends is done
-	ScopeAll                      // the snapshot of all that was asked for is done
-	ScopeEnded                    // the subscription of one user ended
+	ScopeNone    Scope = iota // no mark
+	ScopeUser                 // the snapshot of one user is done
+	ScopeFriends              // the snapshot of the friends is done
+	ScopeAll                  // the snapshot of all that was asked for is done
+	ScopeEnded                // the subscription of one user ended
 )
 
 // Mark is a word to the watcher that keeps its place among notifications.

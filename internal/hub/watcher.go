@@ -61,7 +61,7 @@ type Watcher struct {
 
 // Watch subscribes to users: the edges stand when it returns, snapshots follow
 // through Drain, then a mark of the given scope (ScopeUser for one user,
-// ScopeAll for several). It returns those that were subscribed before; they get
+// ScopeAll for several, ScopeNone for no mark). It returns those that were subscribed before; they get
 // no second snapshot. Over the limit it fails with LimitSubscriptions and
 // changes nothing.
 func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presence.UserID, err error) {
@@ -89,11 +89,14 @@ func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presenc
 		pushed = append(pushed, w.enter(u, sourceUser))
 	}
 	w.explicit += len(fresh)
-	m := Mark{Scope: scope, Users: len(users)}
+	var m *Mark
+	if scope != ScopeNone {
+		m = &Mark{Scope: scope, Users: len(users)}
+	}
 	if scope == ScopeUser && len(users) > 0 {
 		m.User = string(users[0])
 	}
-	w.queue.pushAll(pushed, &m)
+	w.queue.pushAll(pushed, m)
 	return already, nil
 }
 

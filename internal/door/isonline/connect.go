@@ -93,7 +93,12 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.Ser
 // attach takes up the session's stream, says connected and lets it flow.
 func (s *stream) attach(c tracker.Connected, after *uint64) error {
 	if len(c.Restored) > 0 {
-		if _, err := s.watcher.Watch(c.Restored, hub.ScopeAll); err != nil {
+		// With a number to go on from, Attach marks the end of the full snapshot.
+		scope := hub.ScopeAll
+		if after != nil {
+			scope = hub.ScopeNone
+		}
+		if _, err := s.watcher.Watch(c.Restored, scope); err != nil {
 			return err
 		}
 	}
