@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -17,6 +18,9 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
+
+// secrets finds the values of keys in an excerpt of a file.
+var secrets = regexp.MustCompile(`(secret["']?\s*:\s*)("[^"]*"?|'[^']*'?|[^,}\]\s]+)`)
 
 // maxFile bounds a configuration file; a larger one is a mistake.
 const maxFile = 1 << 20
@@ -113,7 +117,9 @@ func Load(path string) (*Config, error) {
 func Parse(b []byte) (*Config, error) {
 	c := &Config{}
 	if err := yaml.UnmarshalWithOptions(b, c, yaml.Strict()); err != nil {
-		return nil, errors.New(yaml.FormatError(err, false, true))
+		// The excerpt that shows the line may show a key beside it.
+		shown := secrets.ReplaceAllString(yaml.FormatError(err, false, true), "${1}(not shown)")
+		return nil, errors.New(shown)
 	}
 	return c, c.Check()
 }

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+const secret = "0123456789abcdef0123456789abcdef"
+
+const full = `
+apps:
+  shop:
+    jwt: {issuer: https://id.example, audience: shop, user_claim: uid, keys: [{id: k1, secret: ` + secret + `}]}
+    policy: {heartbeat_timeout: 40s, grace: 7s, resume_window: 3m, connect_before: 30s, multi_device: single}
+    limits: {sessions: 4, opens_per_second: 50, watches: 100, batch: 20}
+listen: {http: 127.0.0.1:8400, grpc: 127.0.0.1:8401}
+data: /var/lib/porchlight
+restart_grace: 20s
+session_keys: /etc/porchlight/keys
+log_max_bytes: 1000000
+`
+
+func TestParseReadsEveryField(t *testing.T) {
+	t.Parallel()
+	c, err := Parse([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Policies()["shop"]
+	if p.HeartbeatTimeout != 40*time.Second || p.Grace != 7*time.Second || p.ResumeWindow != 3*time.Minute ||
+		p.ConnectBefore != 30*time.Second || p.MultiDevice != presence.Single || p.SessionsPerUser != 4 || p.OpensPerSecond != 50 {
+		t.Errorf("policy = %+v", p)
+	}
+	if l := c.DoorLimits()["shop"]; l.Watches != 100 || l.Batch != 20 {
+		t.Errorf("limits = %+v", l)
+	}
+	iss, ok := c.Issuer("shop")
+	if !ok || iss.Issuer != "https://id.example" || iss.Audience != "shop" || iss.UserClaim != "uid" || iss.Keys[0].ID != "k1" || string(iss.Keys[0].Secret) != secret {
+		t.Errorf("issuer = %+v, %v", iss, ok)
+	}
+	if c.Listen.HTTP != "127.0.0.1:8400" || c.Listen.GRPC != "127.0.0.1:8401" || c.Data != "/var/lib/porchlight" ||
+		c.RestartGrace != 20*time.Second || c.SessionKeys != "/etc/porchlight/keys" || c.LogMaxBytes != 1000000 {
+		t.Errorf("config = %+v", c)
+	}
+}
+
+func TestParseFillsDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := Parse([]byte("apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Policies()["a"]
+	if p.HeartbeatTimeout != 35*time.Second || p.Grace != 6*time.Second || p.ResumeWindow != 2*time.Minute || p.SessionsPerUser != 16 {
+		t.Errorf("policy = %+v", p)
+	}
+	if l := c.DoorLimits()["a"]; l.Watches != 2000 || l.Batch != 200 {
+		t.Errorf("limits = %+v", l)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	app := func(rest string) string {
+		return "apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}, " + rest + "}}"
+	}
+	tests := map[string]struct{ text, want string }{
+		"no apps":              {"listen: {}", "apps: at least one"},
+		"app name":             {"apps: {A_b: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}", "a-z and 0-9"},
+		"no issuer":            {"apps: {a: {jwt: {keys: [{secret: " + secret + "}]}}}", "jwt.issuer"},
+		"no keys":              {"apps: {a: {jwt: {issuer: i}}}", "jwt.keys"},
+		"short key":            {"apps: {a: {jwt: {issuer: i, keys: [{secret: abc}]}}}", "at least 32"},
+		"same issuer":          {"apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}, b: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}", "has the same"},
+		"unknown field":        {app("polcy: {}"), "polcy"},
+		"unknown policy":       {app("policy: {multi_device: some}"), "one_per_platform"},
+		"grace over time-out":  {app("policy: {grace: 40s}"), "policy.grace"},
+		"short time-out":       {app("policy: {heartbeat_timeout: 1s, grace: 500ms}"), "at least 3s"},
+		"short resume window":  {app("policy: {resume_window: 30s}"), "resume_window"},
+		"negative limit":       {app("limits: {watches: -1}"), "limits"},
+		"not a duration":       {app("policy: {grace: soon}"), "soon"},
+		"negative duration":    {app("policy: {connect_before: -1s}"), "connect_before"},
+		"not YAML":             {"apps: [", ""},
+		"negative restart":     {app("policy: {}") + "\nrestart_grace: -1s", "restart_grace"},
+		"a list for an object": {"apps: [a]", ""},
+		"beside a quoted key":  {"apps:\n  a:\n    jwt:\n      keys: [{\"secret\": \"" + secret + "\"}]\n    oops: 1\n", "oops"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Parse([]byte(test.text))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Parse(%q) = %v, want an error with %q", test.text, err, test.want)
+			}
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestErrorsShowTheLine(t *testing.T) {
+	t.Parallel()
+	_, err := Parse([]byte("apps:\n  a:\n    jwt: {issuer: i}\n    oops: 1\n"))
+	if err == nil || !strings.Contains(err.Error(), "4") || !strings.Contains(err.Error(), "oops") {
+		t.Errorf("err = %v, want line 4 and the field", err)
+	}
+}
+
+func TestExposes(t *testing.T) {
+	t.Parallel()
+	own, err := Parse([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		c    *Config
+		addr string
+		ok   bool
+	}{
+		"development on loopback":    {Development(), "127.0.0.1:1", true},
+		"development on localhost":   {Development(), "localhost:1", true},
+		"development on IPv6":        {Development(), "[::1]:1", true},
+		"development on all":         {Development(), ":7401", false},
+		"development on an address":  {Development(), "192.0.2.1:7401", false},
+		"development on a host name": {Development(), "example.com:7401", false},
+		"own key on all":             {own, ":7401", true},
+		"no port":                    {own, "127.0.0.1", false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := test.c.Exposes(test.addr); (err == nil) != test.ok {
+				t.Errorf("Exposes(%q) = %v, want ok %v", test.addr, err, test.ok)
+			}
+		})
+	}
+}
+
+func TestTokenAndLoad(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte(full), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		file, app string
+		ttl       time.Duration
+		ok        bool
+	}{
+		"development":     {"", "demo", time.Hour, true},
+		"development app": {"", "shop", time.Hour, false},
+		"file":            {path, "shop", time.Hour, true},
+		"unknown app":     {path, "demo", time.Hour, false},
+		"no time":         {path, "shop", 0, false},
+		"no file":         {path + "x", "shop", time.Hour, false},
+	} {
+		jwt, err := Token(test.file, test.app, "alice", test.ttl)
+		if (err == nil) != test.ok || test.ok && strings.Count(jwt, ".") != 2 {
+			t.Errorf("%s: Token = %q, %v", name, jwt, err)
+		}
+	}
+	if err := os.WriteFile(path, make([]byte, maxFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil {
+		t.Error("Load took a file over the limit")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(full))
+	f.Add([]byte("apps: {a: {jwt: {issuer: i, keys: [{secret: x}]}}}"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c, err := Parse(b); err == nil {
+			if err := c.Check(); err != nil {
+				t.Errorf("accepted, but Check says %v", err)
+			}
+			c.Policies()
+			c.Issuers()
+		}
+	})
+}
