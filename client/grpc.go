@@ -127,6 +127,7 @@ type stub = isonlinev1.IsOnlineServiceClient
 // with runs do with the access token in its context. When the server refuses
 // the token, do runs once more with a fresh one. It returns the token last used.
 func (d *grpcDoor) with(ctx context.Context, do func(context.Context, stub) error) (token string, err error) {
+	var refused *Error
 	for first := true; ; first = false {
 		fresh, err := d.tokens.get(ctx)
 		if err != nil {
@@ -134,7 +135,8 @@ func (d *grpcDoor) with(ctx context.Context, do func(context.Context, stub) erro
 		}
 		if fresh == token {
 			d.tokens.refuse(fresh)
-			return token, &Error{Code: CodeUnauthenticated, Reason: ReasonJWTExpired, Detail: "Config.Token returns the token that was just refused"}
+			refused.Detail += "; Config.Token has no other token"
+			return token, refused
 		}
 		token = fresh
 		conn, err := d.channel()
@@ -154,6 +156,7 @@ func (d *grpcDoor) with(ctx context.Context, do func(context.Context, stub) erro
 		if !first {
 			return token, e
 		}
+		refused = e
 	}
 }
 
