@@ -1,0 +1,127 @@
+package archtest
+
+import "slices"
+
+// line says what one package may import of this module, in its non-test files.
+type line struct {
+	pkg    string   // path below the module; "." is the root
+	may    []string // paths, or "…/" for everything below
+	reason string
+}
+
+// leaves: everyone may lean on them.
+var leaves = []string{
+	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel",
+}
+
+// core is what a door may build on.
+var core = []string{
+	"internal/store", "internal/tracker", "internal/hub", "internal/token",
+}
+
+// table is who may import whom. A package without a line is an error, and so
+// is a line without its package.
+var table = []line{
+	// Leaves.
+	{"internal/presence", nil, "the words and the rules: pure, standard library only"},
+	{"internal/fault", nil, "everyone returns its errors, so it knows nobody"},
+	{"internal/lifecycle", nil, "a list of functions with names"},
+	{"internal/wheel", nil, "deadlines by key; what they mean is the caller's affair"},
+
+	// Core.
+	{"internal/store", leaves, "the durable contract speaks presence words, no engine words"},
+	{"internal/tracker", with(leaves, "internal/store"), "never a door, a webhook or an engine"},
+	{"internal/hub", leaves, "knows watchers and changes, no storage"},
+	{"internal/token", leaves, "checks who speaks; keeps nothing"},
+
+	// The engine.
+	{"internal/natsbus", leaves, "the wall in front of NATS"},
+	{"internal/store/natsstore", with(leaves, "internal/store", "internal/natsbus"), "the only store"},
+
+	// Doors: never another door, an engine, config or app.
+	{"internal/door/isonline", with(leaves, append(core, "api/…/")...), "one dialect over the core"},
+
+	// What users' programs link.
+	{"api/gen/isonline/v1", nil, "generated"},
+	{"client", []string{"api/…/"}, "must not drag the server into users' programs"},
+
+	// The wiring and what stands on it.
+	{"internal/config", with(leaves, append(core, "internal/natsbus", "internal/store/natsstore", "internal/door/…/")...),
+		"composes the Config types of all, does not invent"},
+	{"internal/app", []string{"internal/…/", "api/…/"}, "the one meeting point"},
+	{".", with(leaves, "internal/app", "internal/config"), "the thin front for programs that embed the server"},
+	{"internal/bench", with(leaves, "client", "api/…/"), "a tool of the command line: it meets the server over the wire alone"},
+	{"cmd/porchlight", with(leaves, ".", "internal/config", "client", "internal/bench"), "thin: flags in, one call, text out"},
+
+	// Tests only: whatever they test.
+	{"internal/archtest", nil, "reads source, imports nothing of it"},
+	{"internal/store/storetest", with(leaves, "internal/store"), "the contract's proof for any store"},
+	{"test/script", []string{"…/"}, "whole-server stories under a fake clock"},
+	{"test/conformance", []string{"…/"}, "other people's real clients against the real binary"},
+	{"test/chaos", []string{"…/"}, "faults against the real binary, and a checker of the promises"},
+}
+
+// with returns base and more in a slice of its own.
+func with(base []string, more ...string) []string {
+	return slices.Concat(base, more)
+}
+
+// wall keeps a library behind the packages that own it.
+type wall struct {
+	library string   // for the message
+	imports []string // import paths; "…/" at the end for everything below
+	owners  []string // packages that may import it, "…/" for everything below
+	inTests []string // import paths that any test file may import all the same
+	reason  string
+}
+
+// testLibraries may be imported by test files and by packages that are for
+// tests only.
+var testLibraries = []string{
+	"testing", "testing/…/", "go.uber.org/goleak", "pgregory.net/rapid/…/", "pgregory.net/rapid",
+	"github.com/google/go-cmp/…/", "github.com/rogpeppe/go-internal/…/", "github.com/anishathalye/porcupine",
+}
+
+var grpcOwners = []string{"internal/door/isonline", "internal/app", "client", "internal/bench", "api/gen/…/"}
+
+// walls are checked in test files too, save in test/, where the server is met
+// from outside.
+var walls = []wall{
+	{"NATS", []string{"github.com/nats-io/…/"},
+		[]string{"internal/store/natsstore", "internal/natsbus"},
+		[]string{"github.com/nats-io/nats-server/v2/server/ats"}, // its channel must be made before a bubble
+		"the engine can be replaced, or upgraded, in two packages"},
+	{"gRPC and Connect", []string{"google.golang.org/grpc", "google.golang.org/grpc/…/", "google.golang.org/genproto/…/", "connectrpc.com/…/"},
+		grpcOwners, nil, "the core has no dialect"},
+	{"protobuf", []string{"google.golang.org/protobuf/…/"},
+		grpcOwners, nil, "generated types stop at the door"},
+	{"WebSocket", []string{"github.com/gobwas/…/", "github.com/coder/websocket/…/", "github.com/coder/websocket", "github.com/gorilla/websocket"},
+		[]string{"internal/socket", "client", "internal/bench"}, nil, "one connection type for all socket doors"},
+	{"metrics", []string{"github.com/prometheus/…/"},
+		[]string{"internal/telemetry"}, nil, "core packages count through a small interface"},
+	{"retry and breaker", []string{"github.com/failsafe-go/…/"},
+		[]string{"internal/webhook"}, nil, "one place decides what is tried again"},
+	{"os/signal", []string{"os/signal"},
+		[]string{"cmd/…/"},
+		[]string{"os/signal"}, // a test program that plays a server's process gets signals too
+		"signals belong to the process, and an embedded server is not one"},
+	{"JWT", []string{"github.com/golang-jwt/…/"},
+		[]string{"internal/token"}, nil, "one place to get signatures right"},
+	{"command line", []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/…/"},
+		[]string{"cmd/…/", "internal/bench"}, nil, "flags end where the program begins; a bar is drawn by what makes progress"},
+	{"YAML", []string{"github.com/goccy/go-yaml", "github.com/goccy/go-yaml/…/"},
+		[]string{"internal/config"}, nil, "one reader of configuration"},
+}
+
+// allowance lets one finding of one rule stand, with its reason. An allowance
+// that nothing needs any more is an error.
+type allowance struct {
+	rule   string
+	where  string // file, or folder ending in "/"
+	reason string
+}
+
+var allowances = []allowance{
+	{"no fresh context", "internal/store/commit_loop.go", "the goroutine that writes the log serves all callers and outlives each of them; Stop ends it"},
+	{"no fresh context", "internal/tracker/save.go", "the goroutine that writes the checkpoint has no caller; Stop ends it"},
+}
