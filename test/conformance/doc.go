@@ -1,0 +1,10 @@
+// Package conformance drives the real binary with other people's gRPC
+// implementations: grpc-js in node/, Python's grpcio in python/, and grpcurl.
+// What they expect is written against the published .proto and the interface's
+// document alone, so a mistake that our server and our Go client share is still
+// found here.
+//
+// It is not the place for every rule of the interface (internal/door/isonline,
+// test/script) nor for faults (test/chaos). A tool that is not on the machine
+// is skipped with one line; `make test` installs what it can.
+package conformance
