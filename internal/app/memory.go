@@ -11,9 +11,10 @@ import (
 // otherwise stay until the next collection, which an idle node is minutes from,
 // and idle devices are most of what a node has.
 const (
-	restEvery  = 2 * time.Second
-	quietBytes = 4 << 20  // allocated within restEvery: less is quiet
+	restEvery  = 500 * time.Millisecond
+	quietBytes = 1 << 20  // allocated within restEvery: less is quiet
 	worthBytes = 16 << 20 // allocated since the last time: less is not worth it
+	worthShare = 2        // nor is less than this part of what lives
 )
 
 // rest gives memory back whenever the node has become quiet after having
@@ -32,7 +33,7 @@ func (r *rest) run() {
 	defer close(r.done)
 	tick := time.NewTicker(restEvery)
 	defer tick.Stop()
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	var last, rested uint64
 	for {
 		select {
@@ -42,7 +43,7 @@ func (r *rest) run() {
 		}
 		metrics.Read(sample)
 		now := sample[0].Value.Uint64()
-		if now-last < quietBytes && now-rested > worthBytes {
+		if now-last < quietBytes && now-rested > max(worthBytes, sample[1].Value.Uint64()/worthShare) {
 			debug.FreeOSMemory()
 			rested = now
 		}
