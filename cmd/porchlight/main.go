@@ -16,6 +16,9 @@ import (
 	"github.com/porchlight-dev/porchlight"
 )
 
+// version is what `make build` knows of the source; empty otherwise.
+var version string
+
 // commands is the command line. Each command is a small file.
 type commands struct {
 	Dev     devCommand     `cmd:"" help:"Run one node for development: app \"demo\", well-known keys, loopback."`
@@ -75,6 +78,10 @@ type versionCommand struct{}
 
 // Run prints it.
 func (versionCommand) Run(c console) error {
-	fmt.Fprintln(c.out, "porchlight", porchlight.Version)
+	built := ""
+	if version != "" && version != porchlight.Version {
+		built = " (" + version + ")"
+	}
+	fmt.Fprintf(c.out, "porchlight %s%s\n", porchlight.Version, built)
 	return nil
 }
