@@ -216,13 +216,6 @@ func (b *Bus) JetStream() jetstream.JetStream {
 	return b.js
 }
 
-// Conn is the connection below JetStream. It is nil before Start and after Stop.
-func (b *Bus) Conn() *nats.Conn {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.conn
-}
-
 // Dir is the directory that holds the engine's files: whose file system must
 // not run full.
 func (b *Bus) Dir() string { return filepath.Join(b.cfg.Dir, modeStandalone) }

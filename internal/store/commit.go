@@ -16,10 +16,12 @@ const (
 	// seconds of a store that does not answer; whoever opens waits ten.
 	defaultQueue = 200_000
 
-	// defaultPace keeps messages apart so that records gather (design §2: 256
-	// records or 2 ms). It also bounds what the store remembers of the ids of
-	// the last ten minutes: 300,000 of them.
-	defaultPace = 2 * time.Millisecond
+	// defaultPace and defaultBurst bound what the store remembers of the ids of
+	// the last ten minutes: 320,000 of them. Until the burst is used up messages
+	// follow one another as fast as the store takes them; then records gather
+	// for 2 ms (design §2).
+	defaultPace  = 2 * time.Millisecond
+	defaultBurst = 20_000
 
 	// attemptTimeout bounds one try to append, for stores that do not.
 	attemptTimeout = 10 * time.Second
@@ -54,10 +56,11 @@ type CommitterConfig struct {
 	// are never more of them than sessions.
 	MaxQueue int
 
-	// Pace is the least time between two messages, unless a full one waits; 0
-	// means 2 ms, negative means none. A message after a quiet while is never
-	// held back.
-	Pace time.Duration
+	// Pace is the least time between two messages on average, 0 meaning 2 ms,
+	// and Burst how many may run ahead of it, 0 meaning 20,000. A full message
+	// is never held back.
+	Pace  time.Duration
+	Burst int
 }
 
 // Committer stores claims in a log by group commit: while one message is
@@ -76,40 +79,38 @@ type CommitterConfig struct {
 //   - stopped: claims get ErrClosed (and ErrUnknown beside it, if the last try
 //     may have stored them).
 type Committer struct {
-	log    Log
-	cfg    CommitterConfig
-	prefix string // of message ids, new for each Committer
-	wake   chan struct{}
-	quit   chan struct{} // closed when Stop's time is over
-	ended  chan struct{} // closed when all goroutines have ended
+	log     Log
+	cfg     CommitterConfig
+	wake    chan struct{}
+	quit    chan struct{} // closed by quitNow: Stop's time is over
+	quitNow func()
+	ended   chan struct{} // closed when all goroutines have ended
 
 	mu       sync.Mutex // over all below; never held while Done or the log is called
-	started  bool
-	stopping bool
-	quitting bool
-	gone     bool // the loop has looked at its queues for the last time
+	phase    phase
 	queue    fifo[waiting]
 	rejected []waiting // did not fit, or came too late: their Done is due
-	next     uint64    // number of the last claim submitted
-	open     int       // claims whose Done has not returned
-	marks    []*mark
+	claims   claims
 	oldest   time.Time // when the oldest claim at the log was submitted
 	stats    Stats     // Waiting and Lag apart
 }
 
+// phase is where a Committer stands in its life.
+type phase uint8
+
+const (
+	isNew      phase = iota
+	isRunning        // after Start
+	isStopping       // after Stop: no more claims are taken
+	isGone           // the queues were looked at for the last time
+)
+
 // waiting is a claim in the queue.
 type waiting struct {
 	Claim
-	number uint64
+	number uint64 // see claims
 	since  time.Time
 	err    error // why it is rejected
-}
-
-// mark is a Flush that waits for the claims up to number.
-type mark struct {
-	number uint64
-	left   int
-	done   chan struct{}
 }
 
 // Stats counts what a Committer does.
@@ -134,15 +135,19 @@ func NewCommitter(log Log, cfg CommitterConfig) *Committer {
 	if cfg.MaxQueue <= 0 {
 		cfg.MaxQueue = defaultQueue
 	}
-	if cfg.Pace == 0 {
+	if cfg.Pace <= 0 {
 		cfg.Pace = defaultPace
 	}
+	if cfg.Burst <= 0 {
+		cfg.Burst = defaultBurst
+	}
+	quit := make(chan struct{})
 	return &Committer{
 		log: log, cfg: cfg,
-		prefix: newPrefix(),
-		wake:   make(chan struct{}, 1),
-		quit:   make(chan struct{}),
-		ended:  make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		quit:    quit,
+		quitNow: sync.OnceFunc(func() { close(quit) }),
+		ended:   make(chan struct{}),
 	}
 }
 
@@ -153,18 +158,16 @@ func NewCommitter(log Log, cfg CommitterConfig) *Committer {
 func (c *Committer) Submit(claim Claim) {
 	w := waiting{Claim: claim, since: time.Now()}
 	c.mu.Lock()
-	if c.gone {
+	if c.phase == isGone {
 		c.mu.Unlock()
 		if claim.Done != nil {
 			go claim.Done(Position{}, fmt.Errorf("the commit of records has ended: %w", ErrClosed))
 		}
 		return
 	}
-	c.next++
-	w.number = c.next
-	c.open++
+	w.number = c.claims.enter()
 	switch {
-	case c.stopping:
+	case c.phase == isStopping:
 		w.err = fmt.Errorf("the commit of records is stopping: %w", ErrClosed)
 		c.rejected = append(c.rejected, w)
 	case c.queue.len() >= c.cfg.MaxQueue && !lasting(&claim.Record):
@@ -198,10 +201,10 @@ func (c *Committer) poke() {
 func (c *Committer) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.started || c.stopping {
+	if c.phase != isNew {
 		return
 	}
-	c.started = true
+	c.phase = isRunning
 	go c.run()
 }
 
@@ -209,12 +212,7 @@ func (c *Committer) Start() {
 // Refused closed records count too: while the store refuses them, Flush waits.
 func (c *Committer) Flush(ctx context.Context) error {
 	c.mu.Lock()
-	if c.open == 0 {
-		c.mu.Unlock()
-		return nil
-	}
-	m := &mark{number: c.next, left: c.open, done: make(chan struct{})}
-	c.marks = append(c.marks, m)
+	m := c.claims.mark()
 	c.mu.Unlock()
 	select {
 	case <-m.done:
@@ -230,11 +228,13 @@ func (c *Committer) Flush(ctx context.Context) error {
 // back; further calls wait for the first one's end.
 func (c *Committer) Stop(ctx context.Context) error {
 	c.mu.Lock()
-	c.stopping = true
-	if !c.started {
-		c.started = true
-		c.beginQuit()
+	switch c.phase {
+	case isNew:
+		c.quitNow()
 		go c.run() // gives back what was submitted before any Start
+		c.phase = isStopping
+	case isRunning:
+		c.phase = isStopping
 	}
 	c.mu.Unlock()
 	c.poke()
@@ -244,22 +244,14 @@ func (c *Committer) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
-	left := c.open
-	c.beginQuit()
+	left := c.claims.open
 	c.mu.Unlock()
+	c.quitNow()
 	<-c.ended
 	if left == 0 {
 		return nil
 	}
 	return fmt.Errorf("store: stopped with %d records not known to be stored: %w", left, errors.Join(ErrClosed, ctx.Err()))
-}
-
-// beginQuit ends tries and waits at once; mu is held.
-func (c *Committer) beginQuit() {
-	if !c.quitting {
-		c.quitting = true
-		close(c.quit)
-	}
 }
 
 // Stats returns the counts of this moment.

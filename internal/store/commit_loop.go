@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	randv2 "math/rand/v2"
 	"strconv"
 	"time"
 
@@ -39,17 +38,18 @@ type loop struct {
 	parked   fifo[waiting] // closed records that were refused
 	unpark   *time.Timer   // when parked records are tried again; nil when at once
 	backoff  time.Duration // last wait of parked records
-	lastSent time.Time
-	pace     *time.Timer // nil when the next message need not wait
-	spare    *message    // reused
-	made     uint64      // messages so far, for ids
+	ahead    time.Time     // when the next message would go if Pace were kept strictly
+	pace     *time.Timer   // nil when the next message need not wait
+	spare    *message      // reused
+	prefix   string        // of message ids
+	made     uint64        // messages so far, for ids
 }
 
 // run is the Committer's goroutine.
 func (c *Committer) run() {
 	defer close(c.ended)
 	ctx, cancel := context.WithCancel(context.Background()) // outlives every request: ends with Stop
-	l := &loop{Committer: c, appends: make(chan *message), results: make(chan *message)}
+	l := &loop{Committer: c, prefix: newPrefix(), appends: make(chan *message), results: make(chan *message)}
 	appended := make(chan struct{})
 	go func() {
 		defer close(appended)
@@ -114,8 +114,10 @@ func fires(t *time.Timer) <-chan time.Time {
 func (l *loop) finished() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	done := l.stopping && l.inflight == nil && l.queue.len() == 0 && l.parked.len() == 0 && len(l.rejected) == 0
-	l.gone = l.gone || done
+	done := l.phase == isStopping && l.inflight == nil && l.queue.len() == 0 && l.parked.len() == 0 && len(l.rejected) == 0
+	if done {
+		l.phase = isGone
+	}
 	return done
 }
 
@@ -153,7 +155,8 @@ func (l *loop) send() {
 		m.records = append(m.records, m.claims[i].Record)
 	}
 	m.first, m.tries, m.err = time.Now(), 1, nil
-	l.spare, l.inflight, l.lastSent = nil, m, m.first
+	l.spare, l.inflight = nil, m
+	l.keepPace(m.first)
 	l.count()
 	l.appends <- m // the appender is idle: it takes it at once
 }
@@ -168,7 +171,8 @@ func (l *loop) gather(m *message) bool {
 		return false
 	}
 	// A full message goes out at once: Submit pokes when it is full.
-	if wait := l.cfg.Pace - time.Since(l.lastSent); wait > 0 && n < MaxRecords && !l.stopping {
+	wait := time.Until(l.ahead.Add(-time.Duration(l.cfg.Burst-1) * l.cfg.Pace))
+	if wait > 0 && n < MaxRecords && l.phase == isRunning {
 		if l.pace == nil {
 			l.pace = time.NewTimer(wait)
 		}
@@ -179,93 +183,15 @@ func (l *loop) gather(m *message) bool {
 	return true
 }
 
-// settle acts on the result of a try.
-func (l *loop) settle(m *message) {
-	switch {
-	case m.err == nil:
-		l.stored(m)
-	case errors.Is(m.err, ErrClosed):
-		l.fail(m, m.err)
-	case errors.Is(m.err, ErrRefused):
-		l.refused(m)
-	default:
-		l.unknown(m)
-		return
+// keepPace counts a message that goes out now.
+func (l *loop) keepPace(now time.Time) {
+	if l.ahead.Before(now) {
+		l.ahead = now
 	}
-	l.inflight = nil
-	clear(m.claims)
-	clear(m.records)
-	l.spare = m
-	l.count()
-}
-
-// stored tells the claims of m where they are.
-func (l *loop) stored(m *message) {
-	l.mu.Lock()
-	l.stats.Messages++
-	l.stats.Records += uint64(len(m.claims))
-	l.mu.Unlock()
-	if m.parked {
-		l.unpark, l.backoff = nil, 0 // the store takes them again: go on at once
-		if l.parked.len() == 0 {
-			l.cfg.Logger.Info("the refused records of closed sessions are stored now")
-		}
-	}
-	for i := range m.claims {
-		pos := m.pos
-		pos.Index += uint32(i)
-		l.done(&m.claims[i], pos, nil)
-	}
-}
-
-// refused gives claims back and parks the closed ones.
-func (l *loop) refused(m *message) {
-	for i := range m.claims {
-		if !lasting(&m.claims[i].Record) {
-			l.giveUp(&m.claims[i], m.err)
-			continue
-		}
-		l.parked.push(m.claims[i])
-	}
-	if l.parked.len() == 0 {
-		return
-	}
-	if l.unpark == nil || m.parked {
-		l.backoff = nextBackoff(l.backoff)
-		l.unpark = time.NewTimer(jitter(l.backoff))
-		if l.backoff == firstBackoff {
-			l.cfg.Logger.Warn("the store refuses records of closed sessions; they are kept in memory and tried again",
-				"records", l.parked.len(), "error", m.err)
-		}
-	}
-}
-
-// unknown tries m again later, or gives up when it was tried long enough.
-func (l *loop) unknown(m *message) {
-	if time.Since(m.first) < retryFor {
-		if m.tries == 1 {
-			l.cfg.Logger.Warn("no answer from the store; the records are tried again under the same id",
-				"records", len(m.claims), "error", m.err)
-		}
-		m.tries++
-		l.mu.Lock()
-		l.stats.Retries++
-		l.mu.Unlock()
-		l.retry = time.NewTimer(jitter(backoffAfter(m.tries)))
-		l.count()
-		return
-	}
-	m.err = fmt.Errorf("%w within %v: %w", ErrUnknown, retryFor, m.err)
-	l.inflight = nil
-	l.refused(m)
-	l.spare = nil // m may still be on its way to the disk: do not reuse it
-	l.count()
-}
-
-// fail gives all claims of m back.
-func (l *loop) fail(m *message, err error) {
-	for i := range m.claims {
-		l.done(&m.claims[i], Position{}, err)
+	l.ahead = l.ahead.Add(l.cfg.Pace)
+	// Full messages may run further ahead, but that is not held against others.
+	if most := now.Add(time.Duration(l.cfg.Burst) * l.cfg.Pace); l.ahead.After(most) {
+		l.ahead = most
 	}
 }
 
@@ -291,8 +217,10 @@ func (l *loop) giveBack() {
 		rest = l.parked.take(rest, l.parked.len())
 		rejected := l.rejected
 		l.rejected = nil
-		l.gone = len(rest)+len(rejected) == 0
-		gone := l.gone
+		if len(rest)+len(rejected) == 0 {
+			l.phase = isGone
+		}
+		gone := l.phase == isGone
 		l.mu.Unlock()
 		if gone {
 			break
@@ -322,20 +250,7 @@ func (l *loop) done(w *waiting, pos Position, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.open--
-	kept := l.marks[:0]
-	for _, m := range l.marks {
-		if w.number <= m.number {
-			m.left--
-		}
-		if m.left == 0 {
-			close(m.done)
-			continue
-		}
-		kept = append(kept, m)
-	}
-	clear(l.marks[len(kept):])
-	l.marks = kept
+	l.claims.leave(w.number)
 }
 
 // count brings the figures up to date that only the loop knows.
@@ -348,20 +263,3 @@ func (l *loop) count() {
 		l.oldest = l.inflight.claims[0].since
 	}
 }
-
-func nextBackoff(d time.Duration) time.Duration {
-	return min(max(2*d, firstBackoff), lastBackoff)
-}
-
-// backoffAfter is the wait before the given try, the second being the first
-// that waits.
-func backoffAfter(try int) time.Duration {
-	d := firstBackoff
-	for ; try > 2 && d < lastBackoff; try-- {
-		d = nextBackoff(d)
-	}
-	return d
-}
-
-// jitter shortens d by up to a half.
-func jitter(d time.Duration) time.Duration { return d - randv2.N(d/2+1) }

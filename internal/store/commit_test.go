@@ -90,6 +90,12 @@ func (s *submitter) want(t *testing.T, err error, claims ...int) []result {
 	return rs
 }
 
+// pass lets the fake clock run on by d.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 // revisions are the revisions of what is in the log, which name the claims.
 func revisions(m *storetest.Memory) (all []int) {
 	for _, r := range m.Records() {
@@ -123,7 +129,7 @@ func TestCommitGathersWhileStoring(t *testing.T) {
 			t.Fatalf("done before the store acknowledged: got %v, want none", got)
 		}
 		release()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		rs := c.want(t, nil, upTo(601)...)
 		sizes := map[uint64]int{}
 		for i, r := range rs {
@@ -145,22 +151,22 @@ func TestCommitGathersWhileStoring(t *testing.T) {
 }
 
 func TestCommitPaces(t *testing.T) {
-	commit(t, store.CommitterConfig{Pace: 10 * time.Millisecond}, func(t *testing.T, m *storetest.Memory, c *submitter) {
+	commit(t, store.CommitterConfig{Pace: 10 * time.Millisecond, Burst: 1}, func(t *testing.T, m *storetest.Memory, c *submitter) {
 		c.submit(0, opened)
 		c.want(t, nil, 0) // after a quiet while at once
-		time.Sleep(4 * time.Millisecond)
+		pass(4 * time.Millisecond)
 		c.submit(1, opened)
 		c.submit(2, opened)
 		c.want(t, nil)
 		if s := c.Stats(); s.Waiting != 2 || s.Lag != 0 {
 			t.Errorf("Stats: got %+v, want 2 waiting since now", s)
 		}
-		time.Sleep(5 * time.Millisecond)
+		pass(5 * time.Millisecond)
 		c.want(t, nil)
 		if s := c.Stats(); s.Lag != 5*time.Millisecond {
 			t.Errorf("Lag: got %v, want 5ms", s.Lag)
 		}
-		time.Sleep(time.Millisecond)
+		pass(time.Millisecond)
 		c.want(t, nil, 1, 2)
 		for n := range store.MaxRecords {
 			c.submit(3+n, opened)
@@ -169,6 +175,30 @@ func TestCommitPaces(t *testing.T) {
 			t.Errorf("a full message within the pace: got %d done, want all at once", len(got))
 		}
 		_ = m
+	})
+}
+
+// TestCommitBurst has one message after the other go out at once until the
+// burst is used up, which a quiet while fills again.
+func TestCommitBurst(t *testing.T) {
+	commit(t, store.CommitterConfig{Pace: 10 * time.Millisecond, Burst: 3}, func(t *testing.T, _ *storetest.Memory, c *submitter) {
+		for round := range 2 {
+			for n := range 3 {
+				c.submit(n, opened)
+				c.want(t, nil, n)
+			}
+			c.submit(3, opened)
+			c.want(t, nil)
+			pass(9 * time.Millisecond)
+			c.want(t, nil)
+			pass(time.Millisecond)
+			c.want(t, nil, 3)
+			pass(time.Duration(30*(1-round)) * time.Millisecond)
+		}
+		c.submit(4, opened)
+		c.want(t, nil)
+		pass(10 * time.Millisecond)
+		c.want(t, nil, 4)
 	})
 }
 
@@ -181,7 +211,7 @@ func TestCommitTriesUnknownAgain(t *testing.T) {
 				synctest.Wait()
 				c.submit(1, closed) // waits behind
 				c.want(t, nil)
-				time.Sleep(3 * time.Second) // three waits of at most 100, 200, 400 ms
+				pass(3 * time.Second) // three waits of at most 100, 200, 400 ms
 				c.want(t, nil, 0, 1)
 				if diff := cmp.Diff([]int{0, 1}, revisions(m)); diff != "" {
 					t.Errorf("log (-want +got):\n%s", diff)
@@ -199,16 +229,15 @@ func TestCommitGivesUnknownUp(t *testing.T) {
 		m.Lose(1<<20, false)
 		c.submit(0, opened)
 		c.submit(1, closed)
-		time.Sleep(10*time.Minute - time.Second)
+		pass(10*time.Minute - time.Second)
 		c.want(t, nil)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		c.want(t, store.ErrUnknown, 0)
 		if s := c.Stats(); s.Parked+s.Waiting > 1 || s.Refused != 1 {
 			t.Errorf("Stats: got %+v, want the closed one kept", s)
 		}
-		time.Sleep(time.Hour) // the closed one is tried for ever
+		pass(time.Hour) // the closed one is tried for ever
 		c.want(t, nil)
-		m.Refuse(nil)
 		mustRecover(t, m, c)
 		c.want(t, nil, 1)
 		if diff := cmp.Diff([]int{1}, revisions(m)); diff != "" {
@@ -221,7 +250,7 @@ func TestCommitGivesUnknownUp(t *testing.T) {
 func mustRecover(t *testing.T, m *storetest.Memory, c *submitter) {
 	t.Helper()
 	m.Recover()
-	time.Sleep(10 * time.Second)
+	pass(10 * time.Second)
 	synctest.Wait()
 	if s := c.Stats(); s.Parked != 0 {
 		t.Errorf("parked records after the store recovered: got %d, want none", s.Parked)
@@ -236,12 +265,12 @@ func TestCommitParksRefusedClosed(t *testing.T) {
 		for n, kind := range []presence.RecordKind{opened, presence.RecordMoved, presence.RecordHidden, presence.RecordShown, presence.RecordCustom, closed} {
 			c.submit(n+1, kind)
 		}
-		time.Sleep(5 * time.Millisecond)
+		pass(5 * time.Millisecond)
 		c.want(t, store.ErrRefused, 1, 2, 3, 4, 5)
 		if s := c.Stats(); s.Parked != 2 || s.Refused != 5 {
 			t.Errorf("Stats: got %+v, want 2 parked, 5 refused", s)
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		c.want(t, nil)
 
 		m.Refuse(nil)
@@ -270,7 +299,7 @@ func TestCommitBoundsTheQueue(t *testing.T) {
 			t.Errorf("Waiting: got %d, want 11", s.Waiting)
 		}
 		release()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		c.want(t, nil, append(upTo(11), 12)...)
 	})
 }
@@ -297,84 +326,85 @@ func TestCommitFlush(t *testing.T) {
 			t.Errorf("Flush beyond its time: got %v, want the context's error", err)
 		}
 		release()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got := <-flushed; got != 2 {
 			t.Errorf("done when Flush returned: got %d, want 2", got)
 		}
 	})
 }
 
-func TestCommitStops(t *testing.T) {
-	t.Run("when all is stored", func(t *testing.T) {
-		commit(t, store.CommitterConfig{}, func(t *testing.T, m *storetest.Memory, c *submitter) {
-			m.Lose(2, true)
-			for n := range 300 {
-				c.submit(n, opened)
-			}
-			if err := c.Stop(context.Background()); err != nil {
-				t.Errorf("Stop: got %v, want no error", err)
-			}
-			c.want(t, nil, upTo(300)...)
-			c.submit(300, opened)
-			c.want(t, store.ErrClosed, 300)
-			if err := c.Stop(context.Background()); err != nil {
-				t.Errorf("Stop again: got %v, want no error", err)
-			}
-			c.Start()
-		})
+func TestCommitStopsWhenAllIsStored(t *testing.T) {
+	commit(t, store.CommitterConfig{}, func(t *testing.T, m *storetest.Memory, c *submitter) {
+		m.Lose(2, true)
+		for n := range 300 {
+			c.submit(n, opened)
+		}
+		if err := c.Stop(context.Background()); err != nil {
+			t.Errorf("Stop: got %v, want no error", err)
+		}
+		c.want(t, nil, upTo(300)...)
+		c.submit(300, opened)
+		c.want(t, store.ErrClosed, 300)
+		if err := c.Stop(context.Background()); err != nil {
+			t.Errorf("Stop again: got %v, want no error", err)
+		}
+		c.Start()
 	})
-	t.Run("when its time is over", func(t *testing.T) {
-		commit(t, store.CommitterConfig{}, func(t *testing.T, m *storetest.Memory, c *submitter) {
-			m.Refuse(errors.New("disk full"))
-			c.submit(0, closed) // parked
-			synctest.Wait()
-			m.Refuse(nil)
-			m.Hold()
-			c.submit(1, opened) // at the log
-			time.Sleep(5 * time.Millisecond)
-			c.submit(2, opened) // waits
-			c.submit(3, closed)
-			late := time.AfterFunc(time.Second, func() { c.submit(4, opened) })
-			defer late.Stop()
-			short, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-			defer cancel()
-			if err := c.Stop(short); !errors.Is(err, store.ErrClosed) {
-				t.Errorf("Stop: got %v, want ErrClosed", err)
+}
+
+func TestCommitStopsWhenItsTimeIsOver(t *testing.T) {
+	commit(t, store.CommitterConfig{}, func(t *testing.T, m *storetest.Memory, c *submitter) {
+		m.Refuse(errors.New("disk full"))
+		c.submit(0, closed) // parked
+		synctest.Wait()
+		m.Refuse(nil)
+		m.Hold()
+		c.submit(1, opened) // at the log
+		pass(5 * time.Millisecond)
+		c.submit(2, opened) // waits
+		c.submit(3, closed)
+		late := time.AfterFunc(time.Second, func() { c.submit(4, opened) })
+		defer late.Stop()
+		short, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := c.Stop(short); !errors.Is(err, store.ErrClosed) {
+			t.Errorf("Stop: got %v, want ErrClosed", err)
+		}
+		for _, r := range c.take() {
+			if !errors.Is(r.err, store.ErrClosed) || errors.Is(r.err, store.ErrUnknown) != (r.n == 1) && r.n != 0 {
+				t.Errorf("result of %d: got %v, want ErrClosed, and ErrUnknown for what was at the log", r.n, r.err)
 			}
-			for _, r := range c.take() {
-				if !errors.Is(r.err, store.ErrClosed) || errors.Is(r.err, store.ErrUnknown) != (r.n == 1) && r.n != 0 {
-					t.Errorf("result of %d: got %v, want ErrClosed, and ErrUnknown for what was at the log", r.n, r.err)
-				}
-			}
-			if s := c.Stats(); s.Waiting != 0 || s.Parked != 0 {
-				t.Errorf("Stats: got %+v, want nothing left", s)
-			}
-		})
+		}
+		if s := c.Stats(); s.Waiting != 0 || s.Parked != 0 {
+			t.Errorf("Stats: got %+v, want nothing left", s)
+		}
 	})
-	t.Run("before Start", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			m := storetest.NewMemory()
-			c := &submitter{Committer: store.NewCommitter(m, store.CommitterConfig{})}
-			c.submit(0, opened)
-			if err := c.Stop(context.Background()); err != nil {
-				t.Errorf("Stop: got %v, want no error", err)
-			}
-			c.want(t, store.ErrClosed, 0)
-			if len(m.Records()) != 0 {
-				t.Error("records were stored without Start")
-			}
-			c.Start() // does nothing
-		})
+}
+
+func TestCommitStopsBeforeStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := storetest.NewMemory()
+		c := &submitter{Committer: store.NewCommitter(m, store.CommitterConfig{})}
+		c.submit(0, opened)
+		if err := c.Stop(context.Background()); err != nil {
+			t.Errorf("Stop: got %v, want no error", err)
+		}
+		c.want(t, store.ErrClosed, 0)
+		if len(m.Records()) != 0 {
+			t.Error("records were stored without Start")
+		}
+		c.Start() // does nothing
 	})
-	t.Run("with its log", func(t *testing.T) {
-		commit(t, store.CommitterConfig{}, func(t *testing.T, m *storetest.Memory, c *submitter) {
-			m.Stop()
-			c.submit(0, opened)
-			c.submit(1, closed)
-			time.Sleep(time.Second)
-			c.want(t, store.ErrClosed, 0, 1)
-		})
+}
+
+func TestCommitStopsWithItsLog(t *testing.T) {
+	commit(t, store.CommitterConfig{}, func(t *testing.T, m *storetest.Memory, c *submitter) {
+		m.Stop()
+		c.submit(0, opened)
+		c.submit(1, closed)
+		pass(time.Second)
+		c.want(t, store.ErrClosed, 0, 1)
 	})
 }
 
@@ -385,7 +415,7 @@ func TestCommitStartStopStress(t *testing.T) {
 	for range 20 {
 		m := storetest.NewMemory()
 		m.Lose(1, true)
-		c := store.NewCommitter(m, store.CommitterConfig{MaxQueue: 50, Pace: 50 * time.Microsecond})
+		c := store.NewCommitter(m, store.CommitterConfig{MaxQueue: 50, Pace: 50 * time.Microsecond, Burst: 1})
 		var (
 			wg      sync.WaitGroup
 			mu      sync.Mutex

@@ -57,7 +57,7 @@ func (s *Store) loadMark(ctx context.Context) (mark, error) {
 
 // SaveNote implements store.Checkpoints.
 func (s *Store) SaveNote(ctx context.Context, body []byte) (note uint64, err error) {
-	ack, err := s.publish(ctx, noteSubject, body)
+	ack, err := s.publishInRoom(ctx, noteSubject, body)
 	if err != nil {
 		return 0, fmt.Errorf("natsstore: note: %w", err)
 	}
@@ -81,7 +81,7 @@ func (s *Store) Advance(ctx context.Context, through, note uint64) error {
 	s.through = max(s.through, through)
 	s.mu.Unlock()
 	if err := errors.Join(s.dropNotes(ctx, note), s.trim(ctx)); err != nil {
-		s.log.Warn("old history and notes stay until the next checkpoint", "error", err)
+		s.cfg.Logger.Warn("old history and notes stay until the next checkpoint", "error", err)
 	}
 	return nil
 }

@@ -15,5 +15,6 @@
 // The engine's own limits would drop records that no checkpoint holds yet, so
 // the log refuses at its size limit (ErrRefused) instead of forgetting, and the
 // package itself trims behind the checkpoint: by size after 90 % of the limit,
-// by age, and by half when the disk is nearly full.
+// by age, and by half when the disk is nearly full. The last of the disk is never
+// written to, since an engine that meets its end stops until a restart.
 package natsstore

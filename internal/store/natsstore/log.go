@@ -22,7 +22,7 @@ func (s *Store) Append(ctx context.Context, id string, records []presence.Record
 	if _, err := presence.ParseRecords(body); err != nil {
 		return store.Position{}, fmt.Errorf("natsstore: append: %w: the records could not be read back: %w", store.ErrRefused, err)
 	}
-	ack, err := s.publish(ctx, logSubject, body, jetstream.WithMsgID(id))
+	ack, err := s.publishInRoom(ctx, logSubject, body, jetstream.WithMsgID(id))
 	s.mu.Lock()
 	s.failed = err
 	s.mu.Unlock()
@@ -52,7 +52,7 @@ func (s *Store) Replay(ctx context.Context, from uint64, f func(sequence uint64,
 	next = from
 	err = s.read(ctx, s.logs, span{from: from, through: last}, func(m jetstream.Msg, seq uint64) error {
 		if seq != next {
-			s.log.Error("the log has a hole: its files are damaged; what was in it is lost", "from", next, "through", seq-1)
+			s.cfg.Logger.Error("the log has a hole: its files are damaged; what was in it is lost", "from", next, "through", seq-1)
 		}
 		records, err := presence.ParseRecords(m.Data())
 		if err != nil {

@@ -26,6 +26,15 @@ func (s *Store) publish(ctx context.Context, subject string, body []byte, opts .
 	return ack, nil
 }
 
+// publishInRoom publishes what is large or frequent, and so is refused before
+// the disk is full. Counters and marks are neither, and let us make room.
+func (s *Store) publishInRoom(ctx context.Context, subject string, body []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if err := s.spend(len(body)); err != nil {
+		return nil, err
+	}
+	return s.publish(ctx, subject, body, opts...)
+}
+
 // errMoved means that somebody else wrote the subject since we looked.
 var errMoved = fmt.Errorf("%w: written by another since", store.ErrRefused)
 

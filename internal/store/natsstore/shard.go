@@ -56,7 +56,7 @@ func (s *Store) saveShard(ctx context.Context, n int, h head) error {
 		}
 	}
 	// The engine takes the head only if it is the next after the one we know.
-	ack, err := s.publish(ctx, shardSubject+strconv.Itoa(n), h.append(nil), jetstream.WithExpectLastSequencePerSubject(old.sequence))
+	ack, err := s.publishInRoom(ctx, shardSubject+strconv.Itoa(n), h.append(nil), jetstream.WithExpectLastSequencePerSubject(old.sequence))
 	s.mu.Lock()
 	if err != nil {
 		delete(s.heads, n) // perhaps it is stored: look before the next
@@ -77,7 +77,7 @@ func (s *Store) saveParts(ctx context.Context, n int, h *head) (first uint64, er
 	h.set, h.body = rand.Uint64(), nil
 	for len(body) > 0 {
 		size := min(partSize, len(body))
-		ack, err := s.publish(ctx, partName(n, h.set, h.parts), body[:size])
+		ack, err := s.publishInRoom(ctx, partName(n, h.set, h.parts), body[:size])
 		if err != nil {
 			return 0, fmt.Errorf("part %d: %w", h.parts, err)
 		}
@@ -102,7 +102,7 @@ func (s *Store) dropParts(ctx context.Context, n int, before uint64) {
 		opts = append(opts, jetstream.WithPurgeSequence(before))
 	}
 	if err := s.ckpt.Purge(ctx, opts...); err != nil {
-		s.log.Warn("old parts of a checkpoint stay until its next one", "shard", n, "error", err)
+		s.cfg.Logger.Warn("old parts of a checkpoint stay until its next one", "shard", n, "error", err)
 	}
 }
 

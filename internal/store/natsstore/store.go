@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
@@ -69,9 +69,7 @@ type Config struct {
 // Store is a store.Store on JetStream. Make it with Open.
 type Store struct {
 	cfg   Config
-	log   *slog.Logger
 	js    jetstream.JetStream
-	conn  *nats.Conn
 	logs  jetstream.Stream
 	ckpt  jetstream.Stream
 	notes jetstream.Stream
@@ -85,7 +83,7 @@ type Store struct {
 	through uint64       // newest checkpoint; the log stays beyond it
 	heads   map[int]head // newest state of each shard written or loaded here
 	failed  error        // why the last append did not succeed
-	alarm   error        // the disk is nearly full
+	disk    disk
 }
 
 var _ store.Store = (*Store)(nil)
@@ -110,10 +108,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg:   cfg,
-		log:   cfg.Logger,
 		js:    cfg.Bus.JetStream(),
-		conn:  cfg.Bus.Conn(),
 		heads: map[int]head{},
+		disk:  disk{room: math.MaxInt64},
 		idle:  make(chan struct{}),
 	}
 	if err := s.openStreams(ctx); err != nil {
@@ -122,6 +119,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.checkEnds(ctx); err != nil {
 		return nil, err
 	}
+	s.lookAtDisk()
 	watch, done := context.WithCancel(context.WithoutCancel(ctx)) // lives until Stop
 	s.done = done
 	go s.watchDisk(watch)
@@ -166,7 +164,7 @@ func (s *Store) openStream(ctx context.Context, cfg jetstream.StreamConfig) (jet
 	if err != nil {
 		why := "its files may be damaged, or the disk is full"
 		if cfg.MaxBytes > 0 {
-			why = fmt.Sprintf("it reserves %d MB: lower the log's limit, or raise the engine's", cfg.MaxBytes>>20)
+			why = fmt.Sprintf("it reserves %d MB: raise the engine's limit, or lower the log's before the engine's", cfg.MaxBytes>>20)
 		}
 		return nil, fmt.Errorf("natsstore: cannot open stream %s in %s (%s): %w", cfg.Name, s.cfg.Bus.Dir(), why, err)
 	}
@@ -216,7 +214,7 @@ func (s *Store) Health() error {
 	case s.failed != nil:
 		return fmt.Errorf("the last record could not be stored: %w", s.failed)
 	}
-	return s.alarm
+	return s.disk.alarm
 }
 
 // closed returns ErrClosed after Stop.

@@ -14,6 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	storetest.Child(openForContract)
 	ats.Register() // before any bubble: its ticker would stop the fake clock
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
@@ -51,4 +52,14 @@ func openForContract(t testing.TB, dir string, maxBytes int64) (store.Store, fun
 func TestKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, openForContract)
+}
+
+func TestSurvivesKill(t *testing.T) {
+	t.Parallel()
+	storetest.Kill(t, openForContract)
+}
+
+func TestSurvivesPowerLoss(t *testing.T) {
+	t.Parallel()
+	storetest.PowerLoss(t, openForContract)
 }

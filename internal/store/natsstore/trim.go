@@ -49,10 +49,10 @@ func (s *Store) shorten(ctx context.Context) {
 		return after, nil
 	})
 	if err != nil {
-		s.log.Error("cannot shorten history", "error", err)
+		s.cfg.Logger.Error("cannot shorten history", "error", err)
 		return
 	}
-	s.log.Warn("history shortened for lack of disk", "messages_asked", after-before)
+	s.cfg.Logger.Warn("history shortened for lack of disk", "messages_asked", after-before)
 }
 
 // cut drops all messages before the sequence that want returns, though never

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -18,7 +19,7 @@ import (
 // loaded is what Load gives.
 type loaded struct {
 	Through uint64
-	Shards  map[int]string // "through:state"
+	Shards  map[int]string // see shown
 	Notes   []string
 }
 
@@ -31,7 +32,7 @@ func load(t testing.TB, s store.Checkpoints) (l loaded) {
 			if _, twice := l.Shards[n]; twice || sawNote {
 				t.Errorf("Load gave shard %d twice or after a note", n)
 			}
-			l.Shards[n] = fmt.Sprintf("%d:%s", through, state)
+			l.Shards[n] = shown(through, state)
 			return nil
 		},
 		func(note []byte) error {
@@ -46,14 +47,19 @@ func load(t testing.TB, s store.Checkpoints) (l loaded) {
 	return l
 }
 
+// shown is a state as text: "through:state", large ones by their hash.
+func shown(through uint64, state []byte) string {
+	if len(state) > 100 {
+		return fmt.Sprintf("%d:%d bytes %x", through, len(state), sha256.Sum256(state))
+	}
+	return fmt.Sprintf("%d:%s", through, state)
+}
+
 // wantLoaded compares what is stored, now and opened again.
 func wantLoaded(t testing.TB, b *bench, s store.Store, want loaded) store.Store {
 	t.Helper()
 	for _, when := range []string{"same store", "opened again"} {
 		if diff := cmp.Diff(want, load(t, s)); diff != "" {
-			if len(diff) > 1000 {
-				diff = diff[:1000] + " …"
-			}
 			t.Errorf("%s: Load differs (-want +got):\n%s", when, diff)
 		}
 		if when == "same store" {
@@ -63,10 +69,13 @@ func wantLoaded(t testing.TB, b *bench, s store.Store, want loaded) store.Store 
 	return s
 }
 
-func mustSave(t testing.TB, s store.Checkpoints, n int, through uint64, state []byte) {
-	t.Helper()
-	if err := s.SaveShard(context.Background(), n, through, state); err != nil {
-		t.Fatalf("SaveShard(%d, %d): got %v, want no error", n, through, err)
+// mustSave returns a SaveShard that fails on an error.
+func mustSave(t testing.TB, s store.Checkpoints) func(n int, through uint64, state []byte) {
+	return func(n int, through uint64, state []byte) {
+		t.Helper()
+		if err := s.SaveShard(context.Background(), n, through, state); err != nil {
+			t.Fatalf("SaveShard(%d, %d): got %v, want no error", n, through, err)
+		}
 	}
 }
 
@@ -75,15 +84,15 @@ func shards(t *testing.T, b *bench) {
 	s = wantLoaded(t, b, s, loaded{Shards: map[int]string{}})
 	want := loaded{Shards: map[int]string{}}
 	for n := range 40 {
-		mustSave(t, s, n*25, 7, []byte(fmt.Sprint("old ", n)))
+		mustSave(t, s)(n*25, 7, []byte(fmt.Sprint("old ", n)))
 		want.Shards[n*25] = fmt.Sprint("7:old ", n)
 	}
-	mustSave(t, s, 0, 7, []byte("the same position again"))
-	mustSave(t, s, 25, 8, nil)
+	mustSave(t, s)(0, 7, []byte("the same position again"))
+	mustSave(t, s)(25, 8, nil)
 	want.Shards[0], want.Shards[25] = "7:the same position again", "8:"
 	s = wantLoaded(t, b, s, want)
 
-	mustSave(t, s, 50, 9, []byte("new"))
+	mustSave(t, s)(50, 9, []byte("new"))
 	want.Shards[50] = "9:new"
 	for _, s := range []store.Store{s, b.store()} {
 		if err := s.SaveShard(context.Background(), 50, 8, nil); err == nil {
@@ -109,8 +118,8 @@ func bigShards(t *testing.T, b *bench) {
 		state := noise[:size:size]
 		state[0] = byte(i)
 		for n := range 2 {
-			mustSave(t, s, n, uint64(i), state)
-			want.Shards[n] = fmt.Sprintf("%d:%s", i, state)
+			mustSave(t, s)(n, uint64(i), state)
+			want.Shards[n] = shown(uint64(i), state)
 		}
 		s = wantLoaded(t, b, s, want)
 	}
@@ -167,8 +176,8 @@ func advance(t *testing.T, b *bench) {
 
 func callbackErrors(t *testing.T, b *bench) {
 	s := b.store()
-	mustSave(t, s, 1, 1, []byte("x"))
-	mustSave(t, s, 2, 1, []byte("x"))
+	mustSave(t, s)(1, 1, []byte("x"))
+	mustSave(t, s)(2, 1, []byte("x"))
 	for range 2 {
 		if _, err := s.SaveNote(context.Background(), []byte("n")); err != nil {
 			t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"testing"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -22,10 +21,7 @@ type Memory struct {
 
 	mu      sync.Mutex // over all below
 	stopped bool
-	refuse  error
-	lose    []bool // what becomes of the next appends: stored, or not
-	held    chan struct{}
-	waiting int // appends that are held
+	faults  faults
 
 	first    uint64 // sequence of messages[0]
 	messages [][]byte
@@ -36,6 +32,14 @@ type Memory struct {
 	note     uint64 // number of notes[0]
 	through  uint64
 	counters map[string]uint64
+}
+
+// faults are how a Memory misbehaves.
+type faults struct {
+	refuse  error
+	lose    []bool // what becomes of the next appends: stored, or not
+	held    chan struct{}
+	waiting int // appends that are held
 }
 
 type shard struct {
@@ -56,88 +60,6 @@ func newMemory(maxBytes int) *Memory {
 	}
 }
 
-// Refuse makes every append from now on fail with an error that wraps
-// store.ErrRefused and why; nil ends it.
-func (m *Memory) Refuse(why error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.refuse = why
-}
-
-// Lose makes the next n appends answer store.ErrUnknown; stored tells whether
-// they are stored all the same.
-func (m *Memory) Lose(n int, stored bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lose = append(m.lose, slices.Repeat([]bool{stored}, n)...)
-}
-
-// Recover ends every Refuse and Lose.
-func (m *Memory) Recover() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.refuse, m.lose = nil, nil
-}
-
-// Hold makes appends wait until release is called, or their context ends
-// (store.ErrUnknown, not stored). Calls of release after the first do nothing.
-func (m *Memory) Hold() (release func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	held := make(chan struct{})
-	m.held = held
-	return sync.OnceFunc(func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.held == held {
-			m.held = nil
-		}
-		close(held)
-	})
-}
-
-// Held returns how many appends wait for a release.
-func (m *Memory) Held() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.waiting
-}
-
-// Stop makes every call from now on fail with store.ErrClosed.
-func (m *Memory) Stop() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.stopped = true
-}
-
-// Reopen returns a store with the same content that obeys no earlier Refuse,
-// Lose, Hold or Stop, as a new process would find it. m is stopped.
-func (m *Memory) Reopen() *Memory {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.stopped = true
-	n := newMemory(m.maxBytes)
-	n.first, n.messages, n.bytes = m.first, slices.Clone(m.messages), m.bytes
-	n.ids, n.shards, n.counters = maps.Clone(m.ids), maps.Clone(m.shards), maps.Clone(m.counters)
-	n.notes, n.note, n.through = slices.Clone(m.notes), m.note, m.through
-	return n
-}
-
-// Records returns all records of the log, in order.
-func (m *Memory) Records() []presence.Record {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var all []presence.Record
-	for _, b := range m.messages {
-		rs, err := presence.ParseRecords(b)
-		if err != nil {
-			panic(err) // it was checked when it was stored
-		}
-		all = append(all, rs...)
-	}
-	return all
-}
-
 // Append implements store.Log.
 func (m *Memory) Append(ctx context.Context, id string, records []presence.Record) (store.Position, error) {
 	if err := m.wait(ctx); err != nil {
@@ -150,14 +72,14 @@ func (m *Memory) Append(ctx context.Context, id string, records []presence.Recor
 		return store.Position{}, store.ErrClosed
 	case len(records) == 0 || len(records) > store.MaxRecords:
 		return store.Position{}, fmt.Errorf("append of %d records: %w", len(records), store.ErrRefused)
-	case m.refuse != nil:
-		return store.Position{}, fmt.Errorf("%w: %w", store.ErrRefused, m.refuse)
+	case m.faults.refuse != nil:
+		return store.Position{}, fmt.Errorf("%w: %w", store.ErrRefused, m.faults.refuse)
 	case ctx.Err() != nil:
 		return store.Position{}, fmt.Errorf("%w: %w", store.ErrUnknown, ctx.Err())
 	}
-	stored, lost := true, len(m.lose) > 0
+	stored, lost := true, len(m.faults.lose) > 0
 	if lost {
-		stored, m.lose = m.lose[0], m.lose[1:]
+		stored, m.faults.lose = m.faults.lose[0], m.faults.lose[1:]
 	}
 	var pos store.Position
 	if stored {
@@ -189,29 +111,6 @@ func (m *Memory) append(id string, records []presence.Record) (store.Position, e
 	m.bytes += len(b)
 	m.ids[id] = pos
 	return pos, nil
-}
-
-// wait waits while appends are held.
-func (m *Memory) wait(ctx context.Context) error {
-	m.mu.Lock()
-	held := m.held
-	if held == nil {
-		m.mu.Unlock()
-		return nil
-	}
-	m.waiting++
-	m.mu.Unlock()
-	defer func() {
-		m.mu.Lock()
-		m.waiting--
-		m.mu.Unlock()
-	}()
-	select {
-	case <-held:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", store.ErrUnknown, ctx.Err())
-	}
 }
 
 // Replay implements store.Log.
@@ -333,26 +232,5 @@ func (m *Memory) Health() error {
 	if m.stopped {
 		return store.ErrClosed
 	}
-	return m.refuse
-}
-
-// OpenMemory opens stores in memory, for the tests that take an Open. A
-// directory's content lives as long as the func it returns.
-func OpenMemory() Open {
-	var (
-		mu   sync.Mutex
-		dirs = map[string]*Memory{}
-	)
-	return func(_ testing.TB, dir string, maxBytes int64) (store.Store, func()) {
-		mu.Lock()
-		defer mu.Unlock()
-		m := dirs[dir]
-		if m == nil {
-			m = newMemory(int(maxBytes))
-		} else {
-			m = m.Reopen()
-		}
-		dirs[dir] = m
-		return m, m.Stop
-	}
+	return m.faults.refuse
 }
