@@ -101,6 +101,7 @@ func (s *stream) attach(c tracker.Connected, after *uint64) error {
 		if _, err := s.watcher.Watch(c.Restored, scope); err != nil {
 			return err
 		}
+		s.door.cfg.Tracker.WatchesChanged(s.ref)
 	}
 	if !c.Resumed {
 		after = nil

@@ -33,6 +33,8 @@ const (
 	// minPing allows devices that ping every 10 s; grpc's default would end them
 	// after half a minute (protocol note A6).
 	minPing = 5 * time.Second
+	// handshake is how long a peer may take to begin speaking HTTP/2.
+	handshake = 10 * time.Second
 )
 
 // Limits are what one request or session may ask for, per app.
@@ -100,6 +102,7 @@ func New(cfg Config) *Door {
 			Timeout: cfg.LongestTimeout + time.Minute,
 		}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(handshake),
 		// Most connections are idle: buffers are lent while they are used (see
 		// conn.ReadOnReady), and windows stay as they are, so that no ping goes
 		// out with each request to measure them.
