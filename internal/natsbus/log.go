@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
@@ -21,7 +22,17 @@ func line(level func(string, ...any), format string, v []any) {
 }
 
 func (l *engineLog) Noticef(format string, v ...any) { line(l.log.Debug, format, v) }
-func (l *engineLog) Warnf(format string, v ...any)   { line(l.log.Warn, format, v) }
+
+// Warnf lowers the words that every start after a kill has: the index of a
+// stream is behind the stream itself and is made anew, which needs nobody.
+func (l *engineLog) Warnf(format string, v ...any) {
+	level := l.log.Warn
+	if strings.Contains(fmt.Sprintf(format, v...), "Stream state outdated") {
+		level = l.log.Info
+	}
+	line(level, format, v)
+}
+
 func (l *engineLog) Errorf(format string, v ...any)  { line(l.log.Error, format, v) }
 func (l *engineLog) Debugf(string, ...any)           {}
 func (l *engineLog) Tracef(string, ...any)           {}
