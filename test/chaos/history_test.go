@@ -1,0 +1,312 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+)
+
+// noteDelay is how long a status or a watch may be in memory alone (design §2,
+// written behind): what was acknowledged longer before a kill must survive it.
+const noteDelay = time.Second
+
+// act is one thing that a device asked of the server: when it asked, and when
+// the answer was there. A zero acked means that nobody knows whether it
+// happened.
+type act struct{ sent, acked time.Time }
+
+func (a act) asked() bool { return !a.sent.IsZero() }
+func (a act) done() bool  { return !a.acked.IsZero() }
+
+// saying is a status that a device asked for. Its number stands in the text,
+// so that who reads a text knows which it was.
+type saying struct {
+	act
+	number int
+	show   isonlinev1.IsOnlineStatus
+	hidden bool
+}
+
+// outage is a moment at which the server went.
+type outage struct {
+	at    time.Time // just before the signal
+	gone  time.Time // when the process was no more; zero while it goes
+	clean bool      // SIGTERM: nothing acknowledged may be missing
+}
+
+// ending says how a session ended, as far as its devices know.
+type ending string
+
+const (
+	alive       ending = ""
+	endClosed   ending = "closed"   // its device said goodbye
+	endReplaced ending = "replaced" // the same device opened another
+	endRefused  ending = "refused"  // SESSION_GONE where that is allowed
+	endLost     ending = "lost"     // nobody came back in time
+)
+
+// life is one session as its device knows it.
+type life struct {
+	user, public, token, device string
+
+	opens   []act // the first opening, then one for each time it opened anew
+	says    []saying
+	watches map[string]act // what it subscribed to and did not unsubscribe from
+	byes    []act          // calls of Close
+	replace act            // the opening of another session of the same device
+
+	ended    ending
+	held     bool      // somebody holds it, or is on the way back to it
+	lostAt   time.Time // when its holder went for good; zero: not
+	losses   int       // how often it may have been closed because nobody came back
+	doubtful int       // how often it may have opened anew unnoticed
+}
+
+func (l *life) opening() act {
+	if len(l.opens) == 0 {
+		return act{}
+	}
+	return l.opens[len(l.opens)-1]
+}
+
+// openingNote returns what notes a Connect that opens the session. A second try
+// of one that was not answered is the same opening.
+func (l *life) openingNote() func(act) {
+	place := -1
+	return func(a act) {
+		if place < 0 {
+			if l.opening().done() || !l.opening().asked() {
+				l.opens = append(l.opens, a)
+			}
+			place = len(l.opens) - 1
+		}
+		if a.done() {
+			l.opens[place].acked = a.acked
+			l.ended, l.lostAt = alive, time.Time{}
+		}
+	}
+}
+
+func (l *life) bye() (asked, done bool) {
+	for _, b := range l.byes {
+		asked, done = true, done || b.done()
+	}
+	return asked, done
+}
+
+// verdict is what must be true of a session in a view.
+type verdict string
+
+const (
+	absent  verdict = "absent"
+	either  verdict = "either"
+	present verdict = "present"
+)
+
+// expected says whether the session must be open from right after a start
+// until the grace of that start is over.
+func (l *life) expected() verdict {
+	asked, done := l.bye()
+	switch {
+	case !l.opening().asked() || done || l.replace.done():
+		return absent
+	case !l.opening().done():
+		return either
+	case l.ended != alive:
+		return absent
+	case asked || l.replace.asked():
+		return either
+	}
+	return present
+}
+
+// survives reports whether what a says must outlive every outage so far: it was
+// there noteDelay before the first one it met.
+func (a act) survives(outages []outage) bool {
+	if !a.done() {
+		return false
+	}
+	for _, o := range outages {
+		if o.at.Before(a.sent) {
+			continue
+		}
+		if !o.clean {
+			return o.at.Sub(a.acked) > noteDelay
+		}
+	}
+	return true
+}
+
+// floor is the oldest status that may be shown, ceiling the newest that was
+// ever asked for.
+func (l *life) floor(outages []outage) (number int) {
+	for _, s := range l.says {
+		if s.survives(outages) {
+			number = max(number, s.number)
+		}
+	}
+	return number
+}
+
+func (l *life) ceiling() (number int) {
+	for _, s := range l.says {
+		number = max(number, s.number)
+	}
+	return number
+}
+
+// hidden says whether the session appears offline after what was said before a
+// time, and whether that is certain: it is stored before it is acknowledged.
+func (l *life) hidden(before time.Time) (hidden, certain bool) {
+	certain = true
+	for _, s := range l.says {
+		switch {
+		case s.sent.After(before):
+		case s.done():
+			hidden, certain = s.hidden, true
+		case s.hidden != hidden:
+			certain = false
+		}
+	}
+	return hidden, certain
+}
+
+// steady reports whether others saw the session as open all the time since the
+// outage, if it is as it should be.
+func (l *life) steady(o outage) bool {
+	if l.expected() != present || !l.held || l.doubtful > 0 || !l.opening().acked.Before(o.at) {
+		return false
+	}
+	for _, t := range []time.Time{o.at, time.Now()} {
+		if hidden, certain := l.hidden(t); hidden || !certain {
+			return false
+		}
+	}
+	return true
+}
+
+// seen returns bounds of when its device was last there, as the server may say
+// it: not before the lower one, and not after the upper one. ok is false while
+// it is open. Who was lost with the node is taken to have been there until the
+// node itself went, for the last time: design §4.
+func (l *life) seen(outages []outage) (lower, upper time.Time, ok bool) {
+	switch l.ended {
+	case alive:
+		return lower, upper, false
+	case endLost, endRefused:
+		return l.lostAt, outages[len(outages)-1].gone, !l.lostAt.IsZero()
+	case endReplaced:
+		return l.replace.sent, l.replace.acked, true
+	}
+	// The first call may have come through although nobody answered it.
+	lower = l.byes[0].sent
+	for _, b := range l.byes {
+		upper = b.acked
+	}
+	return lower, upper, true
+}
+
+// explained counts the visible openings and closings of the session that acts
+// sent within a time explain.
+func (l *life) explained(from, to time.Time) (opened, closed int) {
+	within := func(a act) bool { return a.asked() && !a.sent.Before(from) && !a.sent.After(to) }
+	for _, o := range l.opens {
+		if within(o) {
+			opened++
+		}
+	}
+	for _, b := range l.byes {
+		if within(b) {
+			closed++
+		}
+	}
+	if within(l.replace) {
+		closed++
+	}
+	visible, invisible := true, false // which of the two it may be
+	for _, s := range l.says {
+		switch {
+		case s.hidden && visible && within(s.act):
+			closed++
+		case !s.hidden && invisible && within(s.act):
+			opened++
+		}
+		if s.done() {
+			visible, invisible = !s.hidden, s.hidden
+		} else {
+			visible, invisible = visible || !s.hidden, invisible || s.hidden
+		}
+	}
+	return opened + l.doubtful, closed + l.losses
+}
+
+// story tells the life in a line, for who looks for a fault.
+func (l *life) story() string {
+	line := func(name string, list ...act) string {
+		text := ""
+		for _, a := range list {
+			if a.asked() {
+				text += " " + name + " " + clock(a.sent)
+				if a.done() {
+					text += "+" + a.acked.Sub(a.sent).Round(time.Millisecond).String()
+				}
+			}
+		}
+		return text
+	}
+	text := line("opens", l.opens...) + line("byes", l.byes...) + line("replaced", l.replace)
+	if n := len(l.says); n > 0 {
+		text += line(fmt.Sprintf("last said %d", l.says[n-1].number), l.says[n-1].act)
+	}
+	if !l.lostAt.IsZero() {
+		text += " lost " + clock(l.lostAt)
+	}
+	return fmt.Sprintf("{%s; %s, held %v, device %q, losses %d, doubtful %d}", strings.TrimSpace(text), cmp.Or(string(l.ended), "alive"), l.held, l.device, l.losses, l.doubtful)
+}
+
+// history is all that devices know. Its lock guards the lives too.
+type history struct {
+	mu      sync.Mutex
+	lives   map[string]*life // by public id
+	outages []outage
+}
+
+func newHistory() *history { return &history{lives: map[string]*life{}} }
+
+// note changes or reads the history under its lock.
+func (h *history) note(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
+}
+
+// add notes a session that was made.
+func (h *history) add(l *life) {
+	h.note(func() { h.lives[l.public] = l })
+}
+
+// out notes that the server goes now.
+func (h *history) out(clean bool) {
+	o := outage{at: time.Now(), clean: clean}
+	h.note(func() { h.outages = append(h.outages, o) })
+}
+
+// over notes that the server is gone now.
+func (h *history) over() {
+	h.note(func() { h.outages[len(h.outages)-1].gone = time.Now() })
+}
+
+// of lists the lives of each user.
+func (h *history) of() map[string][]*life {
+	m := map[string][]*life{}
+	h.note(func() {
+		for _, l := range h.lives {
+			m[l.user] = append(m[l.user], l)
+		}
+	})
+	return m
+}
