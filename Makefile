@@ -21,8 +21,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: ## run one node with development keys; prints addresses, tokens and lines to try
-	$(GO) run -ldflags '$(LDFLAGS)' ./cmd/porchlight dev $(ARGS)
+dev: build ## run one node with development keys; prints addresses, tokens and lines to try
+	@./bin/porchlight dev $(ARGS)
 
 .PHONY: build
 build: ## build bin/porchlight

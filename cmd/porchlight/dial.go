@@ -24,7 +24,7 @@ type dialFlags struct {
 }
 
 // dial makes the Go client that the flags ask for.
-func (f dialFlags) dial(product string) (*client.Client, error) {
+func (f dialFlags) dial(c console, product string) (*client.Client, error) {
 	var source func(context.Context) (string, error)
 	switch {
 	case f.User != "":
@@ -36,6 +36,9 @@ func (f dialFlags) dial(product string) (*client.Client, error) {
 		source = func(context.Context) (string, error) { return f.Token, nil }
 	default:
 		return nil, errors.New("say who you are: --user NAME on a development node, or --token (or PORCHLIGHT_TOKEN) with a JWT")
+	}
+	if !loopback(f.GRPC) {
+		fmt.Fprintf(c.err, "porchlight: warning: the connection to %s is not encrypted, anybody on the way can read the token\n", f.GRPC)
 	}
 	return client.New(client.Config{
 		Addr: f.GRPC, Token: source, Insecure: true,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -67,7 +68,8 @@ func run(args []string, c console) int {
 		err = parsed.Run()
 	}
 	if err != nil {
-		fmt.Fprintln(c.err, "porchlight:", err)
+		// The Go client names the program in its errors too.
+		fmt.Fprintln(c.err, "porchlight:", strings.TrimPrefix(err.Error(), "porchlight: "))
 		return 1
 	}
 	return 0

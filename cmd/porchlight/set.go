@@ -12,7 +12,7 @@ type setCommand struct {
 	dialFlags
 	Status    string            `default:"online" help:"online, away or busy. Default: ${default}."`
 	Text      string            `help:"Free text beside it."`
-	Prop      map[string]string `placeholder:"k=v" help:"A property; may be given several times."`
+	Prop      map[string]string `mapsep:"none" placeholder:"k=v" help:"A property; may be given several times."`
 	Invisible bool              `help:"Look offline to everybody but yourself."`
 }
 
@@ -27,7 +27,7 @@ func (s setCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	cl, err := s.dial("set")
+	cl, err := s.dial(c, "set")
 	if err != nil {
 		return err
 	}

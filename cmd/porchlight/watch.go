@@ -26,7 +26,7 @@ func (watchCommand) Help() string {
 // Run watches until Ctrl-C. It makes a session of its own, invisible to others,
 // and comes back by itself when the link is lost.
 func (w watchCommand) Run(ctx context.Context, c console) error {
-	cl, err := w.dial("watch")
+	cl, err := w.dial(c, "watch")
 	if err != nil {
 		return err
 	}

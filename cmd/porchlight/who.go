@@ -19,7 +19,7 @@ func (whoCommand) Help() string { return "Example:\n\n  porchlight who --user al
 
 // Run asks and prints.
 func (w whoCommand) Run(ctx context.Context, c console) error {
-	cl, err := w.dial("who")
+	cl, err := w.dial(c, "who")
 	if err != nil {
 		return err
 	}
