@@ -2,7 +2,10 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // routes is what the HTTP port answers: whether the process lives, whether it
@@ -21,17 +24,22 @@ func (a *App) routes() http.Handler {
 }
 
 // readyz says 503 while the node starts, drains, or its store cannot take
-// records; then "why" has the reason.
+// records; then "why" has the reason. While it still can, but not for long, it
+// stays 200 and "alarm" says why.
 func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 	if !a.ready.Load() {
 		answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": "starting or stopping"})
 		return
 	}
-	if err := a.store.Health(); err != nil {
+	switch err := a.store.Health(); {
+	case err == nil:
+		answer(w, http.StatusOK, map[string]any{"ready": true})
+	case errors.Is(err, store.ErrAlarm):
+		// Taking the node out of service would make a full disk an outage.
+		answer(w, http.StatusOK, map[string]any{"ready": true, "alarm": err.Error()})
+	default:
 		answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": err.Error()})
-		return
 	}
-	answer(w, http.StatusOK, map[string]any{"ready": true})
 }
 
 func answer(w http.ResponseWriter, code int, body map[string]any) {

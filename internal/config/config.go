@@ -86,6 +86,10 @@ type Limits struct {
 	Batch          int     `yaml:"batch"`
 }
 
+// leastLog is the least log that a node can live with: a smaller one would be
+// full of what the checkpoint does not have yet.
+const leastLog = 16 << 20
+
 // Defaults of Listen.
 const (
 	DefaultHTTP = "127.0.0.1:7400"
@@ -151,6 +155,12 @@ func (c *Config) Check() error {
 		}
 		issuers[a.JWT.Issuer] = name
 		all = append(all, a.check("apps."+name)...)
+	}
+	if _, err := token.NewVerifier(c.Issuers(), nil); err != nil && len(all) == 0 {
+		bad("apps: jwt: %w", err)
+	}
+	if c.LogMaxBytes != 0 && c.LogMaxBytes < leastLog {
+		bad("log_max_bytes: %d is too little; give at least %d, or 0 for the default", c.LogMaxBytes, leastLog)
 	}
 	if c.RestartGrace < 0 {
 		bad("restart_grace: %v is negative", c.RestartGrace)

@@ -22,7 +22,7 @@ listen: {http: 127.0.0.1:8400, grpc: 127.0.0.1:8401}
 data: /var/lib/porchlight
 restart_grace: 20s
 session_keys: /etc/porchlight/keys
-log_max_bytes: 1000000
+log_max_bytes: 100000000
 `
 
 func TestParseReadsEveryField(t *testing.T) {
@@ -44,7 +44,7 @@ func TestParseReadsEveryField(t *testing.T) {
 		t.Errorf("issuer = %+v, %v", iss, ok)
 	}
 	if c.Listen.HTTP != "127.0.0.1:8400" || c.Listen.GRPC != "127.0.0.1:8401" || c.Data != "/var/lib/porchlight" ||
-		c.RestartGrace != 20*time.Second || c.SessionKeys != "/etc/porchlight/keys" || c.LogMaxBytes != 1000000 {
+		c.RestartGrace != 20*time.Second || c.SessionKeys != "/etc/porchlight/keys" || c.LogMaxBytes != 100000000 {
 		t.Errorf("config = %+v", c)
 	}
 }
@@ -85,6 +85,9 @@ func TestParseRefuses(t *testing.T) {
 		"not a duration":       {app("policy: {grace: soon}"), "soon"},
 		"negative duration":    {app("policy: {connect_before: -1s}"), "connect_before"},
 		"not YAML":             {"apps: [", ""},
+		"small log":            {app("policy: {}") + "\nlog_max_bytes: 1000", "log_max_bytes"},
+		"negative log":         {app("policy: {}") + "\nlog_max_bytes: -1", "log_max_bytes"},
+		"claim of the issuer":  {"apps: {a: {jwt: {issuer: i, user_claim: exp, keys: [{secret: " + secret + "}]}}}", "exp"},
 		"negative restart":     {app("policy: {}") + "\nrestart_grace: -1s", "restart_grace"},
 		"a list for an object": {"apps: [a]", ""},
 		"beside a quoted key":  {"apps:\n  a:\n    jwt:\n      keys: [{\"secret\": \"" + secret + "\"}]\n    oops: 1\n", "oops"},
@@ -169,6 +172,13 @@ func TestTokenAndLoad(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil {
 		t.Error("Load took a file over the limit")
+	}
+}
+
+func TestExampleFile(t *testing.T) {
+	t.Parallel()
+	if _, err := Load(filepath.Join("..", "..", "docs", "porchlight.example.yaml")); err != nil {
+		t.Error(err)
 	}
 }
 

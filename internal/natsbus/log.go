@@ -33,9 +33,9 @@ func (l *engineLog) Warnf(format string, v ...any) {
 	line(level, format, v)
 }
 
-func (l *engineLog) Errorf(format string, v ...any)  { line(l.log.Error, format, v) }
-func (l *engineLog) Debugf(string, ...any)           {}
-func (l *engineLog) Tracef(string, ...any)           {}
+func (l *engineLog) Errorf(format string, v ...any) { line(l.log.Error, format, v) }
+func (l *engineLog) Debugf(string, ...any)          {}
+func (l *engineLog) Tracef(string, ...any)          {}
 
 // Fatalf keeps what the server gave up for: it has no other way to say so, and
 // ending the process is not for it to decide.

@@ -50,6 +50,8 @@ var (
 	ErrRefused = errors.New("store: refused")
 	// ErrClosed: the store was stopped.
 	ErrClosed = errors.New("store: stopped")
+	// ErrAlarm: records are still taken, but not for long unless somebody acts.
+	ErrAlarm = errors.New("store: alarm")
 	// ErrGap: the log no longer reaches back to the wanted position.
 	ErrGap = errors.New("store: older than the log")
 )
@@ -112,7 +114,7 @@ type Store interface {
 	Log
 	Checkpoints
 	Counter
-	// Health returns nil, or why the store cannot take records now or soon
-	// (disk nearly full); shown on /readyz.
+	// Health returns nil, or why the store cannot take records; an error that
+	// wraps ErrAlarm when it still can (disk nearly full). Shown on /readyz.
 	Health() error
 }

@@ -87,7 +87,7 @@ func (s *Store) judge(u Usage) bool {
 	s.disk.room = int64(u.Free) - int64(min(reserve, (u.Used+u.Free)/50))
 	s.disk.alarm = nil
 	if now {
-		s.disk.alarm = fmt.Errorf("the disk of %s is %.1f %% full (%d MB free)", s.cfg.Bus.Dir(), 100*u.Share(), u.Free>>20)
+		s.disk.alarm = fmt.Errorf("%w: the disk of %s is %.1f %% full (%d MB free)", store.ErrAlarm, s.cfg.Bus.Dir(), 100*u.Share(), u.Free>>20)
 	}
 	alarm := s.disk.alarm
 	s.mu.Unlock()
