@@ -51,6 +51,11 @@ func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (aft
 	// Messages come in order, so everything before this one is applied whole.
 	t.applied.Store(pos.Sequence - 1)
 	sh.save.changed = true
+	if f := &u.folded; f.LastSeen > u.seen || f.LastSeenShown > u.shown {
+		// Such as by a hide that was stored after its session had ended.
+		u.seen, u.shown = max(u.seen, f.LastSeen), max(u.shown, f.LastSeenShown)
+		u.paint()
+	}
 	for i := range sh.facts {
 		f := &sh.facts[i]
 		if f.Kind != presence.RecordClosed || f.Reason != presence.ReasonReplaced {
@@ -67,6 +72,7 @@ func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (aft
 type operation struct {
 	sh      *shard
 	s       *session
+	opening bool // it decides whether the session is open
 	done    chan struct{}
 	err     error
 	over    bool
@@ -76,7 +82,7 @@ type operation struct {
 // finish ends the operation: the lock is held.
 func (op *operation) finish() {
 	op.over = true
-	if op.s.pending == op.done {
+	if op.s.pending == op {
 		op.s.pending = nil
 	}
 	close(op.done)

@@ -23,7 +23,8 @@ type Connected struct {
 	Device  presence.Device
 	Resumed bool // the session was open before, or opened anew
 	// Restored is what the session watched before this node started, to be
-	// watched again; nil unless this is its first connection since.
+	// watched again, with a call of WatchesChanged after it; nil unless this is
+	// its first connection since.
 	Restored []presence.UserID
 	// Unclean: the node did not know the session's last second; what was watched
 	// then may be missing (design §3).
@@ -40,7 +41,7 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 	if t.draining.Load() {
 		return Connected{}, errDraining
 	}
-	sh, s, err := t.acquire(ctx, ref)
+	sh, s, err := t.acquire(ctx, ref, anyOperation)
 	if err != nil {
 		return Connected{}, err
 	}
@@ -50,12 +51,8 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 	switch {
 	case s.phase == presence.PhaseCreated:
 		return c, t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: s.epoch})
-	case s.phase == presence.PhaseClosed && !s.truth.Reason.Resumable():
-		sh.mu.Unlock()
-		return c, errGone
 	case s.phase == presence.PhaseClosed:
-		epoch := s.epoch.Next(t.cfg.Incarnation)
-		err = t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: epoch})
+		return t.reopen(ctx, sh, s, p, c)
 	case s.kept.fromDisk:
 		return t.moveHere(ctx, sh, s, p, c)
 	default:
@@ -63,10 +60,37 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 		t.take(s, p.Link)
 		sh.mu.Unlock()
 	}
-	if err == nil && p.Initial != nil {
+	if p.Initial != nil {
 		err = t.restate(ctx, ref, p.Initial)
 	}
 	return c, err
+}
+
+// reopen opens a closed session anew, if it may come back. It is called with
+// the shard locked and returns without it.
+func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectParams, c Connected) (Connected, error) {
+	if !s.truth.Reason.Resumable() || s.kept.fromDisk && !s.kept.noted {
+		sh.mu.Unlock()
+		return c, errGone
+	}
+	device := c.Device
+	policy := t.policies[s.user.name.App]
+	count := 0
+	for _, o := range s.user.sessions {
+		if o != s && o.phase != presence.PhaseClosed && !policy.MultiDevice.Replaces(&device, o.device) {
+			count++
+		}
+	}
+	if count >= policy.SessionsPerUser {
+		sh.mu.Unlock()
+		return c, tooMany(count)
+	}
+	if s.kept.fromDisk {
+		c.Restored, c.Unclean = s.kept.restored, true
+	}
+	return c, t.open(ctx, sh, s, opening{
+		ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: s.epoch.Next(t.cfg.Incarnation),
+	})
 }
 
 // moveHere takes up a session that was found at start: the device must not see
@@ -105,7 +129,11 @@ func (t *Tracker) take(s *session, l Link) {
 	}
 	s.phase = presence.PhaseLive
 	s.life.link, s.life.heard = l, t.wheel.Now()
-	s.life.nodeLost, s.kept.fromDisk, s.kept.restored = false, false, nil
+	s.life.nodeLost, s.kept.fromDisk = false, false
+	if t.draining.Load() {
+		// Drain has looked at this shard already, it may be.
+		l.End(End{Cause: CauseDraining, RetryAfter: errDraining.RetryAfter})
+	}
 	t.arm(s)
 }
 
@@ -132,15 +160,18 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 	} else {
 		rec.Reason = presence.ReasonMoved
 	}
-	op := &operation{sh: sh, s: s, done: make(chan struct{})}
-	s.pending = op.done
+	op := &operation{sh: sh, s: s, opening: true, done: make(chan struct{})}
+	s.pending = op
 	t.claim(sh, rec, func(err error) (after func()) {
-		switch {
+		switch f := s.user.folded.Session(s.id); {
 		case err != nil:
 			op.err = unavailable(err)
 			if s.phase == presence.PhaseCreated && op.refused {
 				after = t.forget(s)
 			}
+		case f == nil || f.Phase != presence.FoldOpen || f.Epoch != rec.Epoch:
+			// Replaced while it was on its way: the log does not open it.
+			op.err = errGone
 		case op.refused:
 			// The device was told that it failed, so it must not be there.
 			after = t.abandon(s, &rec)
@@ -165,6 +196,7 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	}
 	u := s.user
 	u.version++
+	t.online.Add(1)
 	s.truth = presence.Face{
 		Opened: u.version, Changed: u.version, Revision: presence.ShownRevision(s.epoch, s.revision),
 		Since: rec.Time, Updated: rec.Time,
@@ -178,17 +210,26 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	return t.publish(u)
 }
 
-// abandon closes an opening that was stored after its caller was refused.
+// abandon undoes an opening that was stored after its caller was refused. The
+// lock is held.
 func (t *Tracker) abandon(s *session, rec *presence.Record) (after func()) {
+	s.epoch, s.revision = rec.Epoch, rec.Revision // a later opening must claim a higher epoch
+	if rec.Kind == presence.RecordMoved {
+		return nil // it is lost as it was, until its time is over
+	}
+	// Nobody was shown the session, so it moves nobody's last seen: not the one
+	// that others may know, and the true one only if there was none.
+	u := s.user
 	closed := *rec
 	closed.Kind, closed.Reason, closed.Time, closed.Status = presence.RecordClosed, presence.ReasonLinkLost, t.now(), nil
-	t.claim(t.shard(s.user.name), closed, func(error) func() { return nil })
+	closed.Invisible, closed.LastSeen = true, u.seen
+	if u.seen == 0 {
+		u.seen, closed.LastSeen = closed.Time, closed.Time
+		u.paint()
+	}
+	t.claim(t.shard(u.name), closed, func(error) func() { return nil })
 	if s.phase == presence.PhaseCreated {
 		return t.forget(s)
-	}
-	s.epoch = rec.Epoch // a later opening must claim a higher one
-	if s.phase.Open() {
-		return t.finishEnd(s, presence.ReasonLinkLost, t.now())
 	}
 	return nil
 }

@@ -12,8 +12,11 @@
 // visible at once and answered when stored. A status change, a heartbeat and a
 // resume never wait.
 //
-// Each session has one pending operation at most (session.pending); a second
-// caller waits for the first. All fields of users and sessions are guarded by
+// Each session has one pending operation at most (session.pending). A caller
+// whom it stands in the way waits for it, ten seconds at most: an opening for
+// everyone who needs to know whether the session is open, hiding and showing for
+// those who change its status only, so that a session ends although the store
+// does not answer. All fields of users and sessions are guarded by
 // the lock of their shard. The listener is called without that lock: pictures
 // carry versions, so their order does not matter.
 package tracker

@@ -12,7 +12,7 @@ import (
 // same and the record is tried again. Closing what is closed or unknown is
 // answered with the time of the close, or now.
 func (t *Tracker) Close(ctx context.Context, ref Ref, reason presence.Reason) (presence.Time, error) {
-	sh, s, err := t.acquire(ctx, ref)
+	sh, s, err := t.acquire(ctx, ref, openOperation)
 	if err != nil {
 		if err == errGone {
 			return t.now(), nil
@@ -73,6 +73,7 @@ func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Ti
 	u, now := s.user, t.now()
 	hidden := s.hidden()
 	u.version++
+	t.online.Add(-1)
 	s.phase = presence.PhaseClosed
 	s.truth.Closed, s.truth.ClosedAt, s.truth.Reason = u.version, now, reason
 	u.seen = max(u.seen, seen)
@@ -88,6 +89,7 @@ func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Ti
 		l.End(End{Cause: CauseClosed, Reason: reason})
 	}
 	t.wheel.Clear(&s.burst.timer)
+	s.burst.armed = false // what it would have told is told now
 	t.setUntil(s, t.policies[u.name.App].ResumeWindow)
 	tell := t.publish(u)
 	if reason.Resumable() {

@@ -46,6 +46,7 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	u := sh.user(p.User)
+	defer sh.tidy(u) // when no session is made of it
 	count := 0
 	for i := 0; i < len(u.sessions); i++ {
 		s := u.sessions[i]
@@ -62,7 +63,7 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 		}
 	}
 	if count >= policy.SessionsPerUser {
-		return Made{}, fault.New(fault.LimitSessions, "the user has %d sessions, the most the app allows: close one first", count)
+		return Made{}, tooMany(count)
 	}
 	s := &session{
 		id: presence.NewSessionID(), public: presence.NewPublicID(), user: u,
@@ -70,9 +71,14 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 	}
 	s.life.idem = p.IdempotencyKey
 	s.life.timer.Fire = func() { t.fire(s) }
+	sh.users[u.name] = u // what was forgotten above may have been all there was of him
 	u.sessions = append(u.sessions, s)
 	t.setUntil(s, policy.ConnectBefore)
 	return t.made(s), nil
+}
+
+func tooMany(count int) error {
+	return fault.New(fault.LimitSessions, "the user has %d sessions, the most the app allows: close one first", count)
 }
 
 func (t *Tracker) made(s *session) Made {
@@ -84,6 +90,6 @@ func (t *Tracker) made(s *session) Made {
 func (t *Tracker) forget(s *session) (after func()) {
 	s.dead = true
 	t.wheel.Clear(&s.life.timer)
-	s.user.remove(s)
+	t.shard(s.user.name).remove(s)
 	return func() { t.listener.Gone(s.id) }
 }

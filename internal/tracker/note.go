@@ -14,8 +14,18 @@ type note struct {
 	epoch    presence.Epoch
 	revision uint64
 	status   *presence.Status
+	updated  presence.Time // when status became current
+	lost     presence.Time // when its node was last alive, if it was lost with it; else 0
 	watches  []presence.UserID
 	friends  bool // the friends subscription stands
+}
+
+// olderThan reports whether o has a newer status.
+func (n *note) olderThan(o *note) bool {
+	if c := n.epoch.Compare(o.epoch); c != 0 {
+		return c < 0
+	}
+	return n.revision < o.revision
 }
 
 // Versions of what is written; a reader refuses what it does not know.
@@ -34,6 +44,8 @@ func (n *note) append(dst []byte) []byte {
 	dst = presence.AppendNumber(dst, n.epoch.Incarnation)
 	dst = presence.AppendNumber(dst, n.revision)
 	dst = presence.AppendText(dst, string(presence.AppendStatus(nil, n.status)))
+	dst = presence.AppendNumber(dst, uint64(n.updated))
+	dst = presence.AppendNumber(dst, uint64(n.lost))
 	flags := uint64(0)
 	if n.friends {
 		flags = 1
@@ -87,6 +99,8 @@ func (r *reader) note() (n note) {
 	if r.err == nil {
 		n.status, r.err = presence.ParseStatus([]byte(status))
 	}
+	n.updated = presence.Time(r.number())
+	n.lost = presence.Time(r.number())
 	n.friends = r.number()&1 != 0
 	count := r.number()
 	if r.err == nil && count > uint64(len(r.b)) {

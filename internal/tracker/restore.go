@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,9 @@ func (t *Tracker) restore(ctx context.Context) error {
 	began := time.Now()
 	notes := map[presence.SessionID]note{}
 	keep := func(n note) {
-		// Later notes win; an older epoch's must not.
-		if old, ok := notes[n.ref.Session]; !ok || old.epoch.Compare(n.epoch) <= 0 {
+		// Later notes win, but for an older status: the newest note may be older
+		// than the shard it is beside.
+		if old, ok := notes[n.ref.Session]; !ok || !n.olderThan(&old) {
 			notes[n.ref.Session] = n
 		}
 	}
@@ -108,6 +110,7 @@ func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
 				f := &u.folded.Sessions[j]
 				if f.Phase == presence.FoldOpen && t.policies[u.name.App] != nil {
 					t.reviveSession(u, f, notes)
+					t.online.Add(1)
 					open++
 				}
 			}
@@ -117,22 +120,30 @@ func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
 	return users, open
 }
 
+// unwritten is more than the updates that a session can have made between its
+// last note and the end of the process. Its revision goes on beyond them, or
+// watchers would meet a number that they know with another status.
+const unwritten = 4 * refuseAfter
+
 func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[presence.SessionID]note) {
 	device := f.Device
 	s := &session{
 		id: f.ID, public: f.Public, user: u, device: &device, epoch: f.Epoch,
 		phase: presence.PhaseLost, status: f.Status, revision: max(1, f.HiddenRev),
 	}
-	s.kept.fromDisk, s.life.nodeLost = true, true
+	s.kept.fromDisk, s.life.nodeLost, s.kept.lost = true, true, t.lastAlive
+	updated := f.OpenedAt
 	// A note of an earlier epoch still has the newest status and list there is:
 	// taking a session over changes neither.
 	if n, ok := notes[f.ID]; ok {
 		s.kept.noted, s.kept.restored = true, n.watches
-		s.status = n.status
+		s.kept.lost = cmp.Or(n.lost, s.kept.lost)
+		s.status, updated = n.status, max(updated, n.updated)
 		if n.epoch == f.Epoch {
 			s.revision = max(s.revision, n.revision)
 		}
 	}
+	s.revision += unwritten
 	if s.hidden() != f.Hidden {
 		// hide and show are in the log before they are anywhere else.
 		status := presence.Status{}
@@ -144,13 +155,20 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	}
 	s.truth = presence.Face{
 		Opened: u.version, Changed: u.version, Revision: presence.ShownRevision(s.epoch, s.revision),
-		Since: f.OpenedAt, Updated: f.OpenedAt,
+		Since: f.OpenedAt, Updated: updated,
 	}
+	s.shown.Revision = s.truth.Revision // it may have been shown before
 	if !f.Hidden {
 		s.shown = s.truth
 	}
 	s.life.timer.Fire = func() { t.fire(s) }
 	u.sessions = append(u.sessions, s)
+	if s.kept.noted {
+		// Its note is the only place on disk for what it says, until the shard is
+		// written with it; and it does not say yet when the session was lost. One
+		// without a note gets none: nobody must take its list for a known one.
+		t.note(s)
+	}
 }
 
 // Ready begins the time in which devices of restored sessions may come back.
@@ -170,6 +188,6 @@ func (t *Tracker) Ready() {
 	}
 }
 
-// lostSeen is the last seen of a session that was lost with the former run of
-// this node: that run's last sign that it was alive, written once a second.
-func (t *Tracker) lostSeen(s *session) presence.Time { return max(t.lastAlive, s.truth.Since) }
+// lostSeen is the last seen of a session that was lost with a former run of this
+// node: that run's last sign that it was alive, written at least once a second.
+func (s *session) lostSeen() presence.Time { return max(s.kept.lost, s.truth.Since) }

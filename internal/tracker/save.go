@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // out within noteEvery; a shard is written whole at most every shardEvery and
 // not all at once, for the log repeats what came since.
 const (
-	noteEvery     = time.Second
+	noteEvery     = 500 * time.Millisecond // half of the promised second: a write takes time too
 	shardEvery    = 30 * time.Second
 	shardsATime   = 64
 	noteMaxBytes  = 512 << 10
@@ -33,7 +34,6 @@ type saver struct {
 	t          *Tracker
 	next       int    // shard to look at next
 	lastNote   uint64 // number of the newest note
-	wrote      bool   // the last note said that sessions are open
 	quit, done chan struct{}
 	once       sync.Once
 }
@@ -60,6 +60,9 @@ func (t *Tracker) WatchesChanged(ref Ref) {
 	defer sh.mu.Unlock()
 	if u := sh.users[ref.User]; u != nil {
 		if s := u.session(ref.Session); s != nil && s.phase.Open() {
+			if !s.kept.fromDisk {
+				s.kept.restored = nil // the list has it now
+			}
 			t.note(s)
 		}
 	}
@@ -146,16 +149,14 @@ func (v *saver) round(ctx context.Context, most int, age time.Duration) error {
 // notes writes what waits, and with any session open that the node is alive.
 func (v *saver) notes(ctx context.Context) error {
 	var dirty []*session
-	open := false
 	for i := range v.t.shards {
 		sh := &v.t.shards[i]
 		sh.mu.Lock()
 		dirty = append(dirty, sh.save.dirty...)
 		sh.save.dirty = nil
-		open = open || len(sh.users) > 0
 		sh.mu.Unlock()
 	}
-	if len(dirty) == 0 && !open {
+	if len(dirty) == 0 && v.t.online.Load() == 0 {
 		return nil
 	}
 	message := appendNotes(nil, v.t.now())
@@ -190,6 +191,7 @@ func (v *saver) again(dirty []*session) {
 		sh := v.t.shard(s.user.name)
 		sh.mu.Lock()
 		if !s.dead {
+			s.kept.dirty = false // the list that it was in is gone
 			v.t.note(s)
 		}
 		sh.mu.Unlock()
@@ -216,10 +218,19 @@ func (v *saver) one(dst []byte, s *session) []byte {
 }
 
 func (s *session) note(watches []presence.UserID) note {
-	if s.kept.fromDisk {
-		watches = s.kept.restored
+	if len(s.kept.restored) > 0 {
+		watches = slices.Concat(watches, s.kept.restored)
+		slices.Sort(watches)
+		watches = slices.Compact(watches)
 	}
-	return note{ref: Ref{s.user.name, s.id}, epoch: s.epoch, revision: s.revision, status: s.status, watches: watches}
+	lost := presence.Time(0)
+	if s.kept.fromDisk {
+		lost = s.lostSeen()
+	}
+	return note{
+		lost: lost, ref: Ref{s.user.name, s.id}, epoch: s.epoch, revision: s.revision,
+		status: s.status, updated: s.truth.Updated, watches: watches,
+	}
 }
 
 // shard writes shard n whole.
@@ -241,8 +252,8 @@ func (v *saver) shard(ctx context.Context, n int) error {
 		watches[s] = v.t.watchlist.Watches(s.id)
 	}
 	sh.mu.Lock()
-	b := v.t.appendShard(nil, sh, watches)
-	sh.save.changed = false
+	b, whole := v.t.appendShard(nil, sh, watches)
+	sh.save.changed = !whole
 	sh.mu.Unlock()
 	err := v.t.cfg.Checkpoints.SaveShard(ctx, n, through, b)
 	sh.mu.Lock()
@@ -255,8 +266,10 @@ func (v *saver) shard(ctx context.Context, n int) error {
 	return nil
 }
 
-// appendShard encodes a shard. The lock is held.
-func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session][]presence.UserID) []byte {
+// appendShard encodes a shard. It is not whole when a session has opened since
+// the watches were asked for: that one's note must be kept. The lock is held.
+func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session][]presence.UserID) (_ []byte, whole bool) {
+	whole = true
 	now := t.now()
 	count := 0
 	for _, u := range sh.users {
@@ -274,22 +287,30 @@ func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session][]presen
 	}
 	for _, u := range sh.users {
 		for _, s := range u.sessions {
-			if w, ok := watches[s]; ok && s.phase.Open() {
+			w, asked := watches[s]
+			switch {
+			case !s.phase.Open():
+			case s.kept.fromDisk && !s.kept.noted:
+				// Nobody must take its list for a known one.
+			case asked:
 				n := s.note(w)
 				b = n.append(b)
+			default:
+				whole = false
 			}
 		}
 	}
-	return b
+	return b, whole
 }
 
 // empty reports that the log never told of the user.
 func (u *user) empty() bool { return u.folded.Seq == 0 && len(u.folded.Sessions) == 0 }
 
 // good is the position through which every shard is written, and the first note
-// that is not in one.
+// that must stay: one that is not in a shard, or the newest, because that says
+// when the node was last alive.
 func (v *saver) good() (through, note uint64) {
-	through, note = v.t.applied.Load(), v.lastNote+1
+	through, note = v.t.applied.Load(), v.lastNote
 	for i := range v.t.shards {
 		sh := &v.t.shards[i]
 		sh.mu.Lock()

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -43,8 +44,8 @@ type session struct {
 	shown    presence.Face  // as others see it
 	view     *presence.View // made of the above for the picture; nil: make it anew
 
-	pending chan struct{} // not nil: an operation waits for the store; closed when done
-	dead    bool          // never comes back: refused opening, or gone
+	pending *operation // not nil: it waits for the store
+	dead    bool       // never comes back: refused opening, or gone
 	life    life
 	burst   burst
 	kept    kept
@@ -63,10 +64,13 @@ type life struct {
 
 // kept is what the checkpoint has of a session.
 type kept struct {
-	dirty    bool // its note waits to be written
-	noted    bool // a note was written, or restored
+	dirty bool // its note waits to be written
+	noted bool // a note was written, or restored
+	// restored is what it watched in the former run, until the watch list has it
+	// again and WatchesChanged says so.
 	restored []presence.UserID
-	fromDisk bool // found at start and not connected since
+	fromDisk bool          // found at start and not connected since
+	lost     presence.Time // fromDisk: when the node that had it was last alive
 }
 
 // shardIndex places a user in the table and in the checkpoint: the same at
@@ -103,52 +107,78 @@ func (u *user) session(id presence.SessionID) *session {
 	return nil
 }
 
-// remove takes s out of the table.
-func (u *user) remove(s *session) {
-	for i, o := range u.sessions {
-		if o == s {
-			u.sessions = append(u.sessions[:i:i], u.sessions[i+1:]...)
-			return
-		}
+// remove takes s out of the table. The lock is held.
+func (sh *shard) remove(s *session) {
+	u := s.user
+	if i := slices.Index(u.sessions, s); i >= 0 {
+		u.sessions = slices.Delete(u.sessions, i, i+1)
+	}
+	sh.tidy(u)
+}
+
+// tidy takes a user out of the table of whom nothing is known: whoever makes
+// sessions that never connect must not fill the memory. The lock is held.
+func (sh *shard) tidy(u *user) {
+	if len(u.sessions) == 0 && u.version == 0 && u.empty() {
+		delete(sh.users, u.name)
 	}
 }
 
 // hidden reports whether others cannot see the session.
 func (s *session) hidden() bool { return s.status != nil && s.status.Invisible }
 
-// acquire finds a session, waits until nothing is pending on it, and returns
-// with its shard locked. It fails with SessionGone or ctx's end.
-func (t *Tracker) acquire(ctx context.Context, ref Ref) (*shard, *session, error) {
+// find returns a session with its shard locked, or SessionGone.
+func (t *Tracker) find(ref Ref) (*shard, *session, error) {
 	sh := t.shard(ref.User)
-	for {
-		sh.mu.Lock()
-		u := sh.users[ref.User]
-		var s *session
-		if u != nil {
-			s = u.session(ref.Session)
-		}
-		if s == nil || s.dead {
-			sh.mu.Unlock()
-			return nil, nil, errGone
-		}
-		wait := s.pending
-		if wait == nil {
+	sh.mu.Lock()
+	if u := sh.users[ref.User]; u != nil {
+		if s := u.session(ref.Session); s != nil && !s.dead {
 			return sh, s, nil
 		}
-		sh.mu.Unlock()
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil, nil, fault.Retry(fault.LogUnavailable, time.Second,
-				"an earlier change of this session still waits to be stored; try again")
+	}
+	sh.mu.Unlock()
+	return nil, nil, errGone
+}
+
+// acquire is find for calls that must not meet a pending operation for which
+// inTheWay reports true: it waits for its end. When that takes longer than
+// storeWait, or ctx ends, it fails with LogUnavailable.
+func (t *Tracker) acquire(ctx context.Context, ref Ref, inTheWay func(*operation) bool) (*shard, *session, error) {
+	var limit <-chan time.Time
+	for {
+		sh, s, err := t.find(ref)
+		if err != nil || s.pending == nil || !inTheWay(s.pending) {
+			return sh, s, err
 		}
+		done := s.pending.done
+		sh.mu.Unlock()
+		if limit == nil {
+			timer := time.NewTimer(storeWait)
+			defer timer.Stop()
+			limit = timer.C
+		}
+		select {
+		case <-done:
+			continue
+		case <-limit:
+		case <-ctx.Done():
+		}
+		return nil, nil, fault.Retry(fault.LogUnavailable, retryStore,
+			"an earlier change of this session still waits to be stored; try again")
 	}
 }
 
+// anyOperation is in the way of what changes the session.
+func anyOperation(*operation) bool { return true }
+
+// openOperation is in the way of what needs to know whether the session is
+// open, or ends it; hiding and showing are not.
+func openOperation(op *operation) bool { return op.opening }
+
 // acquireOpen is acquire for calls that need a session that is live or lost.
-// It counts as a sign of life, and a lost session gets its grace anew.
-func (t *Tracker) acquireOpen(ctx context.Context, ref Ref) (*shard, *session, error) {
-	sh, s, err := t.acquire(ctx, ref)
+// It counts as a sign of life.
+func (t *Tracker) acquireOpen(ctx context.Context, ref Ref, inTheWay func(*operation) bool) (*shard, *session, error) {
+	sh, s, err := t.acquire(ctx, ref, inTheWay)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,20 +189,31 @@ func (t *Tracker) acquireOpen(ctx context.Context, ref Ref) (*shard, *session, e
 	case presence.PhaseCreated:
 		sh.mu.Unlock()
 		return nil, nil, fault.New(fault.SessionNotConnected, "the session has no stream yet: call ConnectToIsOnlineSession first")
-	case presence.PhaseLost:
-		if !s.kept.fromDisk {
-			t.setUntil(s, t.policies[s.user.name.App].Grace)
-		}
 	}
-	s.life.heard = t.wheel.Now()
+	if s.kept.fromDisk {
+		// Its epoch is the former run's: a revision given now could be one that
+		// watchers have seen already with another status.
+		sh.mu.Unlock()
+		return nil, nil, fault.New(fault.SessionNotConnected, "the node started anew: connect the session's stream again")
+	}
+	t.heard(s)
 	return sh, s, nil
+}
+
+// heard notes a call on the session as a sign of life; a lost session gets its
+// grace anew, but one that was found at start has its own time. The lock is held.
+func (t *Tracker) heard(s *session) {
+	s.life.heard = t.wheel.Now()
+	if s.phase == presence.PhaseLost && !s.kept.fromDisk {
+		t.setUntil(s, t.policies[s.user.name.App].Grace)
+	}
 }
 
 // Check reports whether a session exists and is not closed, as a subscription
 // needs it: one may be made before the session is connected. It counts as a
 // sign of life.
-func (t *Tracker) Check(ctx context.Context, ref Ref) (*presence.Device, error) {
-	sh, s, err := t.acquire(ctx, ref)
+func (t *Tracker) Check(_ context.Context, ref Ref) (*presence.Device, error) {
+	sh, s, err := t.find(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -180,14 +221,14 @@ func (t *Tracker) Check(ctx context.Context, ref Ref) (*presence.Device, error) 
 	if s.phase == presence.PhaseClosed {
 		return nil, errGone
 	}
-	s.life.heard = t.wheel.Now()
+	t.heard(s)
 	return s.device, nil
 }
 
 // CheckResume is Check for a session that is about to be connected: one that was
 // closed for a resumable reason passes.
-func (t *Tracker) CheckResume(ctx context.Context, ref Ref) (*presence.Device, error) {
-	sh, s, err := t.acquire(ctx, ref)
+func (t *Tracker) CheckResume(_ context.Context, ref Ref) (*presence.Device, error) {
+	sh, s, err := t.find(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -201,13 +242,10 @@ func (t *Tracker) CheckResume(ctx context.Context, ref Ref) (*presence.Device, e
 // Alive reports whether the session may still be used or resumed: until it
 // reports false, Listener.Gone was not yet called for it.
 func (t *Tracker) Alive(ref Ref) bool {
-	sh := t.shard(ref.User)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	u := sh.users[ref.User]
-	if u == nil {
+	sh, s, err := t.find(ref)
+	if err != nil {
 		return false
 	}
-	s := u.session(ref.Session)
-	return s != nil && !s.dead && (s.phase != presence.PhaseClosed || s.truth.Reason.Resumable())
+	defer sh.mu.Unlock()
+	return s.phase != presence.PhaseClosed || s.truth.Reason.Resumable()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -51,8 +50,8 @@ func (t *Tracker) fired(s *session) (after func()) {
 	switch {
 	case s.dead || t.draining.Load():
 		return nil
-	case s.pending != nil:
-		// An operation is about to change the phase; look again soon.
+	case s.pending != nil && s.pending.opening:
+		// It is about to change the phase; look again soon.
 		t.wheel.Set(&s.life.timer, 100*time.Millisecond)
 		return nil
 	case s.phase == presence.PhaseLive:
@@ -67,7 +66,7 @@ func (t *Tracker) fired(s *session) (after func()) {
 	case s.phase == presence.PhaseCreated:
 		return t.forget(s)
 	case s.phase == presence.PhaseLost && s.life.nodeLost:
-		return t.end(s, presence.ReasonNodeLost, t.lostSeen(s))
+		return t.end(s, presence.ReasonNodeLost, s.lostSeen())
 	case s.phase == presence.PhaseLost && now-s.life.heard >= t.policies[s.user.name.App].HeartbeatTimeout:
 		return t.end(s, presence.ReasonTimedOut, t.wall(s.life.heard))
 	case s.phase == presence.PhaseLost:
@@ -82,6 +81,9 @@ func (t *Tracker) bury(s *session) (after func()) {
 	u.floor = max(u.floor, s.truth.Closed, s.shown.Closed)
 	after = t.forget(s)
 	u.paint()
+	if !s.truth.Reason.Resumable() {
+		return nil // the listener was told when it closed
+	}
 	return after
 }
 
@@ -97,15 +99,12 @@ type Heartbeat struct {
 // live again until its time-out. It fails with SessionGone or
 // SessionNotConnected.
 func (t *Tracker) Heartbeat(ctx context.Context, ref Ref) (Heartbeat, error) {
-	sh, s, err := t.acquireOpen(ctx, ref)
+	sh, s, err := t.acquireOpen(ctx, ref, openOperation)
 	if err != nil {
 		return Heartbeat{}, err
 	}
 	defer sh.mu.Unlock()
 	s.life.heartbeat = true
-	if s.kept.fromDisk {
-		return Heartbeat{}, fault.New(fault.SessionNotConnected, "the node started anew: connect the session's stream again")
-	}
 	if s.phase == presence.PhaseLost {
 		s.phase = presence.PhaseLive
 	}

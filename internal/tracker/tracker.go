@@ -127,6 +127,7 @@ type Tracker struct {
 	shards   [Shards]shard
 	applied  atomic.Uint64 // sequence of the last message of the log in the fold
 	draining atomic.Bool
+	online   atomic.Int64 // open sessions
 	saver    *saver
 	// lastAlive is when the former run of this node was last alive; set at start.
 	lastAlive presence.Time

@@ -23,7 +23,7 @@ const UpdatesPerSecond = coalesceAfter
 
 // Updated is the answer to an update.
 type Updated struct {
-	Revision  uint64        // the number watchers see
+	Revision  uint64        // the number that the user's own devices see
 	At        presence.Time // when it became current
 	Unchanged bool          // it equals what was current; nothing is announced
 }
@@ -35,7 +35,7 @@ type Updated struct {
 // everything else waits for nothing. It fails with SessionGone,
 // SessionNotConnected, RateLimited, or edit's error, and then nothing changed.
 func (t *Tracker) Update(ctx context.Context, ref Ref, edit func(*presence.Status) (*presence.Status, error)) (Updated, error) {
-	sh, s, err := t.acquireOpen(ctx, ref)
+	sh, s, err := t.acquireOpen(ctx, ref, anyOperation)
 	if err != nil {
 		return Updated{}, err
 	}
@@ -89,8 +89,13 @@ func (s *session) restatus(status *presence.Status, at presence.Time) {
 }
 
 func (s *session) touch(f *presence.Face, at presence.Time) {
-	f.Changed, f.Updated = s.user.version, at
-	f.Revision = presence.ShownRevision(s.epoch, s.revision)
+	f.Changed, f.Updated, f.Revision = s.user.version, at, s.next(f)
+}
+
+// next is the next revision of a face. Each counts what that side is told and
+// nothing else: a gap would show others how much was said while invisible.
+func (s *session) next(f *presence.Face) uint64 {
+	return max(f.Revision+1, presence.ShownRevision(s.epoch, 1))
 }
 
 // turn hides or shows a session: stored first, because a webhook's reader must
@@ -104,12 +109,17 @@ func (t *Tracker) turn(ctx context.Context, sh *shard, s *session, status *prese
 	rec := s.record(kind, reason, t.now())
 	rec.Revision, rec.Invisible = s.revision+1, status.Invisible
 	op := &operation{sh: sh, s: s, done: make(chan struct{})}
-	s.pending = op.done
+	s.pending = op
 	var updated Updated
 	t.claim(sh, rec, func(err error) (after func()) {
 		// A caller that gave up changes nothing here: what the log has is so.
-		if op.err = unavailable(err); err == nil && s.phase.Open() && s.epoch == rec.Epoch {
+		switch {
+		case err != nil:
+			op.err = unavailable(err)
+		case s.phase.Open() && s.epoch == rec.Epoch:
 			after = t.turned(s, status, rec.Time)
+		default:
+			op.err = errGone // it ended meanwhile
 		}
 		updated = Updated{s.truth.Revision, rec.Time, false}
 		op.finish()
@@ -133,8 +143,9 @@ func (t *Tracker) turned(s *session, status *presence.Status, at presence.Time) 
 		}
 		u.shown = max(u.shown, at)
 	} else {
+		revision := s.next(&s.shown)
 		s.shown = s.truth
-		s.shown.Opened, s.shown.Since = u.version, at
+		s.shown.Opened, s.shown.Since, s.shown.Revision = u.version, at, revision
 	}
 	t.note(s)
 	return t.publish(u)

@@ -45,8 +45,9 @@ type Wheel struct {
 	mu   sync.Mutex // guards slot and all timers' links
 	slot [slots]Timer
 
+	due        []*Timer // scratch of turn
 	stop, done chan struct{}
-	once       sync.Once
+	begin, end sync.Once
 }
 
 // New returns a stopped wheel. onPause, when not nil, is told of each gap in
@@ -60,13 +61,14 @@ func New(onPause func(gap time.Duration)) *Wheel {
 	return w
 }
 
-// Start begins to turn. Call it once.
-func (w *Wheel) Start() { go w.run() }
+// Start begins to turn. Further calls, and calls after Stop, do nothing.
+func (w *Wheel) Start() { w.begin.Do(func() { go w.run() }) }
 
-// Stop ends the turning and waits for a firing that runs. No timer fires
-// afterwards. It may be called again.
+// Stop ends the turning and waits for a firing that runs, so Fire must not call
+// it. No timer fires afterwards. It may be called again, and before Start.
 func (w *Wheel) Stop() {
-	w.once.Do(func() { close(w.stop) })
+	w.end.Do(func() { close(w.stop) })
+	w.begin.Do(func() { close(w.done) })
 	<-w.done
 }
 
@@ -138,7 +140,7 @@ func (w *Wheel) turn() bool {
 	n := w.tick.Add(1)
 	head := &w.slot[n%slots]
 	w.mu.Lock()
-	var due []*Timer
+	due := w.due[:0]
 	for t := head.next; t != head; {
 		next := t.next
 		if t.due <= n {
@@ -148,6 +150,8 @@ func (w *Wheel) turn() bool {
 		t = next
 	}
 	w.mu.Unlock()
+	w.due = due
+	defer clear(due) // or what a timer is part of could not be freed
 	for _, t := range due {
 		select {
 		case <-w.stop:

@@ -1,0 +1,146 @@
+package tracker
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+func genNote() *rapid.Generator[note] {
+	return rapid.Custom(func(t *rapid.T) note {
+		n := note{
+			ref:      Ref{User: presence.User{App: "demo", ID: presence.UserID(rapid.StringN(1, 20, 100).Draw(t, "user"))}},
+			epoch:    presence.Epoch{Counter: rapid.Uint32().Draw(t, "counter"), Incarnation: rapid.Uint64().Draw(t, "incarnation")},
+			revision: rapid.Uint64().Draw(t, "revision"),
+			updated:  presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "updated")),
+			friends:  rapid.Bool().Draw(t, "friends"),
+		}
+		copy(n.ref.Session[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "session"))
+		if rapid.Bool().Draw(t, "says something") {
+			n.status = &presence.Status{Show: presence.Busy, Text: presence.Value{Kind: presence.KindText, Text: "in a call"}}
+		}
+		for _, w := range rapid.SliceOfN(rapid.StringN(1, 10, 40), 0, 5).Draw(t, "watches") {
+			n.watches = append(n.watches, presence.UserID(w))
+		}
+		return n
+	})
+}
+
+var wholeNotes = cmp.AllowUnexported(note{}, presence.Folded{}, presence.FoldedSession{})
+
+func TestNotesRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		alive := presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "alive"))
+		list := rapid.SliceOfN(genNote(), 0, 5).Draw(t, "notes")
+		b := appendNotes(nil, alive)
+		for i := range list {
+			b = list[i].append(b)
+		}
+		gotAlive, got, err := parseNotes(b)
+		if err != nil || gotAlive != alive {
+			t.Fatalf("got %v, %v, want %v", gotAlive, err, alive)
+		}
+		if len(list) == 0 {
+			list = nil
+		}
+		if diff := cmp.Diff(list, got, wholeNotes); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+		// Cut anywhere it must be refused, or be whole notes fewer.
+		cut := rapid.IntRange(0, len(b)-1).Draw(t, "cut")
+		if _, fewer, err := parseNotes(b[:cut]); err == nil && len(fewer) >= len(list) && len(list) > 0 {
+			t.Fatalf("cut to %d of %d bytes: got %d of %d notes and no error", cut, len(b), len(fewer), len(list))
+		}
+	})
+}
+
+func TestNewerNoteWins(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		n, o     note
+		expected bool
+	}{
+		{"equal: the later wins", note{revision: 3}, note{revision: 3}, false},
+		{"lower revision", note{revision: 2}, note{revision: 3}, true},
+		{"higher revision", note{revision: 4}, note{revision: 3}, false},
+		{"lower epoch", note{revision: 9}, note{revision: 3, epoch: presence.Epoch{Counter: 1}}, true},
+		{"higher epoch", note{revision: 1, epoch: presence.Epoch{Counter: 1}}, note{revision: 3}, false},
+		{"higher incarnation", note{epoch: presence.Epoch{Incarnation: 2}}, note{revision: 3, epoch: presence.Epoch{Incarnation: 1}}, false},
+	} {
+		if got := c.n.olderThan(&c.o); got != c.expected {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.expected)
+		}
+	}
+}
+
+// seeds are a note and a shard as they are written.
+func seeds() (notes, shard []byte) {
+	n := note{ref: Ref{User: bob}, status: &presence.Status{Show: presence.Away}, watches: []presence.UserID{"alice", "carol"}}
+	notes = n.append(appendNotes(nil, 12345))
+	var f presence.Folded
+	f.Apply(&presence.Record{Kind: presence.RecordOpened, User: bob, Revision: 1, Time: 1}, nil)
+	shard = presence.AppendNumber([]byte{shardVersion}, 1)
+	shard = presence.AppendFolded(shard, bob, &f)
+	return notes, n.append(shard)
+}
+
+func FuzzParseNotes(f *testing.F) {
+	notes, shard := seeds()
+	f.Add(notes)
+	f.Add(shard)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		alive, list, err := parseNotes(b)
+		if err != nil {
+			return
+		}
+		again := appendNotes(nil, alive)
+		for i := range list {
+			again = list[i].append(again)
+		}
+		if _, second, err := parseNotes(again); err != nil || len(second) != len(list) {
+			t.Errorf("written again: got %d notes, %v, want %d", len(second), err, len(list))
+		}
+	})
+}
+
+func FuzzParseShard(f *testing.F) {
+	notes, shard := seeds()
+	f.Add(shard)
+	f.Add(notes)
+	f.Add([]byte{shardVersion, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		users, list, err := parseShard(b)
+		if err == nil && len(users) > len(b) || len(list) > len(b) {
+			t.Errorf("%d bytes gave %d users and %d notes", len(b), len(users), len(list))
+		}
+	})
+}
+
+// What claims to be long must not make memory of a few bytes.
+func TestParsersAllocateLittle(t *testing.T) {
+	huge := presence.AppendNumber(nil, 1<<60)
+	note := note{ref: Ref{User: bob}}
+	whole := note.append(appendNotes(nil, 1))
+	for name, parse := range map[string]func(){
+		"users of a shard":  func() { parseShard(append([]byte{shardVersion}, huge...)) },
+		"watches of a note": func() { parseNotes(append(whole[:len(whole)-1:len(whole)-1], huge...)) },
+		"a text's length":   func() { parseNotes(append([]byte{noteVersion, 0}, huge...)) },
+		"no end":            func() { parseNotes([]byte(string([]byte{noteVersion}) + strings.Repeat("\xff", 1000))) },
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		parse()
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
+			t.Errorf("%s: %d bytes were allocated, want at most 64 KiB", name, got)
+		}
+	}
+}

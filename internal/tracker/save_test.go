@@ -1,0 +1,375 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/store/storetest"
+)
+
+// counting is a checkpoint that counts and can fail.
+type counting struct {
+	mem *storetest.Memory // of the tracker that runs
+
+	mu     sync.Mutex // guards all below
+	notes  int
+	shards int
+	fail   error
+}
+
+func (c *counting) count(n *int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*n++
+	return c.fail
+}
+
+func (c *counting) setFailure(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail = err
+}
+
+func (c *counting) took() (notes, shards int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	notes, shards = c.notes, c.shards
+	c.notes, c.shards = 0, 0
+	return notes, shards
+}
+
+func (c *counting) SaveShard(ctx context.Context, n int, through uint64, b []byte) error {
+	if err := c.count(&c.shards); err != nil {
+		return err
+	}
+	return c.mem.SaveShard(ctx, n, through, b)
+}
+
+func (c *counting) SaveNote(ctx context.Context, b []byte) (uint64, error) {
+	if err := c.count(&c.notes); err != nil {
+		return 0, err
+	}
+	return c.mem.SaveNote(ctx, b)
+}
+
+func (c *counting) Advance(ctx context.Context, through, note uint64) error {
+	return c.mem.Advance(ctx, through, note)
+}
+
+func (c *counting) Load(ctx context.Context, shard func(int, uint64, []byte) error, note func([]byte) error) (uint64, error) {
+	return c.mem.Load(ctx, shard, note)
+}
+
+// inCounting is in with a checkpoint that counts.
+func inCounting(t *testing.T, f func(t *testing.T, r *rig, c *counting)) {
+	t.Helper()
+	c := &counting{}
+	in(t, func(cfg *Config) { cfg.Checkpoints = c }, func(t *testing.T, r *rig) { f(t, r, c) })
+}
+
+var _ store.Checkpoints = (*counting)(nil)
+
+func TestQuietNodeWritesNothing(t *testing.T) {
+	inCounting(t, func(t *testing.T, r *rig, c *counting) {
+		ref, _ := r.open(presence.Device{})
+		wait(10 * time.Second)
+		if notes, _ := c.took(); notes < 19 || notes > 22 {
+			t.Errorf("with a session open for 10 s: %d notes, want one each half second", notes)
+		}
+		if _, err := r.tr.Close(t.Context(), ref, presence.ReasonLogout); err != nil {
+			t.Fatal(err)
+		}
+		r.make(presence.Device{})
+		wait(time.Minute)
+		c.took()
+		wait(10 * time.Minute)
+		if notes, shards := c.took(); notes != 0 || shards != 0 {
+			t.Errorf("with nobody there for 10 min: %d notes and %d shards written, want none", notes, shards)
+		}
+	})
+}
+
+// many is what session i watches: more than half a message of notes.
+func many(i int) (users []presence.UserID) {
+	for n := range 3000 {
+		users = append(users, presence.UserID(fmt.Sprintf("friend %d of session %d, %s", n, i, strings.Repeat("x", 80))))
+	}
+	return users
+}
+
+// Every session that waited when the checkpoint could not be written is written
+// once it can, not only the first.
+func TestNotesAfterAFailure(t *testing.T) {
+	inCounting(t, func(t *testing.T, r *rig, c *counting) {
+		c.setFailure(errors.New("no space"))
+		var refs []Ref
+		for i := range 5 {
+			ref, _ := r.open(presence.Device{})
+			r.lists.set(ref.Session, many(i)...)
+			if _, err := r.update(ref, presence.Status{Show: presence.Busy}); err != nil {
+				t.Fatal(err)
+			}
+			refs = append(refs, ref)
+		}
+		wait(5 * time.Second)
+		c.setFailure(nil)
+		wait(2 * time.Second)
+		r.crash()
+		r.start()
+		if got := sees(r.tr.Presence(bob), false); !slices.Equal(got, []string{"busy", "busy", "busy", "busy", "busy"}) {
+			t.Errorf("after a crash others see %q, want five busy sessions", got)
+		}
+		for i, ref := range refs {
+			c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}})
+			if err != nil || !slices.Equal(c.Restored, many(i)) || !c.Unclean {
+				t.Errorf("session %d: got %d watches, %v, want it back with %d", i, len(c.Restored), err, len(many(i)))
+			}
+		}
+	})
+}
+
+// A session that opens while its shard is being written is in neither the shard
+// nor an older note; its own note must not be dropped with those.
+func TestOpenedWhileItsShardIsWritten(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		first, _ := r.open(presence.Device{})
+		other, far := presence.User{App: app}, presence.User{App: app, ID: "carol"}
+		for i := 0; r.tr.shardIndex(other) != r.tr.shardIndex(bob); i++ {
+			other.ID = presence.UserID(fmt.Sprint("user", i))
+		}
+		m, err := r.tr.Make(t.Context(), MakeParams{User: other})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second) // the notes are out: the next question is for the shard
+		asked := false
+		r.lists.mu.Lock()
+		r.lists.hook = func() {
+			asked = true
+			if _, err := r.tr.Connect(context.Background(), m.Ref, ConnectParams{Link: &wire{}}); err != nil {
+				t.Errorf("Connect: %v", err)
+			}
+			r.lists.set(m.Ref.Session, "alice")
+		}
+		r.lists.mu.Unlock()
+		wait(shardEvery)
+		if !asked {
+			t.Fatal("the shard was not written, so this proves nothing")
+		}
+		// Another shard goes out, and with it all notes that are in shards.
+		if m, err = r.tr.Make(t.Context(), MakeParams{User: far}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.tr.Connect(t.Context(), m.Ref, ConnectParams{Link: &wire{}}); err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second)
+		r.crash()
+		r.start()
+		for _, ref := range []Ref{first, m.Ref} {
+			if _, err := r.connect(ref, nil); err != nil {
+				t.Errorf("%v after a crash: %v", ref.User.ID, err)
+			}
+		}
+		for _, s := range r.tr.shard(other).users[other].sessions {
+			if !s.kept.noted || !slices.Equal(s.kept.restored, []presence.UserID{"alice"}) {
+				t.Errorf("the one that opened meanwhile: noted %v, watches %v; want its note, with alice", s.kept.noted, s.kept.restored)
+			}
+		}
+	})
+}
+
+// A clean stop forgets no note but the newest, which says when the node was
+// alive: that is the last seen of whoever does not come back.
+func TestLastSeenOverACleanStop(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		r.open(presence.Device{})
+		wait(20 * time.Second)
+		at := presence.At(time.Now())
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.mem = r.mem.Reopen()
+		wait(time.Minute)
+		r.start()
+		if got := sees(r.tr.Presence(bob), false); len(got) != 1 {
+			t.Errorf("before restart_grace others see %q, want the session", got)
+		}
+		wait(31 * time.Second)
+		p := r.tr.Presence(bob)
+		if got := p.Seen(false); got < at.Add(-time.Second) || got > at || p.Available(false) != presence.Unavailable {
+			t.Errorf("after restart_grace: %v, last seen %v; want unavailable, within a second before %v", p.Available(false), got.Time(), at.Time())
+		}
+	})
+}
+
+// Whoever comes back after restart_grace, within the resume window, has his
+// watches all the same.
+func TestBackAfterRestartGrace(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		ref, _ := r.open(presence.Device{})
+		r.lists.set(ref.Session, "alice", "carol")
+		r.tr.WatchesChanged(ref)
+		wait(2 * time.Second)
+		r.crash()
+		r.start()
+		wait(40 * time.Second)
+		if r.phase(ref) != presence.PhaseClosed {
+			t.Fatalf("phase: got %v, want closed", r.phase(ref))
+		}
+		c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}})
+		if err != nil || !c.Resumed || !c.Unclean || !slices.Equal(c.Restored, []presence.UserID{"alice", "carol"}) {
+			t.Errorf("Connect: got %+v, %v, want it resumed with its watches", c, err)
+		}
+	})
+}
+
+// The watch list of a session that has just come back is not in the hub yet when
+// the checkpoint asks: what was restored stands in for it.
+func TestCrashAgainBeforeTheWatchesAreBack(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		ref, _ := r.open(presence.Device{})
+		r.lists.set(ref.Session, "alice")
+		r.tr.WatchesChanged(ref)
+		wait(2 * time.Second)
+		r.crash()
+		r.start()
+		if _, err := r.connect(ref, nil); err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second) // a note is written, and the door did not restore yet
+		r.crash()
+		r.start()
+		c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}})
+		if err != nil || !slices.Equal(c.Restored, []presence.UserID{"alice"}) {
+			t.Errorf("Connect: got %+v, %v, want alice restored", c, err)
+		}
+		r.lists.set(ref.Session) // restored, and then unsubscribed
+		r.tr.WatchesChanged(ref)
+		wait(2 * time.Second)
+		r.crash()
+		r.start()
+		if c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}}); err != nil || len(c.Restored) != 0 {
+			t.Errorf("Connect: got %+v, %v, want nothing restored", c, err)
+		}
+	})
+}
+
+// A session that no note tells of cannot be resumed whole: its device begins
+// anew at once.
+func TestCrashBeforeTheFirstNote(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		wait(100 * time.Millisecond)
+		ref := r.make(presence.Device{})
+		if _, err := r.connect(ref, &presence.Status{Show: presence.Away}); err != nil {
+			t.Fatal(err)
+		}
+		r.crash()
+		r.start()
+		if got := sees(r.tr.Presence(bob), false); !slices.Equal(got, []string{"away"}) {
+			t.Errorf("others see %q, want the status it opened with", got)
+		}
+		if _, err := r.connect(ref, nil); err != errGone {
+			t.Errorf("Connect: got %v, want %v", err, errGone)
+		}
+		if got := sees(r.tr.Presence(bob), false); len(got) != 0 || r.ear.goneOf(ref.Session) != 0 {
+			t.Errorf("after it others see %q, gone %d times; want nothing, not yet", got, r.ear.goneOf(ref.Session))
+		}
+		if _, err := r.connect(ref, nil); err != errGone {
+			t.Errorf("Connect again: got %v, want %v", err, errGone)
+		}
+	})
+}
+
+// Numbers that watchers saw do not come back with another status, although the
+// last second's were not written down.
+func TestRevisionsOverACrash(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		ref, _ := r.open(presence.Device{})
+		wait(2 * time.Second)
+		newest := uint64(0)
+		for i := range 150 {
+			if u, err := r.update(ref, presence.Status{Text: presence.Value{Kind: presence.KindText, Text: fmt.Sprint(i)}}); err == nil {
+				newest = u.Revision
+			}
+			if i == 75 {
+				wait(800 * time.Millisecond)
+			}
+		}
+		r.crash()
+		r.start()
+		if got := r.tr.Presence(bob).Sessions[0].Shown.Revision; got <= newest {
+			t.Errorf("revision after a crash: got %d, want more than %d", got, newest)
+		}
+		before := r.tr.Presence(bob).Sessions[0].Shown.Revision
+		if _, err := r.connect(ref, nil); err != nil {
+			t.Fatal(err)
+		}
+		if u, err := r.update(ref, presence.Status{Show: presence.Busy}); err != nil || u.Revision <= before {
+			t.Errorf("after the first update: got %+v, %v, want more than %d", u, err, before)
+		}
+	})
+}
+
+// gapped is a log that does not reach back as far as the checkpoint needs.
+type gapped struct{ store.Log }
+
+func (g gapped) Replay(ctx context.Context, from uint64, f func(uint64, []presence.Record) error) (uint64, error) {
+	if from != 0 {
+		return from, store.ErrGap
+	}
+	return g.Log.Replay(ctx, 0, f)
+}
+
+func TestStartOverAGap(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		ref, _ := r.open(presence.Device{})
+		wait(time.Minute) // shards are out
+		r.tr.Close(t.Context(), ref, presence.ReasonLogout)
+		keep, _ := r.open(presence.Device{})
+		wait(2 * time.Second)
+		r.crash()
+		r.cfg.Log = gapped{r.mem}
+		r.start()
+		if got := sees(r.tr.Presence(bob), false); len(got) != 1 || r.phase(keep) != presence.PhaseLost {
+			t.Errorf("others see %q, the open one is %v; want one, lost", got, r.phase(keep))
+		}
+		r.cfg.Log = nil
+	})
+}
+
+func TestStartFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for name, spoil := range map[string]func(r *rig){
+			"a shard of the future": func(r *rig) { r.mem.SaveShard(t.Context(), 3, 1, []byte{99}) },
+			"a note of the future":  func(r *rig) { r.mem.SaveNote(t.Context(), []byte{99}) },
+			"a shard too many":      func(r *rig) { r.mem.SaveShard(t.Context(), Shards, 1, []byte{shardVersion, 0}) },
+			"a store that ended":    func(r *rig) { r.mem.Stop() },
+		} {
+			r := newRig(t, nil)
+			if err := r.stop(); err != nil {
+				t.Fatal(err)
+			}
+			spoil(r)
+			cfg := r.cfg
+			cfg.Log, cfg.Checkpoints, cfg.Wheel = r.mem, r.mem, r.wheel
+			tr := New(cfg)
+			if err := tr.Start(t.Context()); err == nil {
+				t.Errorf("%s: Start gave no error, want one", name)
+			}
+			if err := tr.Stop(t.Context()); err != nil {
+				t.Errorf("%s: Stop: %v", name, err)
+			}
+		}
+	})
+}
