@@ -89,17 +89,24 @@ func (w *Watcher) Detach(stream uint64) {
 }
 
 // Resync asks for a full snapshot of everything watched, then a mark ScopeAll.
+// It comes with the closes of the resume window: the device keeps what it holds
+// and would not learn of one that waits otherwise.
 func (w *Watcher) Resync() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sendAll(sendSnapshot)
+	w.sendAll(sendAgain)
 }
 
 func (w *Watcher) sendAll(how uint8) {
 	var edges []uint32
 	for i := range w.edges {
 		if e := &w.edges[i]; e.target != nil {
-			e.send = how
+			switch {
+			case how == sendSnapshot:
+				e.send = sendSnapshot
+			case e.sequence != 0: // one that was never told of is a snapshot anyway
+				e.send = max(e.send, how)
+			}
 			edges = append(edges, uint32(i))
 		}
 	}
@@ -112,11 +119,18 @@ func (w *Watcher) sendAfter(number uint64) {
 	var edges []uint32
 	for i := range w.edges {
 		e := &w.edges[i]
-		if e.target == nil || uint64(e.sequence) <= number {
+		switch {
+		case e.target == nil:
 			continue
-		}
-		if e.send == sendChanges {
-			e.send = sendAgain
+		case uint64(e.sequence) > number && e.over:
+			e.send = sendOver
+		case uint64(e.sequence) > number || e.send == sendSnapshot && e.sequence != 0:
+			// The second is a snapshot for a device that connected anew, and now
+			// turns out to hold what it was told before.
+			e.send = max(e.send, sendAgain)
+		default:
+			e.over = false
+			continue
 		}
 		edges = append(edges, uint32(i))
 	}
@@ -171,8 +185,10 @@ func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
 	own := p.User == w.params.User
 	since, how := e.version, e.send
 	told := len(frames)
-	if how == sendChanges && int32(p.Floor-since) > 0 {
-		// A close in between is forgotten: start the picture over.
+	if how != sendSnapshot && int32(p.Floor-since) > 0 {
+		how = sendOver // a close in between is forgotten
+	}
+	if e.over = e.over || how == sendOver; how == sendOver {
 		frames = w.frame(frames, e, &Notification{Presence: p, Own: own})
 		how = sendAgain
 	}

@@ -52,7 +52,7 @@ func (h *Hub) Changed(p *presence.Presence) {
 	t := sh.targets[p.User]
 	sh.mu.RUnlock()
 	if t != nil && t.show(p) {
-		t.tell()
+		t.tell(nil)
 	}
 }
 
@@ -130,7 +130,10 @@ func (h *Hub) enter(u presence.User, w *Watcher, edge uint32) (*target, uint32) 
 	slot := t.add(w, edge)
 	// Only now, with the edge in place, the picture is read: a change that comes
 	// before this line is in the picture, one that comes after finds the edge.
-	t.show(h.source.Presence(u))
+	// Then the others must be told here, for Changed finds nothing new later.
+	if t.show(h.source.Presence(u)) {
+		t.tell(w)
+	}
 	return t, slot
 }
 

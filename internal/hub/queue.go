@@ -1,6 +1,9 @@
 package hub
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // maxMarkers bounds the marks that wait in one queue: beyond it they become one
 // mark of scope all, so that a device that subscribes in a loop without
@@ -87,6 +90,25 @@ func (q *queue) add(edge uint32) {
 	q.edges = append(q.edges, edge)
 }
 
+// remove takes an edge back. Its index may be used anew then: an entry left
+// behind would bring the new edge's snapshot before marks that must come first.
+func (q *queue) remove(edge uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	word, bit := int(edge/64), uint64(1)<<(edge%64)
+	if word >= len(q.queued) || q.queued[word]&bit == 0 {
+		return
+	}
+	q.queued[word] &^= bit
+	i := slices.Index(q.edges[q.taken:], edge)
+	q.edges = slices.Delete(q.edges, q.taken+i, q.taken+i+1)
+	for j := range q.marks {
+		if q.marks[j].after > q.drained+uint64(i) {
+			q.marks[j].after--
+		}
+	}
+}
+
 func (q *queue) addMark(m Mark) {
 	if len(q.marks) >= maxMarkers {
 		users := m.Users
@@ -133,6 +155,10 @@ func (q *queue) take(dst []uint32) (edges []uint32, m *Mark, more bool) {
 		}
 	}
 	if q.taken < len(q.edges) || len(q.marks) > 0 {
+		if q.taken >= keepRoom && q.taken >= len(q.edges)-q.taken {
+			// A reader that never catches up must not make the list longer for ever.
+			q.edges, q.taken = q.edges[:copy(q.edges, q.edges[q.taken:])], 0
+		}
 		return dst, m, true
 	}
 	if cap(q.edges) > keepRoom {

@@ -43,12 +43,12 @@ func (t *target) show(p *presence.Presence) bool {
 	}
 }
 
-// tell marks the target as changed with each of its watchers.
-func (t *target) tell() {
+// tell marks the target as changed with each of its watchers except one.
+func (t *target) tell(except *Watcher) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for i := range t.slots {
-		if s := &t.slots[i]; s.watcher != nil {
+		if s := &t.slots[i]; s.watcher != nil && s.watcher != except {
 			s.watcher.queue.push(s.edge)
 		}
 	}

@@ -19,6 +19,7 @@ const (
 	sendChanges  = iota // what changed since the version last sent
 	sendSnapshot        // the whole picture, as a first one
 	sendAgain           // the whole picture and the closes of the resume window
+	sendOver            // the same after an empty one: a close is forgotten already
 )
 
 // edge is a watcher's end of a subscription: 24 bytes.
@@ -31,6 +32,7 @@ type edge struct {
 	sequence uint32
 	sources  uint8
 	send     uint8
+	over     bool // the device may not have the last sendOver
 }
 
 // Params describe a watcher.
@@ -145,8 +147,8 @@ func (w *Watcher) clear() {
 	defer w.mu.Unlock()
 	w.gone = true
 	for i := range w.edges {
-		if w.edges[i].target != nil {
-			w.drop(uint32(i))
+		if e := &w.edges[i]; e.target != nil {
+			w.hub.leave(e.target, e.slot)
 		}
 	}
 	w.edges, w.free, w.explicit = nil, nil, 0
@@ -202,6 +204,7 @@ func (w *Watcher) drop(i uint32) {
 	w.edges[i] = edge{}
 	w.free = append(w.free, i)
 	w.hub.leave(e.target, e.slot)
+	w.queue.remove(i) // after leave: nothing puts it in again
 }
 
 // distinct returns users without repeats, in their order; users itself when it

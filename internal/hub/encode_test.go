@@ -1,0 +1,115 @@
+package hub
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// tally is an Encoder that counts what it is asked for.
+type tally struct {
+	mu    sync.Mutex // guards count
+	count map[string]int
+}
+
+func newTally() *tally { return &tally{count: map[string]int{}} }
+
+// Encode counts the form, and returns a body that names it.
+func (e *tally) Encode(n *Notification) Body {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	name := fmt.Sprintf("kind %d own %v locale %s version %d", n.Kind, n.Own, n.Locale, n.Presence.Version)
+	e.count[name]++
+	return name
+}
+
+// A change is encoded once for all who need the same: not per watcher, but per
+// kind, side and locale.
+func TestEncodedOnceForAll(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	enc := newTally()
+	w.opens("alice", number(1), nil)
+	var devices []*Watcher
+	for i := range 30 {
+		p := Params{User: named("bob"), Locale: "en", Encoder: enc, Limit: 10}
+		switch {
+		case i%3 == 1:
+			p.Locale = "de"
+		case i%10 == 0:
+			p.User = named("alice")
+		}
+		v := w.join(byte(i+1), p)
+		if _, err := v.Watch([]presence.UserID{"alice"}, ScopeUser); err != nil {
+			t.Fatal(err)
+		}
+		devices = append(devices, v)
+	}
+	drain := func(want string) {
+		t.Helper()
+		for _, v := range devices {
+			a, err := v.Attach(func() {}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			frames, _ := v.Drain(a.Stream, nil, 100)
+			own := v.params.User == named("alice")
+			if got, want := frames[0].Body, fmt.Sprintf(want, own, v.params.Locale); got != want {
+				t.Fatalf("a watcher got %q, want %q", got, want)
+			}
+		}
+	}
+	drain("kind 1 own %v locale %s version 1")
+	w.tell(w.updates("alice", number(1), saying(1)))
+	drain("kind 1 own %v locale %s version 2")
+	if len(enc.count) != 6 {
+		t.Errorf("%d forms were encoded, want 6: two snapshots for others in two locales and for the user's own: %v", len(enc.count), enc.count)
+	}
+	for name, n := range enc.count {
+		if n != 1 {
+			t.Errorf("%s was encoded %d times, want once", name, n)
+		}
+	}
+}
+
+// Two doors share a hub, and never each other's bytes.
+func TestEncodersAreApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	one, two := newTally(), newTally()
+	for i, enc := range []*tally{one, two} {
+		v := w.join(byte(i+1), Params{User: named("bob"), Encoder: enc, Limit: 1})
+		v.Watch([]presence.UserID{"alice"}, ScopeUser)
+		a, _ := v.Attach(func() {}, nil)
+		v.Drain(a.Stream, nil, 10)
+	}
+	if len(one.count) != 1 || len(two.count) != 1 {
+		t.Errorf("got %v and %v, want one form each", one.count, two.count)
+	}
+}
+
+// What a session was is forgotten with the next change: many watched users
+// must not cost many old forms.
+func TestStaleFormsAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("alice", number(1), nil)
+	d := connectedDevice(t, w, 1, []presence.UserID{"alice"})
+	for n := range 100 {
+		w.tell(w.updates("alice", number(1), saying(n)))
+		drainAll(t, d)
+	}
+	cache := &d.watcher.edges[0].target.encoded
+	if n := len(cache.forms); n > 2 {
+		t.Errorf("%d forms are remembered after 100 updates of one session read by one watcher, want the last", n)
+	}
+	for i := range 3 * encodedSlots { // more sessions and kinds than there are slots
+		w.tell(w.opens("alice", number(i+2), nil))
+	}
+	drainAll(t, d)
+	if n := len(cache.forms); n > encodedSlots {
+		t.Errorf("%d forms are remembered, want at most %d", n, encodedSlots)
+	}
+}
