@@ -112,6 +112,7 @@ func New(cfg Config) *Door {
 	)
 	isonlinev1.RegisterIsOnlineServiceServer(d.server, d)
 	d.health = health.NewServer()
+	d.health.SetServingStatus(isonlinev1.IsOnlineService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(d.server, d.health)
 	reflection.Register(d.server)
 	return d

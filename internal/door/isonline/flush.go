@@ -19,7 +19,7 @@ const stuckEvery = 20 * time.Millisecond
 // wait, and leave together in one write.
 //
 // A send blocks while its peer does not read and its quota is used up. Such a
-// flusher is replaced within stuckEvery and goes when it comes free.
+// flusher is replaced at one of the next looks and goes when it comes free.
 type flushers struct {
 	wheel *wheel.Wheel
 	base  int // how many to keep
@@ -109,7 +109,9 @@ func (f *flushers) take() *stream {
 			}
 			f.taken++
 			return s
-		case f.count > f.base:
+		case f.parked >= f.base:
+			// Those that are stuck do not count: were this one to go because of
+			// them, every next change would wait for a look.
 			f.count--
 			return nil
 		}

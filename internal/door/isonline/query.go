@@ -29,6 +29,9 @@ func (d *Door) GetUserIsOnline(ctx context.Context, req *isonlinev1.GetUserIsOnl
 	if err != nil {
 		return nil, err
 	}
+	if err := checkDetail(req.GetDetail()); err != nil {
+		return nil, err
+	}
 	return &isonlinev1.GetUserIsOnlineResponse{User: d.user(a, id, locale, req.GetDetail())}, nil
 }
 
@@ -48,6 +51,9 @@ func (d *Door) BatchGetUserIsOnline(ctx context.Context, req *isonlinev1.BatchGe
 	}
 	locale, err := queryLocale(ctx, req.GetLocale())
 	if err != nil {
+		return nil, err
+	}
+	if err := checkDetail(req.GetDetail()); err != nil {
 		return nil, err
 	}
 	answer := &isonlinev1.BatchGetUserIsOnlineResponse{Users: make([]*isonlinev1.UserIsOnline, len(users))}
@@ -75,6 +81,14 @@ func (d *Door) user(a token.Access, id presence.UserID, locale string, detail is
 		}
 	}
 	return m
+}
+
+func checkDetail(d isonlinev1.Detail) error {
+	switch d {
+	case isonlinev1.Detail_DETAIL_UNSPECIFIED, isonlinev1.Detail_DETAIL_USER, isonlinev1.Detail_DETAIL_SESSIONS:
+		return nil
+	}
+	return fault.Invalid("detail", "unknown detail %d; use USER or SESSIONS", d)
 }
 
 // queryLocale is the request's locale, else the first of accept-language that
