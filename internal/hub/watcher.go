@@ -73,24 +73,39 @@ func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presenc
 		return nil, fault.New(fault.SessionGone, "the session is closed; make a new one")
 	}
 	users = distinct(users)
+	first := len(w.edges) == len(w.free) // a login: nothing to look for
 	fresh := make([]presence.UserID, 0, len(users))
+	var known []uint32 // edges that stand for another reason
 	for _, u := range users {
-		if i, ok := w.find(u); ok && w.edges[i].sources&sourceUser != 0 {
+		i, ok := uint32(0), false
+		if !first {
+			i, ok = w.find(u)
+		}
+		switch {
+		case ok && w.edges[i].sources&sourceUser != 0:
 			already = append(already, u)
-		} else {
+		case ok:
+			known = append(known, i)
+		default:
 			fresh = append(fresh, u)
 		}
 	}
-	if w.explicit+len(fresh) > w.params.Limit {
+	more := len(fresh) + len(known)
+	if w.explicit+more > w.params.Limit {
 		return nil, fault.New(fault.LimitSubscriptions,
-			"%d users are watched and %d were asked for; a session may watch %d: unsubscribe some first", w.explicit, len(fresh), w.params.Limit)
+			"%d users are watched and %d were asked for; a session may watch %d: unsubscribe some first", w.explicit, more, w.params.Limit)
 	}
 	w.edges = slices.Grow(w.edges, max(0, len(fresh)-len(w.free)))
-	pushed := make([]uint32, 0, len(fresh))
+	pushed := make([]uint32, 0, more)
+	for _, i := range known {
+		w.edges[i].sources |= sourceUser
+		w.edges[i].send = sendSnapshot
+		pushed = append(pushed, i)
+	}
 	for _, u := range fresh {
 		pushed = append(pushed, w.enter(u, sourceUser))
 	}
-	w.explicit += len(fresh)
+	w.explicit += more
 	var m *Mark
 	if scope != ScopeNone {
 		m = &Mark{Scope: scope, Users: len(users)}
@@ -179,13 +194,8 @@ func (w *Watcher) find(u presence.UserID) (uint32, bool) {
 	return 0, false
 }
 
-// enter makes the edge to u, or adds a source to it, and asks for a snapshot.
+// enter makes the edge to u, which must not stand yet, and asks for a snapshot.
 func (w *Watcher) enter(u presence.UserID, source uint8) uint32 {
-	if i, ok := w.find(u); ok {
-		w.edges[i].sources |= source
-		w.edges[i].send = sendSnapshot
-		return i
-	}
 	var i uint32
 	if n := len(w.free); n > 0 {
 		i = w.free[n-1]
