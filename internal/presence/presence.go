@@ -8,9 +8,11 @@ type Presence struct {
 	// Version grows with each published change of the user on this node; it says
 	// which of two pictures is newer, and nothing beyond this node.
 	Version uint32
-	// Floor is the highest version at which a closed session was forgotten: who
-	// last saw an older version cannot be told of that close any more.
+	// Floor is the highest version of a close that was forgotten, in truth, and
+	// FloorShown of one that others could see: who last saw an older version
+	// cannot be told of that close any more.
 	Floor         uint32
+	FloorShown    uint32
 	LastSeen      Time // true
 	LastSeenShown Time // as others may know it
 	// Sessions holds open sessions, and closed ones as tombstones for the resume
@@ -67,6 +69,14 @@ func (p *Presence) Available(own bool) Availability {
 		}
 	}
 	return a
+}
+
+// Forgotten is the floor of the viewer's side.
+func (p *Presence) Forgotten(own bool) uint32 {
+	if own {
+		return p.Floor
+	}
+	return p.FloorShown
 }
 
 // Seen returns the last seen that the viewer may know; 0 when never seen.

@@ -18,6 +18,7 @@ func genNote() *rapid.Generator[note] {
 			epoch:    presence.Epoch{Counter: rapid.Uint32().Draw(t, "counter"), Incarnation: rapid.Uint64().Draw(t, "incarnation")},
 			revision: rapid.Uint64().Draw(t, "revision"),
 			updated:  presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "updated")),
+			lost:     presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "lost")),
 			friends:  rapid.Bool().Draw(t, "friends"),
 		}
 		copy(n.ref.Session[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "session"))

@@ -23,9 +23,10 @@ type user struct {
 	folded   presence.Folded // what the log says
 	sessions []*session      // created, open, and closed ones within the resume window
 	version  uint32          // of the newest picture
-	floor    uint32
-	seen     presence.Time // last seen, true
-	shown    presence.Time // last seen, as others may know it
+	floor    uint32          // highest version of a forgotten close, in truth
+	veiled   uint32          // the same as others could see it
+	seen     presence.Time   // last seen, true
+	shown    presence.Time   // last seen, as others may know it
 	picture  atomic.Pointer[presence.Presence]
 }
 
@@ -49,6 +50,9 @@ type session struct {
 	life    life
 	burst   burst
 	kept    kept
+	// fade forgets that the session was shown, as a close is forgotten, when it
+	// has been hidden for the resume window; nil until it first hides.
+	fade *wheel.Timer
 }
 
 // life is what decides when a session times out.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
 // counts reports whether bytes read on l prove that this session's device
@@ -75,10 +76,30 @@ func (t *Tracker) fired(s *session) (after func()) {
 	return t.bury(s)
 }
 
+// veil makes others forget a session that hid, when they would have forgotten one
+// that closed then (R11): what is told of both stays the same. The lock is held.
+func (t *Tracker) veil(s *session) {
+	if s.fade == nil {
+		sh := t.shard(s.user.name)
+		s.fade = &wheel.Timer{Fire: func() {
+			sh.mu.Lock()
+			defer sh.mu.Unlock()
+			if s.dead || s.shown.Closed == 0 {
+				return
+			}
+			s.user.veiled = max(s.user.veiled, s.shown.Closed)
+			s.shown = presence.Face{Revision: s.shown.Revision}
+			s.view = nil
+			s.user.paint()
+		}}
+	}
+	t.wheel.Set(s.fade, t.policies[s.user.name.App].ResumeWindow)
+}
+
 // bury forgets a closed session when nothing may resume it any more.
 func (t *Tracker) bury(s *session) (after func()) {
 	u := s.user
-	u.floor = max(u.floor, s.truth.Closed, s.shown.Closed)
+	u.floor, u.veiled = max(u.floor, s.truth.Closed), max(u.veiled, s.shown.Closed)
 	after = t.forget(s)
 	u.paint()
 	if !s.truth.Reason.Resumable() {

@@ -140,10 +140,14 @@ func (t *Tracker) turned(s *session, status *presence.Status, at presence.Time) 
 	if status.Invisible {
 		if s.shown.Open() {
 			s.shown.Closed, s.shown.ClosedAt, s.shown.Reason = u.version, at, presence.ReasonHidden
+			t.veil(s)
 		}
 		u.shown = max(u.shown, at)
 	} else {
 		revision := s.next(&s.shown)
+		if s.fade != nil {
+			t.wheel.Clear(s.fade)
+		}
 		s.shown = s.truth
 		s.shown.Opened, s.shown.Since, s.shown.Revision = u.version, at, revision
 	}
