@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"slices"
+
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -185,7 +187,7 @@ func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
 	own := p.User == w.params.User
 	since, how := e.version, e.send
 	told := len(frames)
-	if how != sendSnapshot && int32(p.Floor-since) > 0 {
+	if how != sendSnapshot && int32(p.Forgotten(own)-since) > 0 {
 		how = sendOver // a close in between is forgotten
 	}
 	if e.over = e.over || how == sendOver; how == sendOver {
@@ -194,15 +196,35 @@ func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
 	}
 	e.version, e.send = p.Version, sendChanges
 	available := p.Available(own) != presence.Unavailable
-	for _, v := range p.Sessions {
-		if kind := kindSince(v.Face(own), since, how); kind != KindNone {
-			frames = w.frame(frames, e, &Notification{Presence: p, View: v, Kind: kind, Own: own, Available: available})
-		}
+	var room [4]step
+	for _, s := range steps(room[:0], p, own, since, how) {
+		frames = w.frame(frames, e, &Notification{Presence: p, View: s.view, Kind: s.kind, Own: own, Available: available})
 	}
 	if len(frames) == told && how != sendChanges && !available {
 		frames = w.frame(frames, e, &Notification{Presence: p, Own: own})
 	}
 	return frames
+}
+
+// step is one session's part of a difference.
+type step struct {
+	view *presence.View
+	kind Kind
+	at   uint32 // version
+}
+
+// steps appends the parts of a difference in the order in which they happened.
+func steps(dst []step, p *presence.Presence, own bool, since uint32, how uint8) []step {
+	for _, v := range p.Sessions {
+		f := v.Face(own)
+		if kind := kindSince(f, since, how); kind != KindNone {
+			dst = append(dst, step{v, kind, max(f.Changed, f.Closed)})
+		}
+	}
+	if how == sendChanges && len(dst) > 1 {
+		slices.SortStableFunc(dst, func(a, b step) int { return int(int32(a.at - b.at)) })
+	}
+	return dst
 }
 
 // kindSince says what a face that changed after `since` is told as.

@@ -74,6 +74,29 @@ func TestEncodedOnceForAll(t *testing.T) {
 	}
 }
 
+// The same session closed, while another was still open and after: two forms.
+func TestFormsDifferByAvailability(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("alice", number(1), nil)
+	w.opens("alice", number(2), nil)
+	quick := connectedDevice(t, w, 1, []presence.UserID{"alice"})
+	late := connectedDevice(t, w, 2, []presence.UserID{"alice"})
+	late.watcher.params.Encoder = quick.watcher.params.Encoder
+	drainAll(t, quick)
+	drainAll(t, late)
+	w.tell(w.closes("alice", number(2)))
+	drainAll(t, quick)
+	w.tell(w.closes("alice", number(1)))
+	drainAll(t, quick)
+	drainAll(t, late)
+	for _, d := range []*device{quick, late} {
+		if got, want := d.holds(), d.should(w); got != want {
+			t.Errorf("%s holds\n%s\nwant\n%s", d.user.ID, got, want)
+		}
+	}
+}
+
 // Two doors share a hub, and never each other's bytes.
 func TestEncodersAreApart(t *testing.T) {
 	t.Parallel()

@@ -231,6 +231,9 @@ func (m *machine) cut(*rapid.T) {
 	}
 	if rapid.Bool().Draw(m.t, "noticed") {
 		d.watcher.Detach(d.stream)
+		if frames, more := d.watcher.Drain(d.stream, nil, 100); len(frames) > 0 || more {
+			m.t.Fatalf("a stream that was given up still gets %d frames", len(frames))
+		}
 	}
 	m.must(d.cut(rapid.IntRange(0, len(d.way)).Draw(m.t, "arrive")))
 }

@@ -12,7 +12,7 @@ import (
 // no more than what is watched.
 func TestSlowReadersEndOnTheTruth(t *testing.T) {
 	t.Parallel()
-	const changes, users = 10_000, 20
+	const changes, users = 10_000, 60
 	w := newWorld()
 	var ids []presence.UserID
 	for i := range users {
@@ -31,7 +31,7 @@ func TestSlowReadersEndOnTheTruth(t *testing.T) {
 		default:
 			w.tell(w.updates(id, publics[0], saying(n)))
 		}
-		if n%10 == 0 { // a tenth of what comes, so its queue is never empty
+		if n%40 == 0 { // less than what comes, so its queue is never empty
 			if _, err := slow.drain(1); err != nil {
 				t.Fatal(err)
 			}
@@ -46,6 +46,9 @@ func TestSlowReadersEndOnTheTruth(t *testing.T) {
 			}
 			largest = max(largest, cap(q.edges), cap(q.marks))
 		}
+	}
+	if len(slow.watcher.queue.edges) == 0 {
+		t.Error("the slow reader caught up, so this test looks at nothing")
 	}
 	if largest > 8*users {
 		t.Errorf("the queues had room for %d entries, want a small multiple of the %d users watched", largest, users)
@@ -79,6 +82,62 @@ func TestForgottenCloseStartsThePictureOver(t *testing.T) {
 	}
 	if want := []Kind{KindNone, KindCurrent}; fmt.Sprint(kinds) != fmt.Sprint(want) {
 		t.Errorf("got kinds %v, want %v", kinds, want)
+	}
+}
+
+// The message that starts the picture over may be lost like any other; what
+// follows a resume must start it over again.
+func TestStartingOverIsRepeatedWhenLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("alice", number(1), nil)
+	d := connectedDevice(t, w, 1, []presence.UserID{"alice"})
+	drainAll(t, d)
+	w.tell(w.closes("alice", number(1)))
+	w.buries("alice", number(1))
+	w.tell(w.opens("alice", number(2), nil))
+	for range 3 {
+		if _, err := d.drain(100); err != nil {
+			t.Fatal(err)
+		}
+		d.lose()
+		if err := d.connect(func() {}, d.last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drainAll(t, d)
+	if got, want := d.holds(), d.should(w); got != want {
+		t.Errorf("the device holds\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A device connects without a number, is not answered, and comes back with the
+// number of what it holds: it must learn of closes as if the first had not been.
+func TestAnAttemptToBeginAnewThatFails(t *testing.T) {
+	t.Parallel()
+	for _, drained := range []bool{false, true} {
+		w := newWorld()
+		w.opens("alice", number(1), nil)
+		w.opens("alice", number(2), nil)
+		d := connectedDevice(t, w, 1, []presence.UserID{"alice"})
+		drainAll(t, d)
+		w.tell(w.closes("alice", number(1)))
+		if err := d.connect(func() {}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if drained {
+			if _, err := d.drain(100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.lose()
+		if err := d.connect(func() {}, d.last); err != nil {
+			t.Fatal(err)
+		}
+		drainAll(t, d)
+		if got, want := d.holds(), d.should(w); got != want {
+			t.Errorf("drained in between %v: the device holds\n%s\nwant\n%s", drained, got, want)
+		}
 	}
 }
 

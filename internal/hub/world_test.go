@@ -29,12 +29,14 @@ type world struct {
 
 // person is one user of a world.
 type person struct {
-	picture  *presence.Presence
-	version  uint32
-	floor    uint32
-	seen     presence.Time
-	shown    presence.Time
-	sessions []*stay
+	picture *presence.Presence
+	version uint32
+	floor   uint32
+	// floorShown is floor as others may know it.
+	floorShown uint32
+	seen       presence.Time
+	shown      presence.Time
+	sessions   []*stay
 }
 
 // stay is one session of a person.
@@ -90,7 +92,7 @@ func (w *world) paint(id presence.UserID) *presence.Presence {
 		}
 	}
 	p.picture = &presence.Presence{
-		User: named(id), Version: p.version, Floor: p.floor, LastSeen: p.seen, LastSeenShown: p.shown, Sessions: views,
+		User: named(id), Version: p.version, Floor: p.floor, FloorShown: p.floorShown, LastSeen: p.seen, LastSeenShown: p.shown, Sessions: views,
 	}
 	return p.picture
 }
@@ -168,7 +170,8 @@ func (w *world) buries(id presence.UserID, public presence.PublicID) {
 	defer w.mu.Unlock()
 	p := w.person(id)
 	s := p.stay(public)
-	p.floor = max(p.floor, s.True.Closed, s.Shown.Closed)
+	p.floor = max(p.floor, s.True.Closed)
+	p.floorShown = max(p.floorShown, s.Shown.Closed)
 	p.sessions = slices.DeleteFunc(p.sessions, func(o *stay) bool { return o == s })
 	w.paint(id)
 }
