@@ -18,6 +18,9 @@ const (
 	readyWord = "listening "
 	// startLimit bounds how long a child may take to come up.
 	startLimit = 30 * time.Second
+	// askAfter is how long a child may take to go after its input ended before
+	// it is asked to by a signal.
+	askAfter = time.Second
 	// stopLimit is how long a child may take to go after it was asked to.
 	stopLimit = 10 * time.Second
 	// tailBytes of what a child last said on its standard error are kept for
@@ -109,7 +112,9 @@ func (c *child) start(ctx context.Context) (addr string, err error) {
 // stop ends the child and waits for it.
 func (c *child) stop() error {
 	_ = c.input.Close() // fails only when the child is gone, and Wait tells that
-	_ = c.cmd.Process.Signal(os.Interrupt)
+	// A child that ends by that alone may not expect a signal any more.
+	ask := time.AfterFunc(askAfter, func() { _ = c.cmd.Process.Signal(os.Interrupt) })
+	defer ask.Stop()
 	kill := time.AfterFunc(stopLimit, func() { _ = c.cmd.Process.Kill() })
 	defer kill.Stop()
 	if err := c.cmd.Wait(); err != nil {

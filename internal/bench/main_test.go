@@ -33,9 +33,8 @@ func TestMain(m *testing.M) {
 }
 
 func nullChild() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	ctx, cancel := WithParent(ctx, os.Stdin)
+	signal.Ignore(os.Interrupt) // its input says when to end
+	ctx, cancel := WithParent(context.Background(), os.Stdin)
 	defer cancel()
 	return NullServer(ctx, "127.0.0.1:0", func(addr string) error { return Ready(os.Stdout, addr) })
 }
