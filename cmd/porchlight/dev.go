@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/porchlight-dev/porchlight"
@@ -49,9 +50,9 @@ func (d devCommand) greet(c console, srv *porchlight.Server) error {
 	fmt.Fprintf(c.out, `
 Try it in other terminals:
 
-  porchlight watch --grpc %[1]s --user alice bob
-  porchlight set   --grpc %[1]s --user bob --status busy --text "in a call"
-  porchlight who   --grpc %[1]s --user alice bob carol
+  %[3]s watch --grpc %[1]s --user alice bob
+  %[3]s set   --grpc %[1]s --user bob --status busy --text "in a call"
+  %[3]s who   --grpc %[1]s --user alice bob carol
 
 Or with grpcurl:
 
@@ -63,6 +64,6 @@ Or with grpcurl:
   grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d "{\"session_token\":\"$SESSION\"}" %[1]s isonline.v1.IsOnlineService/ConnectToIsOnlineSession
 
 Ctrl-C stops the node.
-`, addr, alice)
+`, addr, alice, os.Args[0])
 	return nil
 }
