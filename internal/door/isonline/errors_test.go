@@ -67,7 +67,9 @@ var refusals = []struct {
 	retry  bool
 }{
 	{"JWT missing", getWith(), codes.Unauthenticated, "JWT_INVALID", false},
-	{"JWT twice", getWith("Bearer x", "Bearer x"), codes.Unauthenticated, "JWT_INVALID", false},
+	{"JWT twice", func(t *testing.T, n *node, d *device) error {
+		return getWith("Bearer "+d.jwt, "Bearer "+d.jwt)(t, n, d)
+	}, codes.Unauthenticated, "JWT_INVALID", false},
 	{"JWT with another scheme", getWith("Basic YWxpY2U6YWxpY2U="), codes.Unauthenticated, "JWT_INVALID", false},
 	{"JWT without a scheme", func(t *testing.T, n *node, d *device) error { return getWith(d.jwt)(t, n, d) }, codes.Unauthenticated, "JWT_INVALID", false},
 	{"JWT empty", getWith("Bearer "), codes.Unauthenticated, "JWT_INVALID", false},

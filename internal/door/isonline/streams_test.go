@@ -2,10 +2,13 @@ package isonline
 
 import (
 	"fmt"
+	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
@@ -158,8 +161,51 @@ func TestKeepAliveOnSilence(t *testing.T) {
 }
 
 // Devices that ping every 10 s are not sent away with "too many pings", as
-// grpc's default would after half a minute (protocol note A6), and the pings
-// are a sign of life.
+// grpc's default would after half a minute (protocol note A6); those that ping
+// all the time are.
+func TestPingPolicy(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		every time.Duration
+		ok    bool
+	}{{10 * time.Second, true}, {minPing + time.Second, true}, {time.Second, false}} {
+		t.Run(row.every.String(), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+				c, err := n.listener.DialContext(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				var sentAway atomic.Bool
+				framer := http2.NewFramer(c, c)
+				io.WriteString(c, http2.ClientPreface)
+				framer.WriteSettings()
+				go func() {
+					reader := http2.NewFramer(nil, c)
+					for {
+						f, err := reader.ReadFrame()
+						if err != nil {
+							return
+						}
+						if g, ok := f.(*http2.GoAwayFrame); ok && g.ErrCode == http2.ErrCodeEnhanceYourCalm {
+							sentAway.Store(true)
+						}
+					}
+				}()
+				for began := time.Now(); time.Since(began) < 2*time.Minute && !sentAway.Load(); wait(row.every) {
+					framer.WritePing(false, [8]byte{1})
+				}
+				if sentAway.Load() == row.ok {
+					t.Errorf("pinging every %v: sent away %v, want %v", row.every, sentAway.Load(), !row.ok)
+				}
+			})
+		})
+	}
+}
+
+// A device of the usual kind, with grpc's own keep-alive, stays for as long as
+// it pings.
 func TestFrequentPingsAreAllowed(t *testing.T) {
 	t.Parallel()
 	inBubble(t, tracker.Policy{HeartbeatTimeout: 15 * time.Second}, Limits{}, func(t *testing.T, n *node) {
