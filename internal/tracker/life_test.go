@@ -387,3 +387,35 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// A close is remembered longer than it may be resumed, for watchers that were
+// told of it in a message that they lost; then it is forgotten on both sides.
+func TestClosesAreRememberedForLateWatchers(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		left, w := r.open(presence.Device{ID: "a"})
+		hid, _ := r.open(presence.Device{ID: "b"})
+		if _, err := r.update(hid, presence.Status{Invisible: true}); err != nil {
+			t.Fatal(err)
+		}
+		r.tr.LinkLost(left, w)
+		wait(7*time.Second + defaults.ResumeWindow)
+		_, err := r.connect(left, nil)
+		wantKind(t, "Connect after the resume window", err, fault.SessionGone)
+		if n := r.ear.goneOf(left.Session); n != 1 {
+			t.Errorf("gone after the resume window: %d times, want once", n)
+		}
+		p := r.tr.Presence(bob)
+		if p.Floor != 0 || p.FloorShown != 0 || len(p.Sessions) != 2 || p.Sessions[1].Shown.Closed == 0 {
+			t.Errorf("after the resume window: %d sessions, floors %d and %d; want both remembered", len(p.Sessions), p.Floor, p.FloorShown)
+		}
+		policy := r.tr.Policy(bob.App)
+		wait(policy.memory() + time.Second)
+		p = r.tr.Presence(bob)
+		if len(p.Sessions) != 1 || p.Sessions[0].Shown.Opened != 0 || p.Floor == 0 || p.FloorShown < p.Floor-1 {
+			t.Errorf("later: %d sessions, floors %d and %d; want only the hidden one, never shown", len(p.Sessions), p.Floor, p.FloorShown)
+		}
+		if n := r.ear.goneOf(left.Session); n != 1 {
+			t.Errorf("gone in the end: %d times, want once", n)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +114,7 @@ func (m *model) compare() {
 				m.fail("%s: got %v, want %v", s.name, got, s.phase)
 			}
 		}
+		views += m.compareRemembered(u, p)
 		if views != len(p.Sessions) {
 			m.fail("the picture of %s has %d sessions, want %d", u.name.ID, len(p.Sessions), views)
 		}
@@ -122,6 +124,22 @@ func (m *model) compare() {
 			m.fail("a session is gone %d times, want %d", got, want)
 		}
 	}
+}
+
+// compareRemembered counts the closes that are still in the picture although
+// nothing resumes their sessions any more.
+func (m *model) compareRemembered(u *modelUser, p *presence.Presence) (views int) {
+	now := time.Now()
+	u.remembered = slices.DeleteFunc(u.remembered, func(s *modelSession) bool { return s.until.Add(fuzz).Before(now) })
+	for _, s := range u.remembered {
+		switch {
+		case s.view(p) != nil:
+			views++
+		case now.Before(s.until.Add(-fuzz)):
+			m.fail("%s is forgotten %v too early", s.name, s.until.Sub(now))
+		}
+	}
+	return views
 }
 
 func (m *model) compareView(s *modelSession, v *presence.View) {

@@ -29,6 +29,7 @@ type model struct {
 type modelUser struct {
 	name              presence.User
 	sessions          []*modelSession
+	remembered        []*modelSession // their resume window is over, their close is not forgotten
 	seen, shown       time.Time
 	slack             time.Duration // how much earlier both may be
 	wasSeen, wasShown presence.Time
@@ -164,6 +165,8 @@ func (m *model) expire(s *modelSession) {
 		s.unsure = timeout.Sub(at).Abs() < fuzz
 		m.close(s, reason, s.heard, at)
 	default:
+		s.until = at.Add(m.policy.memory())
+		s.user.remembered = append(s.user.remembered, s)
 		m.forget(s, s.reason.Resumable())
 	}
 }
@@ -263,7 +266,7 @@ func (m *model) restart(crash bool) {
 	wait(time.Second)
 	m.r.start()
 	for _, u := range m.users {
-		u.version = 0
+		u.version, u.remembered = 0, nil
 		u.sessions = slices.DeleteFunc(u.sessions, func(s *modelSession) bool { return !s.isOpen() })
 		for _, s := range u.sessions {
 			if !s.fromDisk {

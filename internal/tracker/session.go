@@ -47,6 +47,7 @@ type session struct {
 
 	pending *operation // not nil: it waits for the store
 	dead    bool       // never comes back: refused opening, or gone
+	over    bool       // closed, and the resume window is over; only remembered
 	life    life
 	burst   burst
 	kept    kept
@@ -136,7 +137,7 @@ func (t *Tracker) find(ref Ref) (*shard, *session, error) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	if u := sh.users[ref.User]; u != nil {
-		if s := u.session(ref.Session); s != nil && !s.dead {
+		if s := u.session(ref.Session); s != nil && !s.dead && (!s.over || !s.truth.Reason.Resumable()) {
 			return sh, s, nil
 		}
 	}
@@ -251,5 +252,5 @@ func (t *Tracker) Alive(ref Ref) bool {
 		return false
 	}
 	defer sh.mu.Unlock()
-	return s.phase != presence.PhaseClosed || s.truth.Reason.Resumable()
+	return s.phase != presence.PhaseClosed || s.truth.Reason.Resumable() && !s.over
 }

@@ -73,7 +73,11 @@ func (t *Tracker) fired(s *session) (after func()) {
 	case s.phase == presence.PhaseLost:
 		return t.end(s, presence.ReasonLinkLost, t.wall(s.life.heard))
 	}
-	return t.bury(s)
+	if !s.over {
+		return t.expire(s)
+	}
+	t.bury(s)
+	return nil
 }
 
 // veil makes others forget a session that hid, when they would have forgotten one
@@ -93,19 +97,28 @@ func (t *Tracker) veil(s *session) {
 			s.user.paint()
 		}}
 	}
-	t.wheel.Set(s.fade, t.policies[s.user.name.App].ResumeWindow)
+	policy := t.policies[s.user.name.App]
+	t.wheel.Set(s.fade, policy.ResumeWindow+policy.memory())
 }
 
-// bury forgets a closed session when nothing may resume it any more.
-func (t *Tracker) bury(s *session) (after func()) {
-	u := s.user
-	u.floor, u.veiled = max(u.floor, s.truth.Closed), max(u.veiled, s.shown.Closed)
-	after = t.forget(s)
-	u.paint()
+// expire ends the resume window of a closed session: it is only remembered from
+// now on, for watchers that may not have its close yet. The lock is held.
+func (t *Tracker) expire(s *session) (after func()) {
+	s.over = true
+	t.setUntil(s, t.policies[s.user.name.App].memory())
 	if !s.truth.Reason.Resumable() {
 		return nil // the listener was told when it closed
 	}
-	return after
+	return func() { t.listener.Gone(s.id) }
+}
+
+// bury forgets a closed session when no watcher can miss its close any more. The
+// lock is held.
+func (t *Tracker) bury(s *session) {
+	u := s.user
+	u.floor, u.veiled = max(u.floor, s.truth.Closed), max(u.veiled, s.shown.Closed)
+	t.forget(s) // the listener was told before
+	u.paint()
 }
 
 // Heartbeat is the answer to an explicit sign of life.

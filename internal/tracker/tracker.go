@@ -22,6 +22,14 @@ const Shards = 1024
 // LogUnavailable (design §2, Waiting).
 const storeWait = 10 * time.Second
 
+// lateReader is the longest that a door lets a message wait for its reader. A
+// close is remembered beyond the resume window for that and the time in which a
+// half-open device may come back: it may have been told and the message lost.
+const lateReader = 30 * time.Second
+
+// memory is how much longer than the resume window a close is remembered.
+func (p *Policy) memory() time.Duration { return p.HeartbeatTimeout + lateReader }
+
 // Listener hears what the tracker publishes. It must not block.
 type Listener interface {
 	// Changed is called with each new picture of a user, after it is readable
