@@ -15,6 +15,10 @@ type Frame struct {
 	Mark     *Mark
 }
 
+// maxSequence is beyond every number that a stream gives: an edge keeps the last
+// one in 32 bits.
+const maxSequence = 1 << 31
+
 // Attached says how a connection takes up its session's stream.
 type Attached struct {
 	// Stream names this attachment to Drain, Next and Detach, so that a stream
@@ -72,6 +76,9 @@ func (w *Watcher) CanResume(after *uint64) error {
 }
 
 func (w *Watcher) canResume(after *uint64) error {
+	if after != nil && *after > maxSequence {
+		return fault.New(fault.ResumeFromFuture, "no stream has come to %d yet: connect without resume_after", *after)
+	}
 	if after != nil && w.attached && *after > w.sequence {
 		return fault.New(fault.ResumeFromFuture,
 			"resume_after is %d but the newest message is %d: connect without resume_after", *after, w.sequence)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"slices"
 	"sync"
 
@@ -67,6 +68,17 @@ type Watcher struct {
 // no second snapshot. Over the limit it fails with LimitSubscriptions and
 // changes nothing.
 func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presence.UserID, err error) {
+	return w.watch(users, scope, w.params.Limit)
+}
+
+// Restore is Watch for what the session watched before its node started anew:
+// it was allowed then, so a limit that was lowered since does not count.
+func (w *Watcher) Restore(users []presence.UserID, scope Scope) error {
+	_, err := w.watch(users, scope, math.MaxInt)
+	return err
+}
+
+func (w *Watcher) watch(users []presence.UserID, scope Scope, limit int) (already []presence.UserID, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.gone {
@@ -91,15 +103,18 @@ func (w *Watcher) Watch(users []presence.UserID, scope Scope) (already []presenc
 		}
 	}
 	more := len(fresh) + len(known)
-	if w.explicit+more > w.params.Limit {
+	if w.explicit+more > limit {
 		return nil, fault.New(fault.LimitSubscriptions,
-			"%d users are watched and %d were asked for; a session may watch %d: unsubscribe some first", w.explicit, more, w.params.Limit)
+			"%d users are watched and %d were asked for; a session may watch %d: unsubscribe some first", w.explicit, more, limit)
 	}
 	w.edges = slices.Grow(w.edges, max(0, len(fresh)-len(w.free)))
 	pushed := make([]uint32, 0, more)
 	for _, i := range known {
-		w.edges[i].sources |= sourceUser
-		w.edges[i].send = sendSnapshot
+		e := &w.edges[i]
+		e.sources |= sourceUser
+		if e.sequence != 0 { // one that was never told of is a snapshot anyway
+			e.send = max(e.send, sendAgain)
+		}
 		pushed = append(pushed, i)
 	}
 	for _, u := range fresh {
