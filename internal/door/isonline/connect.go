@@ -79,14 +79,20 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.Ser
 	s := &stream{door: d, ref: ref, watcher: w, conn: link, grpc: ss, ended: make(chan tracker.End, 1)}
 	s.state.Store(busy) // nothing is drained before the connected message
 	link.carry(ref.User)
+	attached := false
+	defer func() { // a panic must not leave the link with the session either
+		if !attached {
+			s.leave()
+		}
+	}()
 	c, err := d.cfg.Tracker.Connect(ctx, ref, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr})
-	if err == nil {
-		err = s.attach(c, req.ResumeAfter)
-	}
 	if err != nil {
-		s.leave()
 		return nil, err
 	}
+	if err := s.attach(c, req.ResumeAfter); err != nil {
+		return nil, err
+	}
+	attached = true
 	return s, nil
 }
 
@@ -98,7 +104,7 @@ func (s *stream) attach(c tracker.Connected, after *uint64) error {
 		if after != nil {
 			scope = hub.ScopeNone
 		}
-		if _, err := s.watcher.Watch(c.Restored, scope); err != nil {
+		if err := s.watcher.Restore(c.Restored, scope); err != nil {
 			return err
 		}
 		s.door.cfg.Tracker.WatchesChanged(s.ref)

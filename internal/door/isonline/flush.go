@@ -130,7 +130,9 @@ func (f *flushers) relieve() {
 		return
 	}
 	if f.head != nil && f.parked == 0 && f.taken == f.lastTaken {
-		f.hire()
+		for range f.base { // who is in line may be stuck as well
+			f.hire()
+		}
 	}
 	f.lastTaken = f.taken
 	f.wheel.Set(&f.look, stuckEvery)
