@@ -191,6 +191,7 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	if rec.Kind == presence.RecordMoved {
 		s.view = nil
 		t.take(s, o.Link)
+		s.kept.listed = false
 		t.note(s)
 		return nil
 	}
@@ -206,6 +207,7 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	}
 	s.view = nil
 	t.take(s, o.Link)
+	s.kept.listed = false
 	t.note(s)
 	return t.publish(u)
 }

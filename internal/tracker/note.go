@@ -18,7 +18,16 @@ type note struct {
 	lost     presence.Time // when its node was last alive, if it was lost with it; else 0
 	watches  []presence.UserID
 	friends  bool // the friends subscription stands
+	// same: watches is left out, it is what the session's last note says. Most
+	// notes tell of a new status, and lists are long.
+	same bool
 }
+
+// Flags of a written note.
+const (
+	noteFriends = 1 << iota
+	noteSame
+)
 
 // olderThan reports whether o has a newer status.
 func (n *note) olderThan(o *note) bool {
@@ -48,7 +57,10 @@ func (n *note) append(dst []byte) []byte {
 	dst = presence.AppendNumber(dst, uint64(n.lost))
 	flags := uint64(0)
 	if n.friends {
-		flags = 1
+		flags |= noteFriends
+	}
+	if n.same {
+		return presence.AppendNumber(dst, flags|noteSame)
 	}
 	dst = presence.AppendNumber(dst, flags)
 	dst = presence.AppendNumber(dst, uint64(len(n.watches)))
@@ -101,7 +113,11 @@ func (r *reader) note() (n note) {
 	}
 	n.updated = presence.Time(r.number())
 	n.lost = presence.Time(r.number())
-	n.friends = r.number()&1 != 0
+	flags := r.number()
+	n.friends, n.same = flags&noteFriends != 0, flags&noteSame != 0
+	if n.same {
+		return n
+	}
 	count := r.number()
 	if r.err == nil && count > uint64(len(r.b)) {
 		r.err = errCut

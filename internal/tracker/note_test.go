@@ -20,6 +20,7 @@ func genNote() *rapid.Generator[note] {
 			updated:  presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "updated")),
 			lost:     presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "lost")),
 			friends:  rapid.Bool().Draw(t, "friends"),
+			same:     rapid.Bool().Draw(t, "same"),
 		}
 		copy(n.ref.Session[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "session"))
 		if rapid.Bool().Draw(t, "says something") {
@@ -27,6 +28,9 @@ func genNote() *rapid.Generator[note] {
 		}
 		for _, w := range rapid.SliceOfN(rapid.StringN(1, 10, 40), 0, 5).Draw(t, "watches") {
 			n.watches = append(n.watches, presence.UserID(w))
+		}
+		if n.same {
+			n.watches = nil
 		}
 		return n
 	})

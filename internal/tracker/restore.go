@@ -20,9 +20,14 @@ func (t *Tracker) restore(ctx context.Context) error {
 	keep := func(n note) {
 		// Later notes win, but for an older status: the newest note may be older
 		// than the shard it is beside.
-		if old, ok := notes[n.ref.Session]; !ok || !n.olderThan(&old) {
-			notes[n.ref.Session] = n
+		old, ok := notes[n.ref.Session]
+		if ok && n.olderThan(&old) {
+			return
 		}
+		if n.same && ok {
+			n.watches, n.same = old.watches, old.same
+		}
+		notes[n.ref.Session] = n
 	}
 	var through [Shards]uint64
 	var from, records uint64
@@ -136,7 +141,7 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	// A note of an earlier epoch still has the newest status and list there is:
 	// taking a session over changes neither.
 	if n, ok := notes[f.ID]; ok {
-		s.kept.noted, s.kept.restored = true, n.watches
+		s.kept.noted, s.kept.restored = !n.same, n.watches
 		s.kept.lost = cmp.Or(n.lost, s.kept.lost)
 		s.status, updated = n.status, max(updated, n.updated)
 		if n.epoch == f.Epoch {

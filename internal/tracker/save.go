@@ -63,6 +63,7 @@ func (t *Tracker) WatchesChanged(ref Ref) {
 			if !s.kept.fromDisk {
 				s.kept.restored = nil // the list has it now
 			}
+			s.kept.listed = false
 			t.note(s)
 		}
 	}
@@ -191,7 +192,7 @@ func (v *saver) again(dirty []*session) {
 		sh := v.t.shard(s.user.name)
 		sh.mu.Lock()
 		if !s.dead {
-			s.kept.dirty = false // the list that it was in is gone
+			s.kept.dirty, s.kept.listed = false, false // what it was in is gone
 			v.t.note(s)
 		}
 		sh.mu.Unlock()
@@ -204,16 +205,22 @@ func (v *saver) one(dst []byte, s *session) []byte {
 	// first. A watch that comes in between marks the session dirty again.
 	sh := v.t.shard(s.user.name)
 	sh.mu.Lock()
-	s.kept.dirty = false
+	same := s.kept.listed
+	s.kept.dirty, s.kept.listed = false, true
 	sh.mu.Unlock()
-	watches := v.t.watchlist.Watches(s.id)
+	var watches []presence.UserID
+	if !same {
+		watches = v.t.watchlist.Watches(s.id)
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if !s.phase.Open() {
+		s.kept.listed = false
 		return dst
 	}
 	s.kept.noted = true
 	n := s.note(watches)
+	n.same = same
 	return n.append(dst)
 }
 

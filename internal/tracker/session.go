@@ -71,6 +71,8 @@ type life struct {
 type kept struct {
 	dirty bool // its note waits to be written
 	noted bool // a note was written, or restored
+	// listed: the last note that was written has what it watches now.
+	listed bool
 	// restored is what it watched in the former run, until the watch list has it
 	// again and WatchesChanged says so.
 	restored []presence.UserID
