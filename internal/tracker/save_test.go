@@ -373,3 +373,50 @@ func TestStartFails(t *testing.T) {
 		}
 	})
 }
+
+// A note of a new status leaves the list out; the list of the note before it
+// stands, also when that one is in a shard by now, and a new list replaces it.
+func TestListsAreKeptWithNewStatuses(t *testing.T) {
+	for name, whole := range map[string]time.Duration{"in a note": 0, "in a shard": shardEvery + 5*time.Second} {
+		t.Run(name, func(t *testing.T) {
+			in(t, nil, func(t *testing.T, r *rig) {
+				ref, w := r.open(presence.Device{})
+				watch := func(users ...presence.UserID) {
+					r.lists.set(ref.Session, users...)
+					r.tr.WatchesChanged(ref)
+					wait(2 * time.Second)
+				}
+				update := func(s presence.Show) {
+					if _, err := r.update(ref, presence.Status{Show: s}); err != nil {
+						t.Fatal(err)
+					}
+					wait(2 * time.Second)
+				}
+				want := func(s presence.Show, users ...presence.UserID) {
+					t.Helper()
+					r.crash()
+					r.start()
+					got := r.tr.shard(bob).users[bob].sessions[0]
+					if !got.kept.noted || !slices.Equal(got.kept.restored, users) || got.status.Show != s {
+						t.Errorf("after a crash: noted %v, watches %v, %v; want %v and %v", got.kept.noted, got.kept.restored, got.status, users, s)
+					}
+				}
+				watch("alice", "carol")
+				for range 2 {
+					wait(whole / 2)
+					w.read(r)
+				}
+				update(presence.Busy)
+				update(presence.Away)
+				want(presence.Away, "alice", "carol")
+
+				if _, err := r.connect(ref, nil); err != nil {
+					t.Fatal(err)
+				}
+				watch("dave")
+				update(presence.Busy)
+				want(presence.Busy, "dave")
+			})
+		})
+	}
+}
