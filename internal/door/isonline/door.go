@@ -79,6 +79,9 @@ type Door struct {
 	enc    *encoder
 	// flushers send for all streams.
 	flushers *flushers
+	// frames lends the room that a drain needs: most streams are idle most of the
+	// time and should not own any.
+	frames sync.Pool
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}

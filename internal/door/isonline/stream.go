@@ -112,13 +112,13 @@ func (s *stream) flush() (more bool) {
 	return true
 }
 
-// frames lends the room that a drain needs: most streams are idle most of the
-// time and should not own any.
-var frames = sync.Pool{New: func() any { f := make([]hub.Frame, 0, drainAtOnce+8); return &f }}
-
 func (s *stream) drain() {
-	lent := frames.Get().(*[]hub.Frame)
-	defer frames.Put(lent)
+	lent, ok := s.door.frames.Get().(*[]hub.Frame)
+	if !ok {
+		room := make([]hub.Frame, 0, drainAtOnce+8)
+		lent = &room
+	}
+	defer s.door.frames.Put(lent)
 	for more := true; more && !s.failed.Load(); {
 		if !s.own() {
 			return
