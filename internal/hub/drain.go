@@ -198,17 +198,17 @@ func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
 		how = sendOver // a close in between is forgotten
 	}
 	if e.over = e.over || how == sendOver; how == sendOver {
-		frames = w.frame(frames, e, &Notification{Presence: p, Own: own})
+		frames = w.frame(frames, e, Notification{Presence: p, Own: own})
 		how = sendAgain
 	}
 	e.version, e.send = p.Version, sendChanges
 	available := p.Available(own) != presence.Unavailable
 	var room [4]step
 	for _, s := range steps(room[:0], p, own, since, how) {
-		frames = w.frame(frames, e, &Notification{Presence: p, View: s.view, Kind: s.kind, Own: own, Available: available})
+		frames = w.frame(frames, e, Notification{Presence: p, View: s.view, Kind: s.kind, Own: own, Available: available})
 	}
 	if len(frames) == told && how != sendChanges && !available {
-		frames = w.frame(frames, e, &Notification{Presence: p, Own: own})
+		frames = w.frame(frames, e, Notification{Presence: p, Own: own})
 	}
 	return frames
 }
@@ -255,7 +255,7 @@ func kindSince(f *presence.Face, since uint32, how uint8) Kind {
 	return KindNone
 }
 
-func (w *Watcher) frame(frames []Frame, e *edge, n *Notification) []Frame {
+func (w *Watcher) frame(frames []Frame, e *edge, n Notification) []Frame {
 	n.Locale = w.params.Locale
 	w.sequence++
 	e.sequence = uint32(w.sequence)

@@ -76,7 +76,7 @@ func (k *encodedKey) is(o *encodedKey) bool {
 }
 
 // get returns n encoded, from memory if another watcher needed the same.
-func (e *encoded) get(enc Encoder, n *Notification) Body {
+func (e *encoded) get(enc Encoder, n Notification) Body {
 	key := encodedKey{enc, n.View, 0, n.Kind, n.Own, n.Available, n.Locale}
 	if !n.Available {
 		key.seen = n.Presence.Seen(n.Own)
@@ -89,8 +89,10 @@ func (e *encoded) get(enc Encoder, n *Notification) Body {
 		}
 	}
 	// Under the lock on purpose: the other watchers of this change wait for
-	// this body instead of making their own.
-	f := form{key, enc.Encode(n)}
+	// this body instead of making their own. The copy keeps n, of which there is
+	// one for each delivery, off the heap.
+	one := n
+	f := form{key, enc.Encode(&one)}
 	if e.of != n.Presence.Version {
 		e.of = n.Presence.Version
 		e.forget(n.Presence)

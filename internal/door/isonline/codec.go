@@ -10,10 +10,11 @@ import (
 )
 
 // frame is a message of the events stream that is encoded already: the head
-// (its number) is this watcher's, the body is shared with all others.
+// (its number) is this watcher's, the body is shared with all others. It is one
+// allocation, for there is one for each delivery.
 type frame struct {
-	head []byte
-	body mem.Buffer
+	room  [12]byte // holds the head
+	parts [2]mem.Buffer
 }
 
 // Field numbers of ConnectToIsOnlineSessionResponse.
@@ -23,9 +24,10 @@ const (
 )
 
 func newFrame(sequence uint64, body mem.Buffer) *frame {
-	head := make([]byte, 0, 12)
-	head = protowire.AppendTag(head, fieldSequence, protowire.VarintType)
-	return &frame{protowire.AppendVarint(head, sequence), body}
+	f := &frame{}
+	head := protowire.AppendTag(f.room[:0], fieldSequence, protowire.VarintType)
+	f.parts = [2]mem.Buffer{mem.SliceBuffer(protowire.AppendVarint(head, sequence)), body}
+	return f
 }
 
 // codec is protobuf, and frames as they are.
@@ -39,7 +41,7 @@ func (codec) Name() string { return proto.Name }
 // Marshal encodes v, or hands a frame's bytes on without a copy.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	if f, ok := v.(*frame); ok {
-		return mem.BufferSlice{mem.SliceBuffer(f.head), f.body}, nil
+		return f.parts[:], nil
 	}
 	c := encoding.GetCodecV2(proto.Name)
 	if c == nil {
