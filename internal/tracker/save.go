@@ -15,7 +15,7 @@ import (
 const (
 	noteEvery     = 500 * time.Millisecond // half of the promised second: a write takes time too
 	shardEvery    = 30 * time.Second
-	shardsATime   = 64
+	shardsATime   = 20 // a round: all of them within shardEvery, without a burst that delays others
 	noteMaxBytes  = 512 << 10
 	saveStopLimit = 10 * time.Second
 )
