@@ -51,11 +51,11 @@ func (w *Watcher) Attach(wake func(), after *uint64) (Attached, error) {
 	switch {
 	case after == nil && w.attached:
 		a.Resync = true
-		w.sendAll(sendSnapshot)
+		w.sendAll()
 	case after != nil && !w.attached:
 		a.Resync = true
 		w.sequence = *after
-		w.sendAll(sendSnapshot)
+		w.sendAll()
 	case after != nil && *after < w.sequence:
 		w.sendAfter(*after)
 		w.sequence = *after
@@ -97,25 +97,12 @@ func (w *Watcher) Detach(stream uint64) {
 	}
 }
 
-// Resync asks for a full snapshot of everything watched, then a mark ScopeAll.
-// It comes with the closes of the resume window: the device keeps what it holds
-// and would not learn of one that waits otherwise.
-func (w *Watcher) Resync() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sendAll(sendAgain)
-}
-
-func (w *Watcher) sendAll(how uint8) {
+// sendAll makes every edge a snapshot, as a first one, with a mark behind.
+func (w *Watcher) sendAll() {
 	var edges []uint32
 	for i := range w.edges {
 		if e := &w.edges[i]; e.target != nil {
-			switch {
-			case how == sendSnapshot:
-				e.send = sendSnapshot
-			case e.sequence != 0: // one that was never told of is a snapshot anyway
-				e.send = max(e.send, how)
-			}
+			e.send = sendSnapshot
 			edges = append(edges, uint32(i))
 		}
 	}
@@ -194,10 +181,13 @@ func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
 	own := p.User == w.params.User
 	since, how := e.version, e.send
 	told := len(frames)
-	if how != sendSnapshot && int32(p.Forgotten(own)-since) > 0 {
-		how = sendOver // a close in between is forgotten
+	forgotten := int32(p.Forgotten(own)-since) > 0 // a close in between
+	if how != sendSnapshot && forgotten {
+		how = sendOver
 	}
-	if e.over = e.over || how == sendOver; how == sendOver {
+	// A snapshot says of that close too, by leaving the session out: a device that
+	// loses it and resumes by an older number must start over as well.
+	if e.over = e.over || how == sendOver || forgotten && e.sequence != 0; how == sendOver {
 		frames = w.frame(frames, e, Notification{Presence: p, Own: own})
 		how = sendAgain
 	}

@@ -52,7 +52,7 @@ func converge(t *rapid.T) {
 		"open": m.open, "update": m.update, "turn": m.turn, "close": m.close, "bury": m.bury,
 		"tell": m.tell, "watch": m.watch, "watch many": m.watchMany, "unwatch": m.unwatch,
 		"drain": m.drain, "arrive": m.arrive, "connect": m.connect, "cut": m.cut,
-		"take over": m.takeOver, "resync": m.resync, "future": m.future,
+		"take over": m.takeOver, "future": m.future,
 		"": m.bounded,
 	})
 	m.settle()
@@ -270,18 +270,6 @@ func (m *machine) attach(i int) {
 	wakes := new(int)
 	m.must(d.connect(func() { *wakes++ }, after))
 	m.wakes[i] = wakes
-}
-
-func (m *machine) resync(*rapid.T) {
-	d := m.devices[m.device()]
-	d.watcher.Resync()
-	d.expect(request{scope: ScopeAll, users: len(d.watched)}, slices.Collect(func(yield func(presence.UserID) bool) {
-		for u := range d.watched {
-			if !yield(u) {
-				return
-			}
-		}
-	}))
 }
 
 // future claims a number that was never given.
