@@ -21,7 +21,6 @@ type conn struct {
 	net.Conn
 	wheel *wheel.Wheel
 	last  atomic.Int64 // wheel time of the last read
-	door  *Door
 	raw   rawReader
 
 	mu       sync.Mutex // guards all below
@@ -40,14 +39,6 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 func (c *conn) noteRead() { c.last.Store(int64(c.wheel.Now())) }
-
-// Close closes the connection.
-func (c *conn) Close() error {
-	c.door.mu.Lock()
-	delete(c.door.conns, c)
-	c.door.mu.Unlock()
-	return c.Conn.Close()
-}
 
 func (c *conn) lastRead() time.Duration { return time.Duration(c.last.Load()) }
 
@@ -97,15 +88,12 @@ type connInfo struct {
 
 // ServerHandshake wraps raw and goes on with the inner security.
 func (c *counting) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	counted := &conn{Conn: raw, wheel: c.door.cfg.Wheel, door: c.door}
+	counted := &conn{Conn: raw, wheel: c.door.cfg.Wheel}
 	counted.last.Store(int64(counted.wheel.Now()))
 	secured, info, err := c.TransportCredentials.ServerHandshake(counted)
 	if err != nil {
 		return nil, nil, err
 	}
-	c.door.mu.Lock()
-	c.door.conns[counted] = struct{}{}
-	c.door.mu.Unlock()
 	return secured, connInfo{info, counted}, nil
 }
 

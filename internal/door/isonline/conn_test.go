@@ -72,7 +72,7 @@ func loopback(t *testing.T) (*conn, *net.TCPConn) {
 }
 
 func counted(raw net.Conn) *conn {
-	c := &conn{Conn: raw, wheel: wheel.New(nil), door: &Door{conns: map[*conn]struct{}{}}}
+	c := &conn{Conn: raw, wheel: wheel.New(nil)}
 	c.last.Store(-1)
 	return c
 }

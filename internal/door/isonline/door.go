@@ -82,16 +82,13 @@ type Door struct {
 	// frames lends the room that a drain needs: most streams are idle most of the
 	// time and should not own any.
 	frames sync.Pool
-
-	mu    sync.Mutex // guards conns
-	conns map[*conn]struct{}
 }
 
 var _ isonlinev1.IsOnlineServiceServer = (*Door)(nil)
 
 // New returns a door that serves nothing yet.
 func New(cfg Config) *Door {
-	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{}, flushers: newFlushers(cfg.Wheel), conns: map[*conn]struct{}{}}
+	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{}, flushers: newFlushers(cfg.Wheel)}
 	for app, l := range cfg.Limits {
 		cfg.Limits[app] = l.WithDefaults()
 	}

@@ -108,6 +108,7 @@ var refusals = []struct {
 	{"make on a node that stops", drained("make"), codes.Unavailable, "DRAINING", true},
 	{"connect to a node that stops", drained("connect"), codes.Unavailable, "DRAINING", true},
 	{"unknown method", unknownMethod, codes.Unimplemented, "", false},
+	{"friends, which come later", friends, codes.Unimplemented, "", false},
 }
 
 // A refused call says why in a way that programs understand, and changes
@@ -348,6 +349,11 @@ func drained(method string) shot {
 		n.tracker.Drain(func() tracker.End { return tracker.End{Cause: tracker.CauseDraining, RetryAfter: time.Second} })
 		return onSession(method, d)
 	}
+}
+
+func friends(_ *testing.T, n *node, d *device) error {
+	_, err := isonlinev1.NewIsOnlineServiceClient(d.conn).SubscribeToFriendsIsOnline(d.ctx(), &isonlinev1.SubscribeToFriendsIsOnlineRequest{})
+	return err
 }
 
 func unknownMethod(t *testing.T, _ *node, d *device) error {
