@@ -4,23 +4,57 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
-// routes is what the HTTP port answers: whether the process lives, whether it
-// can take sessions, and a page for who comes by.
-func (a *App) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"alive": true})
-	})
-	mux.HandleFunc("GET /readyz", a.readyz)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port; /healthz and /readyz are here.\n"))
-	})
-	return mux
+// routes is what the HTTP port answers: the first segment of a path decides
+// whose it is (design §7). Each door has a mux of its own behind its segment,
+// for one mux of them all would panic where their wildcards overlap.
+func (a *App) routes() dispatcher {
+	return dispatcher{
+		"":        {exact: true, to: http.HandlerFunc(front)},
+		"healthz": {exact: true, to: http.HandlerFunc(healthz)},
+		"readyz":  {exact: true, to: http.HandlerFunc(a.readyz)},
+	}
+}
+
+// mount is who answers below one segment. With exact, only the segment itself
+// is answered, to GET and HEAD.
+type mount struct {
+	to    http.Handler
+	exact bool
+}
+
+// dispatcher finds the mount of a request by the first segment of its path. It
+// hands on the whole path.
+type dispatcher map[string]mount
+
+// ServeHTTP answers 404 where nobody is mounted.
+func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	segment, _, deeper := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	m, ok := d[segment]
+	switch {
+	case !ok || m.exact && deeper:
+		http.NotFound(w, r)
+	case m.exact && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "this page is read with GET", http.StatusMethodNotAllowed)
+	default:
+		m.to.ServeHTTP(w, r)
+	}
+}
+
+// front is the page for who comes by.
+func front(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port; /healthz and /readyz are here.\n"))
+}
+
+// healthz says that the process lives.
+func healthz(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{"alive": true})
 }
 
 // readyz says 503 while the node starts, drains, or its store cannot take
