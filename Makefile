@@ -76,10 +76,7 @@ chaos: ## kill -9 and restart under load, ROUNDS=100 times
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME=10s
-	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file name; do \
-		name=$${name#func }; echo "fuzz $${file%/*} $$name"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null || exit 1; \
-	done
+	@GO='$(GO)' ./.ci/fuzz $(FUZZTIME)
 
 .PHONY: clean
 clean: ## remove what was built and installed here
