@@ -111,6 +111,8 @@ var walls = []wall{
 		[]string{"cmd/…/", "internal/bench"}, nil, "flags end where the program begins; a bar is drawn by what makes progress"},
 	{"YAML", []string{"github.com/goccy/go-yaml", "github.com/goccy/go-yaml/…/"},
 		[]string{"internal/config"}, nil, "one reader of configuration"},
+	{"environment", []string{"github.com/caarlos0/env/…/"},
+		[]string{"internal/config"}, nil, "what the environment overrides is configuration"},
 }
 
 // allowance lets one finding of one rule stand, with its reason. An allowance

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/token"
+)
+
+// Check returns what is wrong with the configuration, all of it.
+func (c *Config) Check() error {
+	var p problems
+	c.checkApps(&p)
+	c.Listen.check(&p, place{"listen"})
+	if c.LogMaxBytes != 0 && c.LogMaxBytes < leastLog {
+		p.add(place{"log_max_bytes"}, "%d is too little; give at least %d, or 0 for the default", c.LogMaxBytes, leastLog)
+	}
+	if c.RestartGrace < 0 {
+		p.add(place{"restart_grace"}, "%v is negative", c.RestartGrace)
+	}
+	return p.err()
+}
+
+// checkApps looks at each app, and at what no two of them may share.
+func (c *Config) checkApps(p *problems) {
+	apps := place{"apps"}
+	if len(c.Apps) == 0 {
+		p.add(apps, "at least one is needed")
+	}
+	issuers, serverKeys := map[string]string{}, map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		a, at := c.Apps[name], apps.key(name)
+		if !presence.ValidAppID(name) {
+			p.add(at, "an app's name is 1 to %d of a-z and 0-9", presence.MaxAppID)
+		}
+		if other, ok := issuers[a.JWT.Issuer]; ok && a.JWT.Issuer != "" {
+			p.add(at.key("jwt", "issuer"), "app %s has the same; the issuer selects the app", other)
+		}
+		issuers[a.JWT.Issuer] = name
+		for i, k := range a.ServerKeys {
+			if other, ok := serverKeys[k.Secret]; ok && k.Secret != "" {
+				p.add(at.key("server_keys").item(i).key("secret"), "is that of %s too; the secret selects app and key", other)
+			}
+			serverKeys[k.Secret] = name + "." + k.ID
+		}
+		a.check(p, at)
+	}
+	if _, err := token.NewVerifier(c.Issuers(), nil); err != nil && len(p.list) == 0 {
+		p.add(apps, "%v", err)
+	}
+}
+
+func (l *Listen) check(p *problems, at place) {
+	if (l.TLS.Cert == "") != (l.TLS.Key == "") {
+		p.add(at.key("tls"), "needs both cert and key, or neither")
+	}
+	for i, s := range l.TrustedProxies {
+		if _, err := network(s); err != nil {
+			p.add(at.key("trusted_proxies").item(i), "%.64q is not a network or an address; write 10.0.0.0/8 or 10.1.2.3", s)
+		}
+	}
+	if l.ProxyProtocol && len(l.TrustedProxies) == 0 {
+		p.add(at.key("proxy_protocol"), "needs trusted_proxies: from anybody else the word on the address is refused")
+	}
+}
+
+// network reads a network, or an address as a network of its own.
+func network(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	n, err := netip.ParsePrefix(s)
+	return n.Masked(), err
+}
+
+// Proxies is Listen.TrustedProxies, read.
+func (l *Listen) Proxies() []netip.Prefix {
+	var list []netip.Prefix
+	for _, s := range l.TrustedProxies {
+		if n, err := network(s); err == nil {
+			list = append(list, n)
+		}
+	}
+	return list
+}
