@@ -27,10 +27,12 @@ const (
 	ReplacedStream
 	ResumeFromFuture
 	LogUnavailable
+	FriendsUnavailable
 	FieldInvalid
 	LimitSubscriptions
 	LimitSessions
 	LimitBatch
+	LimitFriends
 	RateLimited
 	SlowConsumer
 	Draining
@@ -48,10 +50,12 @@ var names = [kindCount]string{
 	ReplacedStream:       "REPLACED_STREAM",
 	ResumeFromFuture:     "RESUME_FROM_FUTURE",
 	LogUnavailable:       "LOG_UNAVAILABLE",
+	FriendsUnavailable:   "FRIENDS_UNAVAILABLE",
 	FieldInvalid:         "FIELD_INVALID",
 	LimitSubscriptions:   "LIMIT_SUBSCRIPTIONS",
 	LimitSessions:        "LIMIT_SESSIONS",
 	LimitBatch:           "LIMIT_BATCH",
+	LimitFriends:         "LIMIT_FRIENDS",
 	RateLimited:          "RATE_LIMITED",
 	SlowConsumer:         "SLOW_CONSUMER",
 	Draining:             "DRAINING",

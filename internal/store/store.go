@@ -1,5 +1,5 @@
 // Package store is the durable contract: the log of records, checkpoints of
-// its fold, and the node's counter. It speaks presence words and knows no
+// its fold, the node's counter, and users' rosters. It speaks presence words and knows no
 // engine; natsstore keeps it on NATS JetStream, and storetest proves whoever
 // keeps it. What is live and soft (statuses on their way, fan-out) is not here.
 package store
@@ -114,6 +114,7 @@ type Store interface {
 	Log
 	Checkpoints
 	Counter
+	Rosters
 	// Health returns nil, or why the store cannot take records; an error that
 	// wraps ErrAlarm when it still can (disk nearly full). Shown on /readyz.
 	Health() error

@@ -33,11 +33,12 @@ func codeOf(k fault.Kind) codes.Code {
 		return codes.Aborted
 	case fault.ResumeFromFuture:
 		return codes.OutOfRange
-	case fault.LogUnavailable, fault.Draining:
+	case fault.LogUnavailable, fault.FriendsUnavailable, fault.Draining:
 		return codes.Unavailable
 	case fault.FieldInvalid:
 		return codes.InvalidArgument
-	case fault.LimitSubscriptions, fault.LimitSessions, fault.LimitBatch, fault.RateLimited, fault.SlowConsumer:
+	case fault.LimitSubscriptions, fault.LimitSessions, fault.LimitBatch, fault.LimitFriends,
+		fault.RateLimited, fault.SlowConsumer:
 		return codes.ResourceExhausted
 	}
 	return codes.Internal

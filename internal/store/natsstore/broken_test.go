@@ -126,6 +126,13 @@ func TestRefusesWhatItCannotRead(t *testing.T) {
 			_, err := s.Next(ctx, "c")
 			return err
 		}},
+		"roster": {"pl.roster.1.demo.K9gGyX8OAK8aH8Myj6djqSaX", func(s *natsstore.Store) error {
+			if err := s.ScanRosters(ctx, store.RosterList, "", func(store.Roster) error { return nil }); err == nil {
+				t.Error("ScanRosters: got no error, want one")
+			}
+			_, err := s.LoadRoster(ctx, store.RosterList, presence.User{App: "demo", ID: "alice"})
+			return err
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,5 +1,5 @@
 // Package natsstore keeps the durable contract (package store) on NATS
-// JetStream. It owns three streams:
+// JetStream. It owns four streams:
 //
 //	PL_LOG         pl.log                        the log, one message per group commit
 //	PL_CHECKPOINT  pl.ckpt.shard.<n>             the newest state of shard n
@@ -7,9 +7,10 @@
 //	               pl.ckpt.mark                  what Advance last said
 //	               pl.counter.<name>             the counters
 //	PL_NOTE        pl.note                       the notes of the checkpoint, in order
+//	PL_ROSTER      pl.roster.<kind>.<app>.<user> the newest roster value of a user
 //
 // What it acknowledges is on disk, because natsbus has the engine sync every
-// message. It knows nothing of what shards and notes hold, of folding, or of
+// message. It knows nothing of what shards, notes and rosters hold, of folding, or of
 // batching records into messages (store.Committer does that).
 //
 // The engine's own limits would drop records that no checkpoint holds yet, so

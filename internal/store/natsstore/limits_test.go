@@ -294,6 +294,11 @@ func TestFullDisk(t *testing.T) {
 		if _, err := s.Append(ctx, "before", storetest.Records(1, 1)); err != nil {
 			t.Fatal(err)
 		}
+		roster := store.Roster{User: presence.User{App: "demo", ID: "alice"}, Value: []byte("before")}
+		var err error
+		if roster.Revision, err = s.SaveRoster(ctx, store.RosterList, roster); err != nil {
+			t.Fatal(err)
+		}
 		d.fill(99, 10*time.Second)
 		if _, err := s.Append(ctx, "no room", storetest.Records(1, 1)); !errors.Is(err, store.ErrRefused) {
 			t.Errorf("Append on a full disk: got %v, want ErrRefused", err)
@@ -303,6 +308,13 @@ func TestFullDisk(t *testing.T) {
 		}
 		if _, err := s.SaveNote(ctx, []byte("n")); !errors.Is(err, store.ErrRefused) {
 			t.Errorf("SaveNote on a full disk: got %v, want ErrRefused", err)
+		}
+		if _, err := s.SaveRoster(ctx, store.RosterList, roster); !errors.Is(err, store.ErrRefused) || errors.Is(err, store.ErrMoved) {
+			t.Errorf("SaveRoster on a full disk: got %v, want ErrRefused", err)
+		}
+		roster.Value = nil
+		if _, err := s.SaveRoster(ctx, store.RosterList, roster); err != nil {
+			t.Errorf("SaveRoster of nothing on a full disk: got %v, want no error", err)
 		}
 		if err := s.Advance(ctx, 1, 0); err != nil {
 			t.Errorf("Advance on a full disk: got %v, want no error", err)

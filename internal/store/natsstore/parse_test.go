@@ -43,6 +43,23 @@ func FuzzMark(f *testing.F) {
 	})
 }
 
+func FuzzRoster(f *testing.F) {
+	f.Add(appendRoster(nil, "alice", []byte("a value")))
+	f.Add(appendRoster(nil, "alice", nil))
+	f.Add([]byte{rosterVersion + 1, 1})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, value, err := parseRoster(b)
+		if err != nil {
+			return
+		}
+		again, same, err := parseRoster(appendRoster(nil, id, value))
+		if err != nil || again != id || !bytes.Equal(same, value) {
+			t.Errorf("roster of % x: got %q, %q, %v after writing it again, want %q, %q", b, again, same, err, id, value)
+		}
+	})
+}
+
 func TestRefine(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -51,7 +68,7 @@ func TestRefine(t *testing.T) {
 		not  error
 	}{
 		"engine says no":     {&jetstream.APIError{ErrorCode: 10077, Description: "maximum bytes exceeded"}, []error{store.ErrRefused}, store.ErrUnknown},
-		"somebody was first": {&jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}, []error{store.ErrRefused, errMoved}, store.ErrUnknown},
+		"somebody was first": {&jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}, []error{store.ErrRefused, store.ErrMoved}, store.ErrUnknown},
 		"engine's store off": {jetstream.ErrNoStreamResponse, []error{store.ErrRefused}, store.ErrUnknown},
 		"too large":          {nats.ErrMaxPayload, []error{store.ErrRefused}, store.ErrUnknown},
 		"connection closed":  {nats.ErrConnectionClosed, []error{store.ErrClosed, store.ErrUnknown}, store.ErrRefused},

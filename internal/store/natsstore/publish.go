@@ -36,7 +36,7 @@ func (s *Store) publishInRoom(ctx context.Context, subject string, body []byte, 
 }
 
 // errMoved means that somebody else wrote the subject since we looked.
-var errMoved = fmt.Errorf("%w: written by another since", store.ErrRefused)
+var errMoved = fmt.Errorf("%w: %w", store.ErrRefused, store.ErrMoved)
 
 // refine tells what an error of a publish says about the message.
 func refine(err error) error {

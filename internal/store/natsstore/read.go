@@ -18,6 +18,11 @@ const (
 
 	// readerLinger is how long the engine keeps a reader that nobody ended.
 	readerLinger = time.Minute
+
+	// readPatience is how long a reader waits for a message that was counted
+	// before it asks whether that is still there: a newer one of its subject may
+	// have taken its place, or it was dropped.
+	readPatience = time.Second
 )
 
 // span is a part of a stream.
@@ -55,12 +60,12 @@ func (s *Store) read(ctx context.Context, stream jetstream.Stream, part span, f 
 	defer s.endReader(ctx, stream, reader)
 	defer messages.Stop()
 	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			err = fmt.Errorf("%w: %w", store.ErrClosed, err)
-		}
+		m, err := nextMessage(ctx, reader, messages)
 		if err != nil {
 			return fmt.Errorf("natsstore: cannot read on in %s: %w", stream.CachedInfo().Config.Name, refineRead(err))
+		}
+		if m == nil {
+			return nil
 		}
 		at, err := m.Metadata()
 		if err != nil {
@@ -75,6 +80,31 @@ func (s *Store) read(ctx context.Context, stream jetstream.Stream, part span, f 
 		if at.Sequence.Stream == part.through || at.NumPending == 0 {
 			return nil
 		}
+	}
+}
+
+// nextMessage waits for the next message; nil means that none is left although
+// more were counted.
+func nextMessage(ctx context.Context, reader jetstream.Consumer, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	for ended := false; ; {
+		patience, cancel := context.WithTimeout(ctx, readPatience)
+		m, err := messages.Next(jetstream.NextContext(patience))
+		cancel()
+		switch {
+		case err == nil:
+			return m, nil
+		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			return nil, fmt.Errorf("%w: %w", store.ErrClosed, err)
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return nil, err
+		case ended:
+			return nil, nil
+		}
+		info, err := reader.Info(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ended = info.NumPending == 0 // one more look: it may have come just now
 	}
 }
 

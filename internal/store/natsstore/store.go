@@ -28,6 +28,9 @@ const (
 	noteStream  = "PL_NOTE"
 	noteSubject = "pl.note"
 
+	rosterStream  = "PL_ROSTER"
+	rosterSubject = "pl.roster." // + kind + "." + app + "." + user token
+
 	// duplicateWindow is how long the engine remembers message ids: as long as
 	// a writer may try a message again. Each id costs it about 115 bytes of
 	// memory (measured), at 500 messages a second 35 MB.
@@ -68,13 +71,14 @@ type Config struct {
 
 // Store is a store.Store on JetStream. Make it with Open.
 type Store struct {
-	cfg   Config
-	js    jetstream.JetStream
-	logs  jetstream.Stream
-	ckpt  jetstream.Stream
-	notes jetstream.Stream
-	done  context.CancelFunc // ends the watcher
-	idle  chan struct{}      // closed when the watcher has ended
+	cfg     Config
+	js      jetstream.JetStream
+	logs    jetstream.Stream
+	ckpt    jetstream.Stream
+	notes   jetstream.Stream
+	rosters jetstream.Stream
+	done    context.CancelFunc // ends the watcher
+	idle    chan struct{}      // closed when the watcher has ended
 
 	trimming sync.Mutex // one trim at a time
 
@@ -149,9 +153,16 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	s.notes, err = s.openStream(ctx, jetstream.StreamConfig{
+	if s.notes, err = s.openStream(ctx, jetstream.StreamConfig{
 		Name:     noteStream,
 		Subjects: []string{noteSubject},
+	}); err != nil {
+		return err
+	}
+	s.rosters, err = s.openStream(ctx, jetstream.StreamConfig{
+		Name:              rosterStream,
+		Subjects:          []string{rosterSubject + "*.*.*"},
+		MaxMsgsPerSubject: 1,
 	})
 	return err
 }

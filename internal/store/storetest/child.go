@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -83,6 +84,7 @@ func writeForEver(s store.Store) {
 	}
 	for i := uint64(0); ; i++ {
 		checkpoint(ctx, s, i, newest.Load())
+		saveRosters(ctx, s, n<<32|i)
 	}
 }
 
@@ -127,6 +129,47 @@ func checkpoint(ctx context.Context, s store.Checkpoints, i, through uint64) {
 		}
 		say("advanced %d %d", through, note)
 	}
+}
+
+// saveRosters saves a few rosters and now and then takes one away. at makes
+// their values; it grows.
+func saveRosters(ctx context.Context, s store.Rosters, at uint64) {
+	for range 2 {
+		n := rand.IntN(childRosters)
+		r, err := s.LoadRoster(ctx, store.RosterList, rosterUser(n))
+		if err != nil {
+			panic(err)
+		}
+		if r.Value = rosterValue(n, at); rand.IntN(4) == 0 {
+			r.Value = nil
+			say("emptying %d", n)
+		}
+		if _, err := s.SaveRoster(ctx, store.RosterList, r); err != nil {
+			panic(err)
+		}
+		if r.Value == nil {
+			say("emptied %d", n)
+		} else {
+			say("roster %d %d", n, at)
+		}
+	}
+}
+
+// childRosters is how many users' rosters the child saves.
+const childRosters = 12
+
+// rosterUser is the n-th user; half of them have the longest of names.
+func rosterUser(n int) presence.User {
+	name := fmt.Sprintf("user %d.*", n)
+	if n%2 == 1 {
+		name += strings.Repeat("x", presence.MaxUserID-len(name))
+	}
+	return demoUser(name)
+}
+
+// rosterValue is what a user's roster is as of at, which it begins with.
+func rosterValue(n int, at uint64) []byte {
+	return fmt.Appendf(nil, "%d %s", at, strings.Repeat(fmt.Sprint("friend ", n, " "), 40))
 }
 
 // shardState is the state of shard n at a log position: noise of up to 4 kB,

@@ -37,6 +37,11 @@ func Run(t *testing.T, open Open) {
 		{"checkpoint/callbacks' errors", callbackErrors},
 		{"counter/unique and growing", counter},
 		{"counter/calls at once", counterAtOnce},
+		{"roster/values", rosterValues},
+		{"roster/by revision", rosterRevisions},
+		{"roster/big values", rosterBigValues},
+		{"roster/scan", rosterScan},
+		{"roster/scan beside saves", rosterScanBesideSaves},
 		{"stopped", stopped},
 	} {
 		t.Run(rule.name, func(t *testing.T) {

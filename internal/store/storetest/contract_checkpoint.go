@@ -258,6 +258,17 @@ func stopped(t *testing.T, b *bench) {
 		"Advance":   func() error { return s.Advance(ctx, 1, 1) },
 		"Load":      func() error { _, err := s.Load(ctx, nil, nil); return err },
 		"Next":      func() error { _, err := s.Next(ctx, "c"); return err },
+		"LoadRoster": func() error {
+			_, err := s.LoadRoster(ctx, store.RosterList, demoUser("alice"))
+			return err
+		},
+		"SaveRoster": func() error {
+			_, err := s.SaveRoster(ctx, store.RosterList, store.Roster{User: demoUser("alice"), Value: []byte("x")})
+			return err
+		},
+		"ScanRosters": func() error {
+			return s.ScanRosters(ctx, store.RosterList, "", func(store.Roster) error { return nil })
+		},
 	} {
 		if err := call(); !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s after stop: got %v, want ErrClosed", name, err)

@@ -18,6 +18,8 @@ import (
 //	record SEQ IDX TAG   a record is stored
 //	shard N THROUGH      a shard's state is stored
 //	note NUMBER THROUGH  a note is stored
+//	roster N AT          the roster of user N as of AT is stored
+//	emptying N, emptied N   around taking it away
 //	advancing THROUGH NOTE, advanced THROUGH NOTE   around Advance
 //
 // The facts of several children on one directory add up.
@@ -27,17 +29,26 @@ type facts struct {
 	records   map[store.Position]int // tags
 	shards    map[int]uint64         // newest position
 	notes     map[uint64]uint64      // positions by number
-	advancing [2]uint64              // last begun, perhaps done: through, note
-	advanced  [2]uint64              // last acknowledged
+	rosters   map[int]rosterFact
+	advancing [2]uint64 // last begun, perhaps done: through, note
+	advanced  [2]uint64 // last acknowledged
 }
 
 func newFacts() *facts {
-	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}}
+	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}, rosters: map[int]rosterFact{}}
+}
+
+// rosterFact is what is known of one user's roster.
+type rosterFact struct {
+	at       uint64 // it is as of this or later; 0: there may be none
+	emptying bool   // perhaps it is taken away already
+	emptied  uint64 // it was taken away as of this: what is there is newer
 }
 
 func (f *facts) clone() *facts {
 	c := *f
 	c.records, c.shards, c.notes = maps.Clone(f.records), maps.Clone(f.shards), maps.Clone(f.notes)
+	c.rosters = maps.Clone(f.rosters)
 	return &c
 }
 
@@ -66,6 +77,15 @@ func (f *facts) add(line string) error {
 	case "note":
 		err = scan(&a, &b)
 		f.notes[a] = b
+	case "roster":
+		err = scan(&tag, &a)
+		f.rosters[tag] = rosterFact{at: a}
+	case "emptying":
+		err = scan(&tag)
+		f.rosters[tag] = rosterFact{at: f.rosters[tag].at, emptying: true}
+	case "emptied":
+		err = scan(&tag)
+		f.rosters[tag] = rosterFact{emptied: f.rosters[tag].at}
 	case "advancing":
 		err = scan(&f.advancing[0], &f.advancing[1])
 	case "advanced":
@@ -88,6 +108,7 @@ func (f *facts) verify(t testing.TB, open Open, dir string) (found int) {
 	defer stop()
 	found = f.verifyLog(t, s)
 	f.verifyCheckpoint(t, s)
+	f.verifyRosters(t, s)
 	if n, err := s.Next(context.Background(), "incarnation"); err != nil || n <= f.counter {
 		t.Errorf("counter: got %d, %v, want a number after %d", n, err, f.counter)
 	} else {
@@ -157,6 +178,40 @@ func (f *facts) verifyCheckpoint(t testing.TB, s store.Checkpoints) {
 	for number, at := range f.notes {
 		if number >= max(f.advancing[1], f.advanced[1]) && !notes[string(noteText(at))] {
 			t.Errorf("note %d: got none as of %d, want it", number, at)
+		}
+	}
+}
+
+func (f *facts) verifyRosters(t testing.TB, s store.Rosters) {
+	t.Helper()
+	scanned := map[presence.User]string{}
+	err := s.ScanRosters(context.Background(), store.RosterList, "", func(r store.Roster) error {
+		scanned[r.User] = string(r.Value)
+		return nil
+	})
+	if err != nil {
+		t.Errorf("ScanRosters: got %v, want no error", err)
+	}
+	for n := range childRosters {
+		r, err := s.LoadRoster(context.Background(), store.RosterList, rosterUser(n))
+		if err != nil {
+			t.Errorf("LoadRoster %d: got %v, want no error", n, err)
+			continue
+		}
+		if string(r.Value) != scanned[r.User] {
+			t.Errorf("roster %d: a scan gives %.20q and a load %.20q, want the same", n, scanned[r.User], r.Value)
+		}
+		at, fact := uint64(0), f.rosters[n]
+		if r.Value != nil {
+			if _, err := fmt.Sscan(string(r.Value), &at); err != nil || !bytes.Equal(r.Value, rosterValue(n, at)) {
+				t.Errorf("roster %d: got %.20q, want a value that was saved", n, r.Value)
+			}
+		}
+		switch gone := r.Value == nil; {
+		case gone && fact.at > 0 && !fact.emptying:
+			t.Errorf("roster %d: got none, want it as of %d", n, fact.at)
+		case !gone && (at < fact.at || at <= fact.emptied):
+			t.Errorf("roster %d: got it as of %d, want %d or later, or none, and not what was taken away at %d", n, at, fact.at, fact.emptied)
 		}
 	}
 }

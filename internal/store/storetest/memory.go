@@ -15,7 +15,8 @@ import (
 
 // Memory is a store.Store in memory. It keeps records as the bytes the log
 // would hold, so that what it gives back went through the codec. Besides the
-// contract it can be told to misbehave: Refuse, Lose and Hold.
+// contract it can be told to misbehave: Refuse, Lose and Hold, and for rosters
+// RefuseRosters and LoseRosters.
 type Memory struct {
 	maxBytes int
 
@@ -32,6 +33,7 @@ type Memory struct {
 	note     uint64 // number of notes[0]
 	through  uint64
 	counters map[string]uint64
+	rosters  rosters
 }
 
 // faults are how a Memory misbehaves.
@@ -57,6 +59,7 @@ func newMemory(maxBytes int) *Memory {
 	return &Memory{
 		maxBytes: maxBytes, first: 1, note: 1,
 		ids: map[string]store.Position{}, shards: map[int]shard{}, counters: map[string]uint64{},
+		rosters: rosters{values: map[rosterKey]store.Roster{}},
 	}
 }
 

@@ -28,11 +28,12 @@ func (m *Memory) Lose(n int, stored bool) {
 	m.faults.lose = append(m.faults.lose, slices.Repeat([]bool{stored}, n)...)
 }
 
-// Recover ends every Refuse and Lose.
+// Recover ends every Refuse and Lose, of rosters too.
 func (m *Memory) Recover() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.faults.refuse, m.faults.lose = nil, nil
+	m.rosters.refuse, m.rosters.lose = nil, nil
 }
 
 // Hold makes appends wait until release is called, or their context ends
@@ -76,6 +77,7 @@ func (m *Memory) Reopen() *Memory {
 	n.first, n.messages, n.bytes = m.first, slices.Clone(m.messages), m.bytes
 	n.ids, n.shards, n.counters = maps.Clone(m.ids), maps.Clone(m.shards), maps.Clone(m.counters)
 	n.notes, n.note, n.through = slices.Clone(m.notes), m.note, m.through
+	n.rosters.values, n.rosters.last = maps.Clone(m.rosters.values), m.rosters.last
 	return n
 }
 

@@ -1,0 +1,158 @@
+package natsstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// userToken makes one token of a subject of an id, which may hold dots, stars
+// and spaces. It is a hash, since a value that was taken away leaves its
+// subject behind, and that must not name somebody who was erased. The id is in
+// the message.
+func userToken(id presence.UserID) string {
+	sum := sha256.Sum256([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+func rosterName(kind store.RosterKind, user presence.User) string {
+	return rosterSubject + strconv.Itoa(int(kind)) + "." + string(user.App) + "." + userToken(user.ID)
+}
+
+// A value is one message:
+//
+//	version, user id, size of the value, the value compressed
+//
+// The version alone stands for a value that was taken away. Such a message
+// stays: the engine forgets an older message of a subject without a trace on
+// disk, so that after a crash the older one would be back if the newer were
+// dropped.
+const rosterVersion = 1
+
+var errRoster = errors.New("a stored roster is of a newer version, or damaged")
+
+func appendRoster(dst []byte, id presence.UserID, value []byte) []byte {
+	dst = append(dst, rosterVersion)
+	if len(value) == 0 {
+		return dst
+	}
+	dst = presence.AppendText(dst, string(id))
+	dst = presence.AppendNumber(dst, uint64(len(value)))
+	return append(dst, s2.Encode(nil, value)...)
+}
+
+// parseRoster reads what appendRoster wrote; id is "" and value nil when it was
+// taken away.
+func parseRoster(b []byte) (id presence.UserID, value []byte, err error) {
+	if len(b) == 0 || b[0] != rosterVersion {
+		return "", nil, errRoster
+	}
+	if len(b) == 1 {
+		return "", nil, nil
+	}
+	text, b, err := presence.ParseText(b[1:])
+	if err != nil || !presence.ValidUserID(text) {
+		return "", nil, errRoster
+	}
+	size, b, err := presence.ParseNumber(b)
+	if err != nil || size == 0 || size > store.MaxRosterValue {
+		return "", nil, errRoster
+	}
+	if n, err := s2.DecodedLen(b); err != nil || uint64(n) != size {
+		return "", nil, errRoster
+	}
+	if value, err = s2.Decode(nil, b); err != nil {
+		return "", nil, errRoster
+	}
+	return presence.UserID(text), value, nil
+}
+
+// LoadRoster implements store.Rosters.
+func (s *Store) LoadRoster(ctx context.Context, kind store.RosterKind, user presence.User) (store.Roster, error) {
+	if err := s.closed(); err != nil {
+		return store.Roster{}, err
+	}
+	r := store.Roster{User: user}
+	m, err := s.rosters.GetLastMsgForSubject(ctx, rosterName(kind, user))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return r, nil
+	}
+	if err != nil {
+		return store.Roster{}, fmt.Errorf("natsstore: cannot read a roster: %w: %w", store.ErrUnknown, refineRead(err))
+	}
+	id, value, err := parseRoster(m.Data)
+	if err == nil && value != nil && id != user.ID {
+		err = errRoster // two ids with one hash: nobody has ever seen that
+	}
+	if err != nil {
+		return store.Roster{}, fmt.Errorf("natsstore: roster message %d: %w", m.Sequence, err)
+	}
+	r.Value, r.Revision = value, m.Sequence
+	return r, nil
+}
+
+// SaveRoster implements store.Rosters. It waits at most 5 s for the disk.
+func (s *Store) SaveRoster(ctx context.Context, kind store.RosterKind, r store.Roster) (revision uint64, err error) {
+	if !presence.ValidAppID(string(r.User.App)) || !presence.ValidUserID(string(r.User.ID)) || len(r.Value) > store.MaxRosterValue {
+		return 0, fmt.Errorf("natsstore: roster of %d bytes of %.16q, %.32q: values end at %d bytes and names must be valid: %w",
+			len(r.Value), r.User.App, r.User.ID, store.MaxRosterValue, store.ErrRefused)
+	}
+	name, body := rosterName(kind, r.User), appendRoster(nil, r.User.ID, r.Value)
+	publish := s.publishInRoom
+	if len(r.Value) == 0 {
+		publish = s.publish // small, and lets users make room
+	}
+	ack, err := publish(ctx, name, body, jetstream.WithExpectLastSequencePerSubject(r.Revision))
+	if err != nil {
+		return 0, fmt.Errorf("natsstore: roster: %w", err)
+	}
+	return ack.Sequence, nil
+}
+
+// ScanRosters implements store.Rosters.
+func (s *Store) ScanRosters(ctx context.Context, kind store.RosterKind, app presence.AppID, f func(store.Roster) error) error {
+	if err := s.closed(); err != nil {
+		return err
+	}
+	apps := string(app)
+	if app == "" {
+		apps = "*"
+	}
+	part := span{subject: rosterSubject + strconv.Itoa(int(kind)) + "." + apps + ".*"}
+	// What is saved while we read moves to the end of the stream: read on until
+	// the end stands still.
+	for {
+		info, err := s.rosters.Info(ctx)
+		if err != nil {
+			return fmt.Errorf("natsstore: rosters: %w", refineRead(err))
+		}
+		if part.from, part.through = part.through+1, info.State.LastSeq; part.from > part.through {
+			return nil
+		}
+		err = s.read(ctx, s.rosters, part, func(m jetstream.Msg, seq uint64) error {
+			id, value, err := parseRoster(m.Data())
+			if err != nil {
+				return fmt.Errorf("natsstore: roster message %d: %w", seq, err)
+			}
+			if value == nil {
+				return nil
+			}
+			names := strings.Split(m.Subject(), ".")
+			user := presence.User{App: presence.AppID(names[len(names)-2]), ID: id}
+			return f(store.Roster{User: user, Value: value, Revision: seq})
+		})
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+type rosterKey struct {
+	kind store.RosterKind
+	user presence.User
+}
+
+// rosters are a Memory's roster values; the Memory's mu guards them.
+type rosters struct {
+	values map[rosterKey]store.Roster
+	last   uint64 // revision given last
+	refuse error
+	lose   []bool // what becomes of the next saves: stored, or not
+}
+
+// RefuseRosters makes every load and save of a roster from now on fail with an
+// error that wraps store.ErrRefused and why; nil ends it.
+func (m *Memory) RefuseRosters(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rosters.refuse = why
+}
+
+// LoseRosters makes the next n saves of a roster answer store.ErrUnknown;
+// stored tells whether they are stored all the same.
+func (m *Memory) LoseRosters(n int, stored bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rosters.lose = append(m.rosters.lose, slices.Repeat([]bool{stored}, n)...)
+}
+
+// LoadRoster implements store.Rosters.
+func (m *Memory) LoadRoster(ctx context.Context, kind store.RosterKind, user presence.User) (store.Roster, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.stopped:
+		return store.Roster{}, store.ErrClosed
+	case m.rosters.refuse != nil:
+		return store.Roster{}, fmt.Errorf("%w: %w", store.ErrRefused, m.rosters.refuse)
+	case ctx.Err() != nil:
+		return store.Roster{}, fmt.Errorf("%w: %w", store.ErrUnknown, ctx.Err())
+	}
+	r := m.rosters.values[rosterKey{kind, user}]
+	r.User, r.Value = user, bytes.Clone(r.Value)
+	return r, nil
+}
+
+// SaveRoster implements store.Rosters.
+func (m *Memory) SaveRoster(ctx context.Context, kind store.RosterKind, r store.Roster) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := rosterKey{kind, r.User}
+	switch {
+	case m.stopped:
+		return 0, store.ErrClosed
+	case m.rosters.refuse != nil:
+		return 0, fmt.Errorf("%w: %w", store.ErrRefused, m.rosters.refuse)
+	case ctx.Err() != nil:
+		return 0, fmt.Errorf("%w: %w", store.ErrUnknown, ctx.Err())
+	case len(r.Value) > store.MaxRosterValue || !presence.ValidUserID(string(r.User.ID)) || !presence.ValidAppID(string(r.User.App)):
+		return 0, fmt.Errorf("roster too large, or of a user without a valid name: %w", store.ErrRefused)
+	case m.rosters.values[key].Revision != r.Revision:
+		return 0, fmt.Errorf("%w: %w", store.ErrRefused, store.ErrMoved)
+	}
+	stored, lost := true, len(m.rosters.lose) > 0
+	if lost {
+		stored, m.rosters.lose = m.rosters.lose[0], m.rosters.lose[1:]
+	}
+	if stored {
+		m.rosters.last++
+		r.Revision = m.rosters.last
+		if r.Value = bytes.Clone(r.Value); len(r.Value) == 0 {
+			r.Value = nil
+		}
+		m.rosters.values[key] = r
+	}
+	if lost {
+		return 0, fmt.Errorf("%w: lost", store.ErrUnknown)
+	}
+	return r.Revision, nil
+}
+
+// ScanRosters implements store.Rosters.
+func (m *Memory) ScanRosters(ctx context.Context, kind store.RosterKind, app presence.AppID, f func(store.Roster) error) error {
+	for after := uint64(0); ; {
+		all, through, err := m.rostersAfter(kind, app, after)
+		if err != nil || through == after {
+			return err
+		}
+		after = through
+		for _, r := range all {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := f(r); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// rostersAfter returns the values saved after a revision, and the last
+// revision there is.
+func (m *Memory) rostersAfter(kind store.RosterKind, app presence.AppID, after uint64) (all []store.Roster, through uint64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.stopped:
+		return nil, 0, store.ErrClosed
+	case m.rosters.refuse != nil:
+		return nil, 0, m.rosters.refuse
+	}
+	for key, r := range m.rosters.values {
+		if key.kind == kind && (app == "" || app == key.user.App) && r.Revision > after && r.Value != nil {
+			r.Value = bytes.Clone(r.Value)
+			all = append(all, r)
+		}
+	}
+	return all, m.rosters.last, nil
+}
