@@ -55,7 +55,7 @@ type Policy struct {
 	MultiDevice      string        `yaml:"multi_device" env:"MULTI_DEVICE"` // allow, one_per_platform or single
 	Visibility       string        `yaml:"visibility" env:"VISIBILITY"`     // everyone or friends
 	// Platforms is what differs on devices of a platform, whatever its case.
-	Platforms map[string]PlatformPolicy `yaml:"platforms"`
+	Platforms map[string]PlatformPolicy `yaml:"platforms" envPrefix:"PLATFORMS_"`
 }
 
 // PlatformPolicy is what differs on one platform; zero is as in the app.

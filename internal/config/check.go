@@ -20,7 +20,7 @@ func (c *Config) Check() error {
 	if c.RestartGrace < 0 {
 		p.add(place{"restart_grace"}, "%v is negative", c.RestartGrace)
 	}
-	return p.err()
+	return p.err(c.src)
 }
 
 // checkApps looks at each app, and at what no two of them may share.

@@ -58,9 +58,7 @@ func (a *App) checkServerKeys(p *problems, at place) {
 		case !headerText(k.Secret):
 			p.add(secret, "has characters that no HTTP header carries; use letters, digits and signs of ASCII")
 		}
-		if k.RequestsPerSecond < 0 {
-			p.add(at.item(i).key("requests_per_second"), "must not be negative; 0 is no limit")
-		}
+		checkAmount(p, at.item(i).key("requests_per_second"), k.RequestsPerSecond)
 	}
 }
 
@@ -159,12 +157,19 @@ func (l *Limits) check(p *problems, at place) {
 		"sessions": float64(l.Sessions), "opens_per_second": l.OpensPerSecond, "watches": float64(l.Watches),
 		"batch": float64(l.Batch), "friends": float64(l.Friends), "requests_per_second": l.RequestsPerSecond,
 	} {
-		if !(n >= 0) { // NaN is not either
-			p.add(at.key(name), "must not be negative; 0 is the default")
-		}
+		checkAmount(p, at.key(name), n)
 	}
 	if l.Friends > mostFriends {
 		p.add(at.key("friends"), "%d is too many; at most %d", l.Friends, mostFriends)
+	}
+}
+
+// mostOf is more than anybody means by a limit.
+const mostOf = 1e9
+
+func checkAmount(p *problems, at place, n float64) {
+	if !(n >= 0 && n <= mostOf) { // NaN is neither
+		p.add(at, "%v is not between 0 and %.0f; 0 is the default", n, mostOf)
 	}
 }
 

@@ -4,10 +4,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"os"
-	"regexp"
+	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -15,16 +16,13 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
-// secrets finds the values of keys in an excerpt of a file.
-var secrets = regexp.MustCompile(`(secret["']?\s*:\s*)("[^"]*"?|'[^']*'?|[^,}\]\s]+)`)
-
 // maxFile bounds a configuration file; a larger one is a mistake.
 const maxFile = 1 << 20
 
 // Config is a whole configuration (design §7). The zero value of each field
 // means its default.
 type Config struct {
-	Apps   map[string]App `yaml:"apps"`
+	Apps   map[string]App `yaml:"apps" envPrefix:"APPS_"`
 	Listen Listen         `yaml:"listen" envPrefix:"LISTEN_"`
 	// Data is the directory of everything durable.
 	Data string `yaml:"data" env:"DATA"`
@@ -36,7 +34,14 @@ type Config struct {
 	// LogMaxBytes bounds the log of records; by default the smaller of 20 GB and
 	// half of what is free at the first start.
 	LogMaxBytes int64 `yaml:"log_max_bytes" env:"LOG_MAX_BYTES"`
+
+	src      *source
+	warnings []string
 }
+
+// Warnings are what is odd and yet no error: variables of the environment that
+// look like ours and mean nothing.
+func (c *Config) Warnings() []string { return c.warnings }
 
 // Listen says where the doors are.
 type Listen struct {
@@ -70,21 +75,24 @@ const (
 // configuration: known to everyone, so good on loopback only.
 const DevelopmentServerKey = "porchlight development server key, known to everyone, loopback only"
 
-// Load reads a file. Unknown fields and wrong values are refused; the error
-// shows the line.
-func Load(path string) (*Config, error) {
-	st, err := os.Stat(path)
+// Load reads a file, and over it the variables of an environment as os.Environ
+// gives it (see the operations page), and checks the outcome. Unknown keys and
+// wrong values are refused, all at once, by an *Error that shows the lines.
+// Relative file names in the file begin at its directory.
+func Load(path string, environ ...string) (*Config, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	if st.Size() > maxFile {
-		return nil, fmt.Errorf("configuration %s: %d bytes; at most %d are allowed", path, st.Size(), maxFile)
-	}
-	b, err := os.ReadFile(path)
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	c, err := Parse(b)
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("configuration %s: more than %d bytes; a configuration is shorter", path, maxFile)
+	}
+	c, err := read(path, b, environ)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
 	}
@@ -93,13 +101,59 @@ func Load(path string) (*Config, error) {
 
 // Parse reads the text of a file and checks it.
 func Parse(b []byte) (*Config, error) {
+	c, err := read("", b, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func read(path string, b []byte, environ []string) (*Config, error) {
+	var p problems
+	src := readSource(path, string(b), &p)
+	if len(p.list) == 0 && src.root != nil {
+		look := &strict{problems: &p, src: src}
+		look.look(src.root, reflect.TypeFor[Config](), nil)
+		if look.nodes > mostNodes {
+			p.add(nil, "more than %d values; aliases (*) make too much of it", mostNodes)
+		}
+	}
 	c := &Config{}
-	if err := yaml.UnmarshalWithOptions(b, c, yaml.Strict()); err != nil {
-		// The excerpt that shows the line may show a key beside it.
-		shown := secrets.ReplaceAllString(yaml.FormatError(err, false, true), "${1}(not shown)")
-		return nil, errors.New(shown)
+	if len(p.list) == 0 {
+		if err := yaml.UnmarshalWithOptions(b, c, yaml.AllowDuplicateMapKey()); err != nil {
+			p.wrong(err)
+		}
+	}
+	c.src = src
+	if len(p.list) == 0 {
+		c.locate(filepath.Dir(path))
+		c.override(environ, &p)
+	}
+	if len(p.list) > 0 {
+		return nil, p.err(src)
 	}
 	return c, c.Check()
+}
+
+// locate makes the file names of the configuration begin at a directory.
+func (c *Config) locate(dir string) {
+	at := func(name *string) {
+		if *name != "" && !filepath.IsAbs(*name) {
+			*name = filepath.Join(dir, *name)
+		}
+	}
+	for _, name := range []*string{&c.Data, &c.SessionKeys, &c.Listen.TLS.Cert, &c.Listen.TLS.Key} {
+		at(name)
+	}
+	for _, a := range c.Apps {
+		for i := range a.JWT.Keys {
+			at(&a.JWT.Keys[i].PublicKeyFile)
+		}
+		for product, file := range a.Catalogues.Products {
+			at(&file)
+			a.Catalogues.Products[product] = file
+		}
+	}
 }
 
 // Development is the configuration of `porchlight dev`: one app, "demo", with

@@ -1,8 +1,9 @@
 package config
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,9 +18,6 @@ func (p place) key(names ...string) place {
 
 func (p place) item(i int) place { return p.key("[" + strconv.Itoa(i) + "]") }
 
-// longestName is how much of one key an error shows.
-const longestName = 64
-
 // String writes a place as apps.shop.jwt.keys[0].secret.
 func (p place) String() string {
 	var b strings.Builder
@@ -27,10 +25,10 @@ func (p place) String() string {
 		if i > 0 && !strings.HasPrefix(name, "[") {
 			b.WriteByte('.')
 		}
-		if len(name) > longestName {
-			name = name[:longestName] + "…"
+		if name == "" {
+			name = `""`
 		}
-		b.WriteString(name)
+		b.WriteString(masked(cut(name)))
 	}
 	return b.String()
 }
@@ -39,18 +37,93 @@ func (p place) String() string {
 type problems struct{ list []problem }
 
 type problem struct {
-	at   place
-	text string
+	at           place
+	text         string
+	line, column int  // 0: where at stands
+	hide         bool // the value on the line may be a secret, whatever its key
 }
 
 func (p *problems) add(at place, format string, args ...any) {
-	p.list = append(p.list, problem{at, fmt.Sprintf(format, args...)})
+	p.list = append(p.list, problem{at: at, text: fmt.Sprintf(format, args...)})
 }
 
-func (p *problems) err() error {
-	var all []error
-	for _, one := range p.list {
-		all = append(all, fmt.Errorf("%s: %s", one.at, one.text))
+// err is nil when nothing is wrong.
+func (p *problems) err(s *source) error {
+	if len(p.list) == 0 {
+		return nil
 	}
-	return errors.Join(all...)
+	e := &Error{}
+	for _, one := range p.list {
+		e.Problems = append(e.Problems, one.told(s))
+	}
+	slices.SortStableFunc(e.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
+	})
+	return e
+}
+
+// told says where a problem is.
+func (p *problem) told(s *source) Problem {
+	t := Problem{Path: p.at.String(), Text: p.text}
+	if s == nil {
+		return t
+	}
+	if t.Variable = s.env[t.Path]; t.Variable != "" {
+		return t
+	}
+	t.File, t.Line, t.Column = s.file, p.line, p.column
+	if found := s.find(p.at); t.Line == 0 && found != nil {
+		t.Line, t.Column = found.Position.Line, found.Position.Column
+	}
+	hide := 0
+	if p.hide {
+		hide = t.Line
+	}
+	t.excerpt = excerpt(s.text, t.Line, t.Column, hide)
+	return t
+}
+
+// Error is all that is wrong with a configuration. It shows no secret.
+type Error struct{ Problems []Problem }
+
+// Problem is one thing that is wrong.
+type Problem struct {
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"` // from 1; 0 when it is nowhere in the file
+	Column   int    `json:"column,omitempty"`
+	Variable string `json:"variable,omitempty"` // of the environment, when the value is from there
+	Path     string `json:"path,omitempty"`     // such as apps.shop.policy.grace
+	Text     string `json:"problem"`
+	excerpt  string
+}
+
+// String is the problem in one line.
+func (p Problem) String() string {
+	var parts []string
+	switch {
+	case p.Variable != "":
+		parts = append(parts, p.Variable)
+	case p.File != "" && p.Line > 0:
+		parts = append(parts, p.File+":"+strconv.Itoa(p.Line))
+	case p.File != "":
+		parts = append(parts, p.File)
+	case p.Line > 0:
+		parts = append(parts, "line "+strconv.Itoa(p.Line))
+	}
+	if p.Path != "" {
+		parts = append(parts, p.Path)
+	}
+	return strings.Join(append(parts, p.Text), ": ")
+}
+
+// Error is each problem with the lines it is about.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if n := len(e.Problems); n > 1 {
+		fmt.Fprintf(&b, "%d problems\n", n)
+	}
+	for _, p := range e.Problems {
+		b.WriteString(p.String() + "\n" + p.excerpt)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
