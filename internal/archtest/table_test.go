@@ -11,7 +11,7 @@ type line struct {
 
 // leaves: everyone may lean on them.
 var leaves = []string{
-	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel",
+	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel", "internal/localize",
 }
 
 // core is what a door may build on.
@@ -27,6 +27,8 @@ var table = []line{
 	{"internal/fault", nil, "everyone returns its errors, so it knows nobody"},
 	{"internal/lifecycle", nil, "a list of functions with names"},
 	{"internal/wheel", nil, "deadlines by key; what they mean is the caller's affair"},
+
+	{"internal/localize", []string{"internal/presence"}, "makes text of references, which are presence words"},
 
 	// Core.
 	{"internal/store", leaves, "the durable contract speaks presence words, no engine words"},

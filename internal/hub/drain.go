@@ -246,8 +246,13 @@ func kindSince(f *presence.Face, since uint32, how uint8) Kind {
 }
 
 func (w *Watcher) frame(frames []Frame, e *edge, n Notification) []Frame {
-	n.Locale = w.params.Locale
+	// The age is read first: whoever finds an old locale after a Forget has an old
+	// age too, and what is made of it is not kept.
+	if age := w.hub.age.Load(); w.localeOf != age {
+		w.locale, w.localeOf = w.params.Encoder.Locale(w.params.User.App, w.params.Locale), age
+	}
+	n.Locale = w.locale
 	w.sequence++
 	e.sequence = uint32(w.sequence)
-	return append(frames, Frame{Sequence: w.sequence, Body: e.target.encoded.get(w.params.Encoder, n)})
+	return append(frames, Frame{Sequence: w.sequence, Body: e.target.encoded.get(w.params.Encoder, n, w.localeOf)})
 }

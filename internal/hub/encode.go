@@ -27,7 +27,7 @@ type Notification struct {
 	Own      bool // the watcher is the same user: he sees invisible sessions
 	// Available is the user-level flag after it.
 	Available bool
-	Locale    string // of the watcher, BCP 47
+	Locale    string // what Encoder.Locale said of the watcher's
 }
 
 // Body is a notification in a door's dialect: bytes, in the form that the door's
@@ -39,6 +39,10 @@ type Body any
 // compared by identity: use one per door.
 type Encoder interface {
 	Encode(*Notification) Body
+	// Locale says in which locale a watcher with the given one (BCP 47) is told:
+	// watchers with the same answer share what is encoded. The answer is good
+	// until Hub.Forget.
+	Locale(app presence.AppID, locale string) string
 }
 
 // encodedKey names one encoded form. A View is never changed, so its address
@@ -62,6 +66,7 @@ type encoded struct {
 	forms []form
 	next  int    // the slot to overwrite when full
 	of    uint32 // version of the picture they were last needed for
+	age   uint32 // Hub.age when they were made
 }
 
 type form struct {
@@ -75,14 +80,23 @@ func (k *encodedKey) is(o *encodedKey) bool {
 		k.seen == o.seen && k.locale == o.locale && k.encoder == o.encoder
 }
 
-// get returns n encoded, from memory if another watcher needed the same.
-func (e *encoded) get(enc Encoder, n Notification) Body {
+// get returns n encoded, from memory if another watcher needed the same. age is
+// Hub.age when n.Locale was found.
+func (e *encoded) get(enc Encoder, n Notification, age uint32) Body {
 	key := encodedKey{enc, n.View, 0, n.Kind, n.Own, n.Available, n.Locale}
 	if !n.Available {
 		key.seen = n.Presence.Seen(n.Own)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if age != e.age {
+		if int32(age-e.age) < 0 {
+			// Overtaken by Forget: its locale may mean something else by now.
+			one := n
+			return enc.Encode(&one)
+		}
+		e.forms, e.next, e.age = nil, 0, age
+	}
 	for i := range e.forms {
 		if e.forms[i].key.is(&key) {
 			return e.forms[i].body

@@ -25,6 +25,9 @@ func (e *tally) Encode(n *Notification) Body {
 	return name
 }
 
+// Locale tells everybody in his own locale.
+func (*tally) Locale(_ presence.AppID, locale string) string { return locale }
+
 // A change is encoded once for all who need the same: not per watcher, but per
 // kind, side and locale.
 func TestEncodedOnceForAll(t *testing.T) {
@@ -134,5 +137,104 @@ func TestStaleFormsAreForgotten(t *testing.T) {
 	drainAll(t, d)
 	if n := len(cache.forms); n > encodedSlots {
 		t.Errorf("%d forms are remembered, want at most %d", n, encodedSlots)
+	}
+}
+
+// spoken is an Encoder that has texts in one language at a time.
+type spoken struct {
+	*tally
+	language string
+}
+
+// Encode names the language in which it did.
+func (e *spoken) Encode(n *Notification) Body {
+	e.tally.Encode(n)
+	return e.language + " for " + n.Locale
+}
+
+// Locale is the language whatever is asked for.
+func (e *spoken) Locale(presence.AppID, string) string { return e.language }
+
+// Watchers whose locales come to the same share a form; and after Forget the
+// next that is told is made anew, once, while nobody is told again.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	enc := &spoken{tally: newTally(), language: "en"}
+	w.opens("alice", number(1), nil)
+	var devices []*Watcher
+	var streams []uint64
+	join := func(locale string) *Watcher {
+		v := w.join(byte(len(devices)+1), Params{User: named("bob"), Locale: locale, Encoder: enc, Limit: 10})
+		a, err := v.Attach(func() {}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Watch([]presence.UserID{"alice"}, ScopeNone); err != nil {
+			t.Fatal(err)
+		}
+		devices, streams = append(devices, v), append(streams, a.Stream)
+		return v
+	}
+	told := func(want ...Body) {
+		t.Helper()
+		for i, v := range devices {
+			frames, _ := v.Drain(streams[i], nil, 100)
+			if len(frames) != len(want) {
+				t.Fatalf("watcher %d was told %d things, want %d", i, len(frames), len(want))
+			}
+			for j, f := range frames {
+				if f.Body != want[j] {
+					t.Errorf("watcher %d was told %v, want %v", i, f.Body, want[j])
+				}
+			}
+		}
+	}
+	for i := range 40 {
+		join(fmt.Sprintf("x%d", i))
+	}
+	told("en for en")
+	enc.language = "de"
+	told()
+	w.hub.Forget()
+	told()
+	join("late")
+	frames, _ := devices[40].Drain(streams[40], nil, 100)
+	if len(frames) != 1 || frames[0].Body != "de for de" {
+		t.Errorf("a snapshot after Forget: got %v, want the new text", frames)
+	}
+	w.tell(w.updates("alice", number(1), saying(1)))
+	told("de for de")
+	if len(enc.count) != 3 {
+		t.Errorf("encoded %v, want three forms", enc.count)
+	}
+	for name, n := range enc.count {
+		if n != 1 {
+			t.Errorf("%s was encoded %d times, want once", name, n)
+		}
+	}
+}
+
+// One that was overtaken by Forget is told, and what is made for him is not kept.
+func TestOvertakenByForget(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("alice", number(1), nil)
+	p := w.Presence(named("alice"))
+	enc := newTally()
+	n := Notification{Presence: p, View: p.Sessions[0], Kind: KindCurrent, Available: true}
+	var e encoded
+	for _, age := range []uint32{1, 2, 1, 2, 1} {
+		if e.get(enc, n, age) == nil {
+			t.Fatal("got no body")
+		}
+	}
+	for name, n := range enc.count {
+		if n != 4 { // kept of the first and second, made for the two that were late
+			t.Errorf("%s was encoded %d times, want 4", name, n)
+		}
+	}
+	if e.age != 2 || len(e.forms) != 1 {
+		t.Errorf("kept %d forms of age %d, want the one of age 2", len(e.forms), e.age)
 	}
 }

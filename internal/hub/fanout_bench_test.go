@@ -15,6 +15,9 @@ type flat struct{}
 // Encode returns the same body for everything.
 func (*flat) Encode(*Notification) Body { return nil }
 
+// Locale returns it as it is.
+func (*flat) Locale(_ presence.AppID, locale string) string { return locale }
+
 // One change reaches the queues of all its watchers; each then drains it.
 func BenchmarkFanOut(b *testing.B) {
 	for _, watchers := range []int{1, 100, 10_000} {

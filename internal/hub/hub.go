@@ -3,6 +3,7 @@ package hub
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -23,6 +24,9 @@ type Hub struct {
 
 	mu       sync.RWMutex // guards watchers
 	watchers map[presence.SessionID]*Watcher
+
+	// age grows when encoders may answer differently from then on.
+	age atomic.Uint32
 }
 
 // shard holds the targets whose name falls to it. Only watched users are in it.
@@ -34,6 +38,7 @@ type shard struct {
 // New returns a hub that takes pictures for snapshots from source.
 func New(source Source) *Hub {
 	h := &Hub{source: source, seed: maphash.MakeSeed(), watchers: map[presence.SessionID]*Watcher{}}
+	h.age.Store(1)
 	for i := range h.shards {
 		h.shards[i].targets = map[presence.User]*target{}
 	}
@@ -55,6 +60,11 @@ func (h *Hub) Changed(p *presence.Presence) {
 		t.tell(nil)
 	}
 }
+
+// Forget makes everything that is told from now on be encoded anew, because
+// encoders have changed their minds (their texts were replaced). Nobody is told
+// again of what he knows.
+func (h *Hub) Forget() { h.age.Add(1) }
 
 // Watcher returns the watcher of a session, or nil when it has none.
 func (h *Hub) Watcher(id presence.SessionID) *Watcher {

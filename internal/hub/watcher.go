@@ -60,6 +60,8 @@ type Watcher struct {
 	stream   uint64 // names the newest attachment
 	attached bool   // it was ever attached on this node
 	gone     bool
+	locale   string // in which it is told
+	localeOf uint32 // Hub.age when locale was found; 0: never
 }
 
 // Watch subscribes to users: the edges stand when it returns, snapshots follow

@@ -212,6 +212,9 @@ type mirror struct{}
 // Encode returns a copy of n.
 func (*mirror) Encode(n *Notification) Body { c := *n; return &c }
 
+// Locale returns it as it is.
+func (*mirror) Locale(_ presence.AppID, locale string) string { return locale }
+
 // join makes a watcher of the world's hub.
 func (w *world) join(session byte, p Params) *Watcher {
 	if p.User.App == "" {

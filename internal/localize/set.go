@@ -7,7 +7,7 @@ import (
 )
 
 // Set holds the texts of all apps of a node; they can be replaced while they are
-// read. The zero value has none.
+// read. The zero value has none, and so has nil.
 type Set struct {
 	apps atomic.Pointer[map[presence.AppID]*Texts]
 }
@@ -17,6 +17,9 @@ type Set struct {
 func (s *Set) Replace(apps map[presence.AppID]*Texts) { s.apps.Store(&apps) }
 
 func (s *Set) of(app presence.AppID) *Texts {
+	if s == nil {
+		return nil
+	}
 	if apps := s.apps.Load(); apps != nil {
 		return (*apps)[app]
 	}
@@ -33,7 +36,10 @@ type Reader struct {
 }
 
 // Reader returns one for a reader of the locale.
-func (s *Set) Reader(app presence.AppID, locale string) Reader { return Reader{s.of(app), locale} }
+func (s *Set) Reader(app presence.AppID, locale string) Reader {
+	t := s.of(app)
+	return Reader{t, t.Locale(locale)}
+}
 
 // Text is Texts.Text.
 func (r Reader) Text(v *presence.Value, product string) (text, used string) {

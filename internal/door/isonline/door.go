@@ -16,6 +16,7 @@ import (
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -54,7 +55,7 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// Config is what the door needs; all of it is required.
+// Config is what the door needs; all of it is required but for Texts.
 type Config struct {
 	Tracker  *tracker.Tracker
 	Hub      *hub.Hub
@@ -62,6 +63,7 @@ type Config struct {
 	Ring     *token.Ring
 	Wheel    *wheel.Wheel
 	Limits   map[presence.AppID]Limits
+	Texts    *localize.Set // nil: templates show their fallback text
 	// Timeouts of all apps: the shortest sets how often the server pings, the
 	// longest how long the transport waits before it gives a connection up.
 	ShortestTimeout, LongestTimeout time.Duration
@@ -88,7 +90,7 @@ var _ isonlinev1.IsOnlineServiceServer = (*Door)(nil)
 
 // New returns a door that serves nothing yet.
 func New(cfg Config) *Door {
-	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{}, flushers: newFlushers(cfg.Wheel)}
+	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{cfg.Texts}, flushers: newFlushers(cfg.Wheel)}
 	for app, l := range cfg.Limits {
 		cfg.Limits[app] = l.WithDefaults()
 	}

@@ -8,19 +8,20 @@ import (
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
 // encoder makes the notification field of a stream's message. The hub calls it
 // once per change, locale and side.
-type encoder struct{}
+type encoder struct{ texts *localize.Set }
 
 var _ hub.Encoder = (*encoder)(nil)
 
 // Encode returns field 3 of ConnectToIsOnlineSessionResponse: tag, length and
 // the IsOnlineNotification, as a mem.Buffer, so that the transport shares it too.
-func (*encoder) Encode(n *hub.Notification) hub.Body {
-	m := notification(n)
+func (e *encoder) Encode(n *hub.Notification) hub.Body {
+	m := e.notification(n)
 	size := proto.Size(m)
 	b := make([]byte, 0, protowire.SizeTag(fieldNotification)+protowire.SizeBytes(size))
 	b = protowire.AppendTag(b, fieldNotification, protowire.BytesType)
@@ -33,9 +34,15 @@ func (*encoder) Encode(n *hub.Notification) hub.Body {
 	return mem.Buffer(mem.SliceBuffer(b))
 }
 
+// Locale is that of the catalogues which decides what a watcher reads, so that
+// watchers in a hundred locales share as many texts as there are.
+func (e *encoder) Locale(app presence.AppID, locale string) string {
+	return e.texts.Locale(app, locale)
+}
+
 // notification is what a watcher is told (protocol note A5.3, A5.4): the last
 // seen only with the user's last session gone, the session unless there is none.
-func notification(n *hub.Notification) *isonlinev1.IsOnlineNotification {
+func (e *encoder) notification(n *hub.Notification) *isonlinev1.IsOnlineNotification {
 	m := &isonlinev1.IsOnlineNotification{
 		UserId:   string(n.Presence.User.ID),
 		UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE,
@@ -53,7 +60,7 @@ func notification(n *hub.Notification) *isonlinev1.IsOnlineNotification {
 	if n.Kind == hub.KindClosed {
 		m.EventTime = stamp(f.ClosedAt)
 	}
-	m.Session = session(n.View, f, n.Kind, n.Locale)
+	m.Session = session(n.View, f, n.Kind, e.texts.Reader(n.Presence.User.App, n.Locale))
 	return m
 }
 
@@ -73,7 +80,7 @@ func kindOf(k hub.Kind) isonlinev1.SessionEventKind {
 }
 
 // session is one session as a viewer of one locale sees it.
-func session(v *presence.View, f *presence.Face, kind hub.Kind, locale string) *isonlinev1.SessionNotification {
+func session(v *presence.View, f *presence.Face, kind hub.Kind, r localize.Reader) *isonlinev1.SessionNotification {
 	m := &isonlinev1.SessionNotification{
 		SessionId:   v.Public.String(),
 		Kind:        kindOf(kind),
@@ -98,31 +105,19 @@ func session(v *presence.View, f *presence.Face, kind hub.Kind, locale string) *
 	case presence.Busy:
 		m.Status = isonlinev1.IsOnlineStatus_IS_ONLINE_STATUS_BUSY
 	}
-	m.RichText, m.RichTextLocale = render(&s.Text, locale)
+	m.RichText, m.RichTextLocale = r.Text(&s.Text, v.Device.Product)
 	if len(s.Properties) > 0 {
 		m.Properties = make(map[string]*isonlinev1.Value, len(s.Properties))
 		for i := range s.Properties {
-			m.Properties[s.Properties[i].Key] = value(&s.Properties[i].Value, locale)
+			m.Properties[s.Properties[i].Key] = value(&s.Properties[i].Value, v.Device.Product, r)
 		}
 	}
 	return m
 }
 
-// render makes text of a value for a reader of the locale, and says which
-// locale the text really is of. A reference that no catalogue resolves shows
-// its fallback text, never its token (protocol note A5, Localization).
-func render(v *presence.Value, _ string) (text, locale string) {
-	switch v.Kind {
-	case presence.KindText:
-		return v.Text, ""
-	case presence.KindRef:
-		return v.Ref.Fallback, ""
-	}
-	return "", ""
-}
-
-// value is a property's value; references become text.
-func value(v *presence.Value, locale string) *isonlinev1.Value {
+// value is a property's value, of a session of the product; references become
+// text.
+func value(v *presence.Value, product string, r localize.Reader) *isonlinev1.Value {
 	switch v.Kind {
 	case presence.KindInteger:
 		return &isonlinev1.Value{Kind: &isonlinev1.Value_Integer{Integer: v.Integer}}
@@ -131,7 +126,7 @@ func value(v *presence.Value, locale string) *isonlinev1.Value {
 	case presence.KindFlag:
 		return &isonlinev1.Value{Kind: &isonlinev1.Value_Flag{Flag: v.Flag}}
 	}
-	text, _ := render(v, locale)
+	text, _ := r.Text(v, product)
 	return &isonlinev1.Value{Kind: &isonlinev1.Value_Text{Text: text}}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -42,6 +43,40 @@ func goldenStatus() *presence.Status {
 			{Key: "number", Value: presence.Value{Kind: presence.KindNumber, Number: -0.25}},
 			{Key: "text", Value: presence.Value{Kind: presence.KindText, Text: "a \"b\"\n"}},
 		},
+	}
+	s.Normalize()
+	return s
+}
+
+// goldenEncoder has the texts of app demo: what the goldens refer to, but for
+// #no_fallback and #map_7.
+func goldenEncoder() *encoder {
+	return &encoder{textsOf(`{"locales": {
+		"": {"#map_9": "Nebula"},
+		"en": {"#playing": "In a match on {map}, round {round}", "#map_8": "The Observatory"},
+		"da": {"#playing": "Spiller på {map}, runde {round}", "#map_8": "Observatoriet"}}}`)}
+}
+
+// textsOf is a set with one catalogue, of app demo.
+func textsOf(catalogue string) *localize.Set {
+	s := &localize.Set{}
+	if c, err := localize.Parse([]byte(catalogue)); err == nil {
+		if x, err := localize.New("en", map[string]*localize.Catalogue{"": c}); err == nil {
+			s.Replace(map[presence.AppID]*localize.Texts{"demo": x})
+		}
+	}
+	return s
+}
+
+// playing is a status whose text and property are made of references within
+// references.
+func playing(place string) *presence.Status {
+	where := presence.Value{Kind: presence.KindRef, Ref: &presence.Ref{Token: place, Fallback: "Somewhere"}}
+	s := &presence.Status{
+		Text: presence.Value{Kind: presence.KindRef, Ref: &presence.Ref{Token: "#playing", Fallback: "Playing", Args: []presence.Property{
+			{Key: "map", Value: where}, {Key: "round", Value: presence.Value{Kind: presence.KindInteger, Integer: 3}},
+		}}},
+		Properties: []presence.Property{{Key: "map", Value: where}},
 	}
 	s.Normalize()
 	return s
@@ -77,6 +112,7 @@ func goldens() map[string]*hub.Notification {
 		}
 		return n
 	}
+	reading := func(locale string, n *hub.Notification) *hub.Notification { n.Locale = locale; return n }
 	full := goldenView(goldenStatus(), open, open)
 	invisible := goldenStatus()
 	invisible.Invisible = true
@@ -88,6 +124,9 @@ func goldens() map[string]*hub.Notification {
 		"current_own":            make(hub.KindCurrent, picture(moment(8), moment(4), full), true),
 		"opened_said_nothing":    make(hub.KindOpened, picture(0, 0, goldenView(nil, open, open)), false),
 		"updated_template":       make(hub.KindUpdated, picture(0, 0, goldenView(away, open, open)), false),
+		"updated_localized":      make(hub.KindUpdated, picture(0, 0, goldenView(playing("#map_8"), open, open)), false),
+		"updated_neutral":        make(hub.KindUpdated, picture(0, 0, goldenView(playing("#map_9"), open, open)), false),
+		"updated_default_locale": reading("fr", make(hub.KindUpdated, picture(0, 0, goldenView(playing("#map_8"), open, open)), false)),
 		"updated_no_fallback":    make(hub.KindUpdated, picture(0, 0, goldenView(nameless, open, open)), false),
 		"closed_last":            make(hub.KindClosed, picture(moment(8), moment(8), goldenView(nil, closed, closed)), false),
 		"hidden_for_others":      make(hub.KindClosed, picture(moment(8), moment(9), goldenView(invisible, open, hidden)), false),
@@ -103,7 +142,7 @@ func TestNotificationsAreGolden(t *testing.T) {
 	for name, n := range goldens() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := decode(t, newFrame(3, (&encoder{}).Encode(n).(mem.Buffer)))
+			m := decode(t, newFrame(3, goldenEncoder().Encode(n).(mem.Buffer)))
 			raw, err := protojson.Marshal(m)
 			if err != nil {
 				t.Fatal(err)
@@ -126,7 +165,7 @@ func TestNotificationsAreGolden(t *testing.T) {
 			if !bytes.Equal(got.Bytes(), want) {
 				t.Errorf("got\n%s\nwant\n%s", got.Bytes(), want)
 			}
-			for _, secret := range []string{"192.0.2.7", "secret", "#map_7", "#in_match", "#no_fallback"} {
+			for _, secret := range []string{"192.0.2.7", "secret", "#map_7", "#in_match", "#no_fallback", "#playing", "#map_8", "#map_9"} {
 				if bytes.Contains(raw, []byte(secret)) {
 					t.Errorf("%q is shown to watchers: %s", secret, raw)
 				}
@@ -155,15 +194,15 @@ func TestFrameIsTheMessage(t *testing.T) {
 	t.Parallel()
 	for name, n := range goldens() {
 		for _, sequence := range []uint64{1, 127, 128, 1 << 32, math.MaxUint64} {
-			want := &message{Sequence: sequence, Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Notification{Notification: notification(n)}}
-			b, err := codec{}.Marshal(newFrame(sequence, (&encoder{}).Encode(n).(mem.Buffer)))
+			want := &message{Sequence: sequence, Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Notification{Notification: goldenEncoder().notification(n)}}
+			b, err := codec{}.Marshal(newFrame(sequence, goldenEncoder().Encode(n).(mem.Buffer)))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got, want := len(b.Materialize()), proto.Size(want); got != want {
 				t.Errorf("%s with number %d has %d bytes, want %d", name, sequence, got, want)
 			}
-			if got := decode(t, newFrame(sequence, (&encoder{}).Encode(n).(mem.Buffer))); !proto.Equal(got, want) {
+			if got := decode(t, newFrame(sequence, goldenEncoder().Encode(n).(mem.Buffer))); !proto.Equal(got, want) {
 				t.Errorf("%s with number %d: got\n%v\nwant\n%v", name, sequence, got, want)
 			}
 		}
@@ -198,7 +237,7 @@ func TestHiddenIsBitForBitGone(t *testing.T) {
 		shown := open
 		shown.Closed, shown.ClosedAt, shown.Reason = 2, moment(3), reason
 		p := &presence.Presence{User: presence.User{App: "demo", ID: "alice"}, Version: 2, LastSeenShown: moment(3), Sessions: []*presence.View{goldenView(status, truth, shown)}}
-		return (&encoder{}).Encode(&hub.Notification{Presence: p, View: p.Sessions[0], Kind: hub.KindClosed}).(mem.Buffer).ReadOnlyData()
+		return goldenEncoder().Encode(&hub.Notification{Presence: p, View: p.Sessions[0], Kind: hub.KindClosed}).(mem.Buffer).ReadOnlyData()
 	}
 	invisible := goldenStatus()
 	invisible.Invisible = true

@@ -25,7 +25,7 @@ func (d *Door) GetUserIsOnline(ctx context.Context, req *isonlinev1.GetUserIsOnl
 	if err != nil {
 		return nil, err
 	}
-	locale, err := queryLocale(ctx, req.GetLocale())
+	locale, err := d.queryLocale(ctx, a.App, req.GetLocale())
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (d *Door) BatchGetUserIsOnline(ctx context.Context, req *isonlinev1.BatchGe
 	if err != nil {
 		return nil, err
 	}
-	locale, err := queryLocale(ctx, req.GetLocale())
+	locale, err := d.queryLocale(ctx, a.App, req.GetLocale())
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,10 @@ func (d *Door) user(a token.Access, id presence.UserID, locale string, detail is
 	if detail == isonlinev1.Detail_DETAIL_USER {
 		return m
 	}
+	r := d.cfg.Texts.Reader(a.App, locale)
 	for _, v := range p.Sessions {
 		if f := v.Face(own); f.Open() {
-			m.Sessions = append(m.Sessions, session(v, f, hub.KindCurrent, locale))
+			m.Sessions = append(m.Sessions, session(v, f, hub.KindCurrent, r))
 		}
 	}
 	return m
@@ -92,14 +93,20 @@ func checkDetail(d isonlinev1.Detail) error {
 }
 
 // queryLocale is the request's locale, else the first of accept-language that
-// can be read, else none (protocol note A5.11).
-func queryLocale(ctx context.Context, asked string) (string, error) {
+// the app has texts in, else none (protocol note A5.11).
+func (d *Door) queryLocale(ctx context.Context, app presence.AppID, asked string) (string, error) {
 	if asked != "" {
 		return localeOf("locale", asked)
 	}
 	for _, header := range metadata.ValueFromIncomingContext(ctx, "accept-language") {
-		if tags, _, err := language.ParseAcceptLanguage(header); err == nil && len(tags) > 0 {
-			return tags[0].String(), nil
+		tags, _, err := language.ParseAcceptLanguage(header)
+		if err != nil {
+			continue
+		}
+		for _, tag := range tags {
+			if locale := d.cfg.Texts.Locale(app, tag.String()); locale != "" {
+				return locale, nil
+			}
 		}
 	}
 	return "", nil
