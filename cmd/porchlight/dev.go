@@ -54,6 +54,11 @@ Try it in other terminals:
   %[3]s set   --grpc %[1]s --user bob --status busy --text "in a call"
   %[3]s who   --grpc %[1]s --user alice bob carol
 
+A text that everybody reads in his own language (en, de and pt are built in):
+
+  %[3]s watch --grpc %[1]s --user alice --locale de bob
+  %[3]s set   --grpc %[1]s --user bob --template match.playing --arg map=@map.harbour --arg score=3 --arg other=2
+
 Or with grpcurl:
 
   TOKEN=%[2]s

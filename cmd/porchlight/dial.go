@@ -23,8 +23,20 @@ type dialFlags struct {
 	User  string `placeholder:"USER" help:"Sign in as this user with the development keys (loopback only)."`
 }
 
+// readFlags are those of commands that show texts.
+type readFlags struct {
+	Locale string `placeholder:"LOCALE" help:"Language to read texts in, such as de or pt-BR. Default: that of $$LANG."`
+}
+
+func (r readFlags) locale() string {
+	if r.Locale != "" {
+		return r.Locale
+	}
+	return locale()
+}
+
 // dial makes the Go client that the flags ask for.
-func (f dialFlags) dial(c console, product string) (*client.Client, error) {
+func (f dialFlags) dial(c console, product, locale string) (*client.Client, error) {
 	var source func(context.Context) (string, error)
 	switch {
 	case f.User != "":
@@ -42,7 +54,7 @@ func (f dialFlags) dial(c console, product string) (*client.Client, error) {
 	}
 	return client.New(client.Config{
 		Addr: f.GRPC, Token: source, Insecure: true,
-		Device: client.Device{Platform: "cli", Product: product, Locale: locale()},
+		Device: client.Device{Platform: "cli", Product: product, Locale: locale},
 	})
 }
 

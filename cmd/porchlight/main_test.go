@@ -162,6 +162,8 @@ func TestBadInput(t *testing.T) {
 		"no config":           {[]string{"serve", "--config", broken + "x"}, "no such file"},
 		"bench far away":      {[]string{"bench", "--grpc", "192.0.2.1:1"}, "loopback"},
 		"bench of two":        {[]string{"bench", "--grpc", "127.0.0.1:1", "--self"}, "either"},
+		"text and template":   {[]string{"set", "--user", "bob", "--text", "a", "--template", "b"}, "--template"},
+		"args of nothing":     {[]string{"set", "--user", "bob", "--arg", "a=b"}, "--template"},
 		"nobody listens":      {[]string{"who", "--grpc", "127.0.0.1:1", "--user", "alice", "bob"}, "127.0.0.1:1"},
 	}
 	for name, test := range tests {
@@ -215,6 +217,18 @@ func TestDevWatchSetWho(t *testing.T) {
 		t.Errorf("set ended with %v", err)
 	}
 	watch.line("bob", "offline since", "closed")
+
+	german := start(t, "watch", "--grpc", grpc, "--user", "alice", "--locale", "de-AT", "bob")
+	german.line("bob", "offline")
+	match := start(t, "set", "--grpc", grpc, "--user", "bob", "--template", "match.playing", "--arg", "map=@map.harbour", "--arg", "score=3", "--arg", "other=2", "--prop", "map=@map.harbour")
+	german.line("bob", "online", "opened", `"In einem Spiel auf der Karte Der Hafen, 3 zu 2"`, `"map":"Der Hafen"`)
+	out, _, err = once(t, "who", "--grpc", grpc, "--user", "alice", "--locale", "pt", "bob")
+	if err != nil || !strings.Contains(out, "Em partida no mapa O Porto, 3 a 2") {
+		t.Errorf("who in Portuguese = %q, %v", out, err)
+	}
+	if err := match.stop(); err != nil {
+		t.Errorf("set ended with %v", err)
+	}
 	if err := watch.stop(); err != nil {
 		t.Errorf("watch ended with %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 // watchCommand shows what users do.
 type watchCommand struct {
 	dialFlags
+	readFlags
 	JSON    bool     `name:"json" help:"One JSON object per line."`
 	Targets []string `arg:"" name:"TARGET" help:"Users to watch."`
 }
@@ -26,7 +27,7 @@ func (watchCommand) Help() string {
 // Run watches until Ctrl-C. It makes a session of its own, invisible to others,
 // and comes back by itself when the link is lost.
 func (w watchCommand) Run(ctx context.Context, c console) error {
-	cl, err := w.dial(c, "watch")
+	cl, err := w.dial(c, "watch", w.locale())
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 // whoCommand asks once.
 type whoCommand struct {
 	dialFlags
+	readFlags
 	JSON  bool     `name:"json" help:"One JSON object per line."`
 	Users []string `arg:"" name:"USER" help:"Users to ask about."`
 }
@@ -19,7 +20,7 @@ func (whoCommand) Help() string { return "Example:\n\n  porchlight who --user al
 
 // Run asks and prints.
 func (w whoCommand) Run(ctx context.Context, c console) error {
-	cl, err := w.dial(c, "who")
+	cl, err := w.dial(c, "who", w.locale())
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/lifecycle"
+	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -60,6 +61,7 @@ type App struct {
 	store   *natsstore.Store
 	tracker *tracker.Tracker
 	hub     *hub.Hub
+	texts   localize.Set
 	door    *isonline.Door
 	http    *http.Server
 	ready   atomic.Bool
@@ -75,7 +77,12 @@ func New(p Params) (*App, error) {
 	if p.Config.Data == "" {
 		return nil, errors.New("configuration: data: a directory is needed for what must survive a restart")
 	}
+	texts, err := p.Config.Texts()
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
 	a := &App{p: p, log: p.Logger, failed: make(chan error, 2)}
+	a.setTexts(texts)
 	a.parts.Add("clock", a.startClock, a.stopClock)
 	a.parts.Add("engine", a.startEngine, a.stopEngine)
 	a.parts.Add("store", a.startStore, a.stopStore)
@@ -169,7 +176,7 @@ func (a *App) startGRPC(context.Context) error {
 	shortest, longest := a.timeouts()
 	a.door = isonline.New(isonline.Config{
 		Tracker: a.tracker, Hub: a.hub, Verifier: verifier, Ring: ring, Wheel: a.wheel,
-		Limits: a.p.Config.DoorLimits(), ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
+		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
 	})
 	own := a.p.GRPC == nil
 	if own {

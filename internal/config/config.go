@@ -157,7 +157,8 @@ func (c *Config) locate(dir string) {
 }
 
 // Development is the configuration of `porchlight dev`: one app, "demo", with
-// keys that everybody knows, open to web pages from anywhere.
+// keys that everybody knows, texts in three languages, open to web pages from
+// anywhere.
 func Development() *Config {
 	iss := token.Development()
 	return &Config{Apps: map[string]App{string(iss.App): {
@@ -166,6 +167,7 @@ func Development() *Config {
 			Issuer: iss.Issuer, Audience: iss.Audience,
 			Keys: []Key{{ID: iss.Keys[0].ID, Secret: string(iss.Keys[0].Secret)}},
 		},
-		CORS: CORS{Origins: []string{"*"}},
+		Catalogues: Catalogues{Demo: true},
+		CORS:       CORS{Origins: []string{"*"}},
 	}}}
 }

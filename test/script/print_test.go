@@ -137,6 +137,9 @@ func (s *story) sessionLine(n *isonlinev1.SessionNotification) string {
 	if n.GetRichText() != "" {
 		say = append(say, fmt.Sprintf("%q", n.GetRichText()))
 	}
+	if n.GetRichTextLocale() != "" {
+		say = append(say, "in "+n.GetRichTextLocale())
+	}
 	bulk := 0
 	for _, key := range slices.Sorted(maps.Keys(n.GetProperties())) {
 		if strings.HasPrefix(key, "bulk") {

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/metadata"
+
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 )
 
@@ -224,6 +226,9 @@ func heartbeat(s *story, st *step) string {
 // get asks directly, without a session: one user, or several in a batch.
 func get(s *story, st *step) string {
 	c := s.caller(st)
+	if accept := st.options["accept"]; accept != "" {
+		c.ctx = metadata.AppendToOutgoingContext(c.ctx, "accept-language", accept)
+	}
 	detail := isonlinev1.Detail_DETAIL_UNSPECIFIED
 	if st.options["detail"] == "user" {
 		detail = isonlinev1.Detail_DETAIL_USER
@@ -263,7 +268,7 @@ func (s *story) status(st *step) *isonlinev1.IsOnlineUpdate {
 			u.RichText = &isonlinev1.RichText{Kind: &isonlinev1.RichText_Literal{Literal: strings.Repeat("x", st.number(s.t, name))}}
 		case name == "template":
 			u.RichText = &isonlinev1.RichText{Kind: &isonlinev1.RichText_Template{
-				Template: &isonlinev1.LocalizedRef{Token: value, FallbackText: st.options["fallback"]},
+				Template: &isonlinev1.LocalizedRef{Token: value, FallbackText: st.options["fallback"], Args: st.args()},
 			}}
 		case name == "bulk" && value != "": // properties of 250 bytes each
 			for i := range st.number(s.t, name) {
@@ -285,8 +290,22 @@ func (s *story) status(st *step) *isonlinev1.IsOnlineUpdate {
 	return u
 }
 
-// propertyOf reads a number, a flag or text.
+// args reads the options arg.NAME=VALUE of a template.
+func (s *step) args() map[string]*isonlinev1.Value {
+	args := map[string]*isonlinev1.Value{}
+	for name, value := range s.options {
+		if key, ok := strings.CutPrefix(name, "arg."); ok {
+			args[key] = propertyOf(value)
+		}
+	}
+	return args
+}
+
+// propertyOf reads a number, a flag, @ and the token of a reference, or text.
 func propertyOf(text string) *isonlinev1.Value {
+	if token, ok := strings.CutPrefix(text, "@"); ok {
+		return &isonlinev1.Value{Kind: &isonlinev1.Value_Localized{Localized: &isonlinev1.LocalizedRef{Token: token}}}
+	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return &isonlinev1.Value{Kind: &isonlinev1.Value_Integer{Integer: n}}
 	}

@@ -24,6 +24,7 @@ import (
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -46,6 +47,7 @@ type node struct {
 	tracker  *tracker.Tracker
 	hub      *hub.Hub
 	ring     *token.Ring
+	texts    localize.Set
 	door     *Door
 	listener *bufconn.Listener
 	log      logBook
@@ -112,7 +114,7 @@ func newNode(t *testing.T, policy tracker.Policy, limits Limits) *node {
 	p := policy.WithDefaults()
 	n.door = New(Config{
 		Tracker: n.tracker, Hub: n.hub, Verifier: verifier, Ring: n.ring, Wheel: n.wheel,
-		Limits:          map[presence.AppID]Limits{"demo": limits},
+		Limits: map[presence.AppID]Limits{"demo": limits}, Texts: &n.texts,
 		ShortestTimeout: p.HeartbeatTimeout, LongestTimeout: p.HeartbeatTimeout, Logger: logger,
 	})
 	served := make(chan error, 1)
