@@ -38,7 +38,8 @@ type Body any
 // among all watchers with the same encoder, locale and side. Encoders are
 // compared by identity: use one per door.
 type Encoder interface {
-	Encode(*Notification) Body
+	// Encode returns the notification in the door's dialect; n is good for the call.
+	Encode(n *Notification) Body
 	// Locale says in which locale a watcher with the given one (BCP 47) is told:
 	// watchers with the same answer share what is encoded. The answer is good
 	// until Hub.Forget.
