@@ -92,8 +92,8 @@ type Catalogues struct {
 	// Products has a file for each product; "" is the product of sessions that
 	// name none, and of those whose product has no file.
 	Products map[string]string `yaml:"products" env:"PRODUCTS" envKeyValSeparator:"="`
-	// Demo puts the built-in demo catalogue in the place of product "".
-	Demo bool `yaml:"-"`
+	// demo puts the built-in demo catalogue in the place of product "".
+	demo bool
 }
 
 // CORS says which web pages may call.

@@ -167,7 +167,7 @@ func Development() *Config {
 			Issuer: iss.Issuer, Audience: iss.Audience,
 			Keys: []Key{{ID: iss.Keys[0].ID, Secret: string(iss.Keys[0].Secret)}},
 		},
-		Catalogues: Catalogues{Demo: true},
+		Catalogues: Catalogues{demo: true},
 		CORS:       CORS{Origins: []string{"*"}},
 	}}}
 }

@@ -32,7 +32,7 @@ func (c *Config) Texts() (map[presence.AppID]*localize.Texts, error) {
 func (c Catalogues) read() (*localize.Texts, error) {
 	products := make(map[string]*localize.Catalogue, len(c.Products))
 	var all []error
-	if c.Demo {
+	if c.demo {
 		demo, err := localize.Demo()
 		if err != nil {
 			return nil, err
