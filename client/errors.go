@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -96,7 +95,10 @@ func (e *Error) Error() string {
 		b.WriteString(e.Detail + " ")
 	}
 	for _, f := range e.Fields {
-		fmt.Fprintf(&b, "[%s: %s] ", f.Path, f.Rule)
+		// The service's own detail is the first field already.
+		if said := f.Path + ": " + f.Rule; said != e.Detail {
+			b.WriteString("[" + said + "] ")
+		}
 	}
 	b.WriteString("(" + string(e.Code))
 	if e.Reason != "" {

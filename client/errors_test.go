@@ -55,3 +55,15 @@ func TestErrorsFromTheWire(t *testing.T) {
 		})
 	}
 }
+
+// The service repeats the first violated field as its detail; people read it once.
+func TestErrorSaysEachFieldOnce(t *testing.T) {
+	t.Parallel()
+	e := &Error{
+		Code: CodeInvalidArgument, Reason: ReasonFieldInvalid, Detail: "a: too long",
+		Fields: []Field{{"a", "too long"}, {"b", "too short"}},
+	}
+	if got, want := e.Error(), "porchlight: a: too long [b: too short] (INVALID_ARGUMENT, FIELD_INVALID)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -135,7 +135,7 @@ func (d *grpcDoor) with(ctx context.Context, do func(context.Context, stub) erro
 		}
 		if fresh == token {
 			d.tokens.refuse(fresh)
-			refused.Detail += "; Config.Token has no other token"
+			refused.Detail += "; there is no fresher one"
 			return token, refused
 		}
 		token = fresh
