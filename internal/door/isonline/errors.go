@@ -18,6 +18,9 @@ import (
 // errorDomain is the domain of every google.rpc.ErrorInfo (protocol note A4).
 const errorDomain = "isonline"
 
+// internalDetail is all that a caller learns of what went wrong in here.
+const internalDetail = "internal error; the node's log has the details"
+
 // codeOf is the door's one table of kinds (protocol note A4, status codes).
 func codeOf(k fault.Kind) codes.Code {
 	switch k {
@@ -59,7 +62,7 @@ func (d *Door) wireError(ctx context.Context, method string, err error) error {
 			return status.FromContextError(ctx.Err()).Err()
 		}
 		d.log.ErrorContext(ctx, "internal error", "method", method, "error", err)
-		f = fault.New(fault.Internal, "internal error; the node's log has the details")
+		f = fault.New(fault.Internal, internalDetail)
 	}
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: f.Kind.String(), Domain: errorDomain}}
 	if len(f.Fields) > 0 {
@@ -88,7 +91,7 @@ func (d *Door) wireError(ctx context.Context, method string, err error) error {
 func (d *Door) recovered(ctx context.Context, method string, err *error) {
 	if p := recover(); p != nil {
 		d.log.ErrorContext(ctx, "panic", "method", method, "panic", p, "stack", string(debug.Stack()))
-		*err = status.Error(codes.Internal, "internal error; the node's log has the details")
+		*err = d.wireError(ctx, method, fault.New(fault.Internal, internalDetail))
 	}
 }
 

@@ -419,12 +419,12 @@ func TestPanicsEndOneCallOnly(t *testing.T) {
 		broken := &brokenSource{Source: n.tracker}
 		n.door.cfg.Hub = hub.New(broken)
 		_, err := alice.api.SubscribeToUserIsOnline(alice.ctx(), &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: alice.tok, UserId: "bob"})
-		if got := refusalOf(err); got.code != codes.Internal || strings.Contains(got.detail, "boom") {
-			t.Errorf("a call that panics: got %v %q, want Internal without the cause", got.code, got.detail)
+		if got := refusalOf(err); got.code != codes.Internal || got.reason != "INTERNAL" || strings.Contains(got.detail, "boom") {
+			t.Errorf("a call that panics: got %+v, want INTERNAL without the cause", got)
 		}
 		n.door.cfg.Hub = nil // whoever connects meets a nil
-		if got := refusalOf(firstError(alice, nil)); got.code != codes.Internal {
-			t.Errorf("a stream that panics: got %v, want Internal", got.code)
+		if got := refusalOf(firstError(alice, nil)); got.code != codes.Internal || got.reason != "INTERNAL" {
+			t.Errorf("a stream that panics: got %+v, want INTERNAL", got)
 		}
 		n.door.cfg.Hub = n.hub
 		bob := n.device("bob").make()
