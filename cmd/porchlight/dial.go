@@ -16,6 +16,10 @@ import (
 // for a new one when it expires.
 const tokenLife = time.Hour
 
+// tokenEnv is the environment variable that stands in for --token. With --user
+// it counts for nothing: it may be there for other commands.
+const tokenEnv = "PORCHLIGHT_TOKEN"
+
 // dialFlags say which server to speak to, and as whom.
 type dialFlags struct {
 	GRPC  string `name:"grpc" default:"127.0.0.1:7401" placeholder:"ADDR" help:"gRPC address of the server. Default: ${default}."`
@@ -39,6 +43,8 @@ func (r readFlags) locale() string {
 func (f dialFlags) dial(c console, product, locale string) (*client.Client, error) {
 	var source func(context.Context) (string, error)
 	switch {
+	case f.User != "" && f.Token != "" && f.Token != os.Getenv(tokenEnv):
+		return nil, errors.New("--user and --token say both who you are; give one")
 	case f.User != "":
 		if !loopback(f.GRPC) {
 			return nil, fmt.Errorf("--user signs with keys that everybody knows, so it works on loopback only; use --token for %s", f.GRPC)

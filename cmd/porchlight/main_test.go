@@ -153,6 +153,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		"no such command":     {[]string{"dance"}, "dance"},
 		"who without a user":  {[]string{"who", "bob"}, "--user"},
+		"two identities":      {[]string{"who", "--user", "alice", "--token", "x", "bob"}, "give one"},
 		"user off loopback":   {[]string{"who", "--grpc", "192.0.2.1:1", "--user", "alice", "bob"}, "loopback"},
 		"unknown status":      {[]string{"set", "--user", "bob", "--status", "asleep"}, "online, away or busy"},
 		"token of other app":  {[]string{"token", "--app", "shop", "--user", "alice"}, "--config"},
