@@ -36,6 +36,13 @@ func (a *App) check(p *problems, at place) {
 	}
 }
 
+// exampleSecret begins the secrets of docs/porchlight.example.yaml. With one of
+// them left in, anybody could sign in as anybody.
+const (
+	exampleSecret = "replace-this"
+	stillExample  = "is still the one of the example, which everybody knows; give the output of openssl rand -hex 32"
+)
+
 func (a *App) checkServerKeys(p *problems, at place) {
 	if len(a.ServerKeys) > maxServerKeys {
 		p.add(at, "%d keys; at most %d are allowed", len(a.ServerKeys), maxServerKeys)
@@ -51,6 +58,8 @@ func (a *App) checkServerKeys(p *problems, at place) {
 		ids[k.ID] = true
 		secret := at.item(i).key("secret")
 		switch n := len(k.Secret); {
+		case strings.HasPrefix(k.Secret, exampleSecret):
+			p.add(secret, stillExample)
 		case n == 0:
 			p.add(secret, "is missing; give the output of openssl rand -hex 32")
 		case n < minServerKey || n > maxServerKey:
@@ -94,6 +103,8 @@ func (k *Key) check(p *problems, at place) {
 		p.add(at, "needs one of secret, public_key and public_key_file")
 	case given > 1:
 		p.add(at, "has %d of secret, public_key and public_key_file; a key is one of them", given)
+	case strings.HasPrefix(k.Secret, exampleSecret):
+		p.add(at.key("secret"), stillExample)
 	case k.Secret != "" && len(k.Secret) < token.MinSecret:
 		p.add(at.key("secret"), "%d bytes; HS256 needs at least %d", len(k.Secret), token.MinSecret)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -199,11 +200,18 @@ func TestTokenAndLoad(t *testing.T) {
 	}
 }
 
-// The example has every key, and is accepted as it stands.
+// The example has every key, and is accepted as soon as its secrets are one's own.
 func TestExampleFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("..", "..", "docs", "porchlight.example.yaml")
-	c, err := Load(path)
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "openssl rand") {
+		t.Errorf("with the secret that everybody knows: %v", err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(bytes.ReplaceAll(text, []byte(exampleSecret), []byte("mine-")))
 	if err != nil {
 		t.Fatal(err)
 	}
