@@ -28,9 +28,18 @@ const KeepClosed = time.Hour
 // Every fact but moved takes the user's next number; before and after of
 // neighbouring facts agree. Apply first forgets as Forget(r.Time) does, and it
 // makes pointers that Session returned invalid. It is not safe for concurrent use.
+//
+// An erased voids whatever was claimed of the user until its time, wherever in
+// the log it stands, and ends with a fact of its own, after the closed of the
+// sessions that were open; numbers begin again behind it.
 func (u *Folded) Apply(r *Record, facts []Fact) []Fact {
 	u.Forget(r.Time)
-	u.see(r)
+	if r.Time <= u.Erased && u.Erased != 0 {
+		return facts
+	}
+	if r.Kind != RecordErased {
+		u.see(r)
+	}
 	st := step{u: u, r: r, facts: facts}
 	st.truth, st.shown = u.Available()
 	switch r.Kind {
@@ -42,6 +51,8 @@ func (u *Folded) Apply(r *Record, facts []Fact) []Fact {
 		st.closed()
 	case RecordHidden, RecordShown, RecordCustom:
 		st.said()
+	case RecordErased:
+		st.erased()
 	}
 	return st.facts
 }
@@ -53,6 +64,9 @@ func (u *Folded) Forget(now Time) {
 	oldest := now.Add(-KeepClosed)
 	if oldest > now {
 		return // a clock before any time there is
+	}
+	if u.Erased < oldest {
+		u.Erased = 0
 	}
 	old := func(s FoldedSession) bool { return s.endedBefore(oldest) }
 	for i := range u.Sessions {
@@ -100,13 +114,17 @@ func (u *Folded) Session(id SessionID) *FoldedSession {
 }
 
 // see moves both last-seens forward to what r says of them. It looks at
-// nothing but r, void or not, so that they depend on no order.
+// nothing but r, void or not, so that they depend on no order. What was seen
+// before the user was erased is not told by a close that came after.
 func (u *Folded) see(r *Record) {
 	switch r.Kind {
 	case RecordClosed:
 		seen := r.LastSeen
 		if seen == 0 {
 			seen = r.Time
+		}
+		if u.Erased != 0 && seen <= u.Erased {
+			return
 		}
 		u.LastSeen = max(u.LastSeen, seen)
 		if !r.Invisible {
@@ -217,7 +235,7 @@ func (st *step) moved() {
 // it had been read after it.
 func (st *step) move(s *FoldedSession) {
 	early := s.takeEarly(st.r.Epoch)
-	s.Epoch, s.Device = st.r.Epoch, st.r.Device
+	s.Epoch, s.Device, s.moved = st.r.Epoch, st.r.Device, st.r.Time
 	s.HiddenRev, s.CustomRev = st.r.Revision, st.r.Revision
 	if st.r.Status != nil {
 		s.Status = st.r.Status
@@ -272,7 +290,7 @@ func (st *step) closed() {
 func (st *step) close(s *FoldedSession, e Epoch, reason Reason) {
 	s.takeEarly(e)
 	s.Phase, s.Epoch, s.Reason = FoldClosed, e, reason
-	s.ClosedAt = st.r.Time
+	s.ClosedAt, s.moved = st.r.Time, 0
 }
 
 // said: hidden, shown or custom.

@@ -24,6 +24,7 @@ func TestPresentDependsOnNoOrder(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWriters(t)
+		w.erases = rapid.Bool().Draw(t, "erases")
 		w.run(40)
 		want := presentBySets(w.log)
 		inOrder, _ := fold(w.log)
@@ -49,6 +50,7 @@ func TestLateDuplicatesChangeNothing(t *testing.T) {
 		w.pauses = true // closed sessions get forgotten between
 		w.policies = []MultiDevice{AllowAll, OnePerPlatform, Single}
 		w.devices = []string{"", "a", "b"}
+		w.erases = rapid.Bool().Draw(t, "erases")
 		w.run(40)
 		want, wantFacts := fold(w.log)
 		doubled := withLateDuplicates(t, w.log)
@@ -127,7 +129,11 @@ func TestHostileRecordsKeepThePromises(t *testing.T) {
 			seen, shown := u.LastSeen, u.LastSeenShown
 			before := len(facts)
 			facts = u.Apply(&log[i], facts)
-			if u.LastSeen < seen || u.LastSeenShown < shown {
+			if erased := len(facts) > before && facts[len(facts)-1].Kind == RecordErased; erased {
+				if u.Seq != 0 || u.Erased != log[i].Time || u.LastSeen != 0 && u.LastSeen <= u.Erased {
+					t.Fatalf("record %d: erased, and left %+v", i, u)
+				}
+			} else if u.LastSeen < seen || u.LastSeenShown < shown {
 				t.Fatalf("record %d: last seen went from %d and %d back to %d and %d", i, seen, shown, u.LastSeen, u.LastSeenShown)
 			}
 			for _, s := range u.Sessions {
@@ -176,7 +182,7 @@ func checkFacts(t *rapid.T, facts []Fact, u Folded) {
 		if f.Before != before || f.ShownBefore != shownBefore {
 			t.Fatalf("fact %d: begins %v, %v; the last ended %v, %v", i, f.Before, f.ShownBefore, before, shownBefore)
 		}
-		if f.LastSeen < seen || f.Shown < shown {
+		if f.Kind != RecordErased && (f.LastSeen < seen || f.Shown < shown) {
 			t.Fatalf("fact %d: last seen goes back: %+v", i, f)
 		}
 		if f.Session.early != nil {
@@ -187,6 +193,9 @@ func checkFacts(t *rapid.T, facts []Fact, u Folded) {
 			t.Fatalf("fact %d: available after it: got %v, want %v", i, f.After, after)
 		}
 		before, shownBefore, seen, shown = f.After, f.ShownAfter, f.LastSeen, f.Shown
+		if f.Kind == RecordErased {
+			seq = 0
+		}
 	}
 	if truth, shown := u.Available(); truth != before || shown != shownBefore || u.Seq != seq {
 		t.Fatalf("at the end: got %v, %v and number %d, want %v, %v and %d as the facts say", truth, shown, u.Seq, before, shownBefore, seq)
@@ -216,6 +225,10 @@ func checkFact(t *rapid.T, facts []Fact, i int, open map[SessionID]bool) {
 	case RecordHidden, RecordShown:
 		if !was || f.Session.Hidden != (f.Kind == RecordHidden) || f.First {
 			t.Fatalf("fact %d: open before: %v: %+v", i, was, f)
+		}
+	case RecordErased:
+		if f.First || f.Before != f.After || f.ShownBefore != f.ShownAfter || f.Session.Phase != FoldClaimed {
+			t.Fatalf("fact %d: an erasure tells of no session: %+v", i, f)
 		}
 	case RecordCustom:
 		if !was || f.Before != f.After || f.ShownBefore != f.ShownAfter || f.First {

@@ -5,12 +5,17 @@ import (
 	"math"
 )
 
-// The first byte of a folded session. The phase stands above the flags.
+// The first byte of a folded session. The phase stands above the first flags.
 const (
 	sessionHidden = 1 << iota
-	sessionEarly  // claims of a later epoch follow
-	sessionPhase  // bits from here on
+	sessionEarly         // claims of a later epoch follow
+	sessionPhase         // bits from here on
+	sessionMoved  = 0x80 // when a move claimed the epoch follows
 )
+
+// erasedVersion stands in front of a folded user who was erased, with the time
+// of it; all others are written as codecVersion has them.
+const erasedVersion = 2
 
 // leastSession is the least size of a folded session in bytes: flags, reason,
 // two ids, epoch, two times, two revisions, lengths of the texts, no status.
@@ -21,7 +26,11 @@ const leastSession = 2 + 32 + 2 + 2 + 2 + 7 + 1
 // stand one after another. u must be within MaxAppID and MaxUserID. Texts of a
 // Device are cut after 1,024 bytes.
 func AppendFolded(dst []byte, u User, f *Folded) []byte {
-	dst = appendUser(append(dst, codecVersion), u)
+	if f.Erased != 0 {
+		dst = appendSigned(appendUser(append(dst, erasedVersion), u), int64(f.Erased))
+	} else {
+		dst = appendUser(append(dst, codecVersion), u)
+	}
 	dst = AppendNumber(dst, f.Seq)
 	dst = appendSigned(dst, int64(f.LastSeen))
 	dst = appendSigned(dst, int64(f.LastSeenShown))
@@ -36,9 +45,18 @@ func AppendFolded(dst []byte, u User, f *Folded) []byte {
 // the bytes that follow it. What it returns, but for rest, keeps nothing of b.
 func ParseFolded(b []byte) (u User, f *Folded, rest []byte, err error) {
 	r := reader{b: b}
-	r.version()
-	u = r.user()
-	f = &Folded{Seq: r.number(), LastSeen: Time(r.signed()), LastSeenShown: Time(r.signed())}
+	f = &Folded{}
+	if len(b) > 0 && b[0] == erasedVersion {
+		r.byte()
+		u = r.user()
+		if f.Erased = Time(r.signed()); f.Erased == 0 {
+			r.fail(errNumber)
+		}
+	} else {
+		r.version()
+		u = r.user()
+	}
+	f.Seq, f.LastSeen, f.LastSeenShown = r.number(), Time(r.signed()), Time(r.signed())
 	n := r.count(math.MaxInt, leastSession)
 	if n > 0 {
 		f.Sessions = make([]FoldedSession, n)
@@ -63,6 +81,9 @@ func appendSession(dst []byte, s *FoldedSession) []byte {
 	if s.early != nil {
 		flags |= sessionEarly
 	}
+	if s.moved != 0 {
+		flags |= sessionMoved
+	}
 	dst = append(dst, flags, byte(s.Reason))
 	dst = append(append(dst, s.ID[:]...), s.Public[:]...)
 	dst = appendEpoch(dst, s.Epoch)
@@ -72,12 +93,15 @@ func appendSession(dst []byte, s *FoldedSession) []byte {
 	if s.early != nil {
 		dst = appendEarly(dst, s.early)
 	}
+	if s.moved != 0 {
+		dst = appendSigned(dst, int64(s.moved))
+	}
 	return dst
 }
 
 func (r *reader) session(s *FoldedSession) {
 	flags := r.byte()
-	s.Phase = FoldPhase(flags / sessionPhase)
+	s.Phase = FoldPhase(flags &^ sessionMoved / sessionPhase)
 	s.Hidden = flags&sessionHidden != 0
 	if s.Phase > FoldClosed {
 		r.fail(errKind)
@@ -92,6 +116,11 @@ func (r *reader) session(s *FoldedSession) {
 	s.Status = r.status()
 	if flags&sessionEarly != 0 {
 		s.early = r.early()
+	}
+	if flags&sessionMoved != 0 {
+		if s.moved = Time(r.signed()); s.moved == 0 {
+			r.fail(errNumber)
+		}
 	}
 }
 

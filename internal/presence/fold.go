@@ -15,6 +15,9 @@ type FoldedSession struct {
 	CustomRev uint64  // revision of the last custom that counted
 	Status    *Status // first status of the epoch, or the last custom one; may be nil
 
+	// moved is when the epoch was claimed, if a move claimed it: an erasure
+	// between the opening and the move leaves the session open. 0: by an opening.
+	moved Time
 	// early holds what was claimed of an epoch above Epoch before its opened or
 	// moved was read; nil, as nearly always, when nothing was. Facts never carry it.
 	early *earlyClaims
@@ -38,7 +41,10 @@ type Folded struct {
 	Seq           uint64 // the user's number: facts so far, without gap
 	LastSeen      Time   // true
 	LastSeenShown Time   // what others may know: stands still while invisible
-	Sessions      []FoldedSession
+	// Erased is when the user was last erased; 0 when he was not, or so long ago
+	// that no claim from before it can come any more.
+	Erased   Time
+	Sessions []FoldedSession
 }
 
 // Fact is what the fold concludes of a record: it carries what needs order.

@@ -79,6 +79,8 @@ func FuzzParseFolded(f *testing.F) {
 		f.Add(AppendFolded(nil, testUser, u))
 		u.Sessions[0].early = &earlyClaims{epoch: Epoch{3, 1}, at: 1700000000000, hidden: true, hiddenRev: 2, customRev: 3, status: s}
 		f.Add(AppendFolded(AppendFolded(nil, testUser, u), testUser, u))
+		u.Erased, u.Sessions[0].moved = 1500000000000, 1700000000000
+		f.Add(AppendFolded(nil, testUser, u))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		user, u, rest, err := ParseFolded(b)

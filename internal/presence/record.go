@@ -12,15 +12,20 @@ const (
 	RecordHidden            // appear_offline on
 	RecordShown             // appear_offline off
 	RecordCustom            // a custom status, for interfaces that report them
+	RecordErased            // the user is erased: all that was claimed of him until then is void
 	recordKindCount
 )
 
 func (k RecordKind) String() string {
-	return [...]string{"none", "opened", "moved", "closed", "hidden", "shown", "custom", "?"}[k&7]
+	if k >= recordKindCount {
+		return "?"
+	}
+	return [...]string{"none", "opened", "moved", "closed", "hidden", "shown", "custom", "erased"}[k]
 }
 
 // Record is one claim of the log: self-contained, so that a reader that sees
-// it doubled, late or alone still knows what it claims.
+// it doubled, late or alone still knows what it claims. An erased record says
+// nothing of a session: only Kind, User and Time count.
 type Record struct {
 	Kind     RecordKind
 	User     User

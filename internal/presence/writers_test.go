@@ -21,6 +21,7 @@ type writers struct {
 	devices  []string
 	log      []Record
 	sessions []*owned
+	erases   bool // the user may be erased
 }
 
 // owned is a session as its present owner sees it.
@@ -86,6 +87,8 @@ func (w *writers) run(most int) {
 		w.wait()
 		o := rapid.SampledFrom(w.sessions).Draw(w.t, "who")
 		switch {
+		case w.erases && rapid.IntRange(0, 9).Draw(w.t, "erase") == 0:
+			w.erase()
 		case len(o.old) > 0 && rapid.IntRange(0, 3).Draw(w.t, "straggler") == 0:
 			w.straggle(o)
 		case o.open:
@@ -166,6 +169,22 @@ func (w *writers) close(o *owned) {
 	})
 }
 
+// erase erases the user. Owners that were not asked before go on as if nothing
+// had been.
+func (w *writers) erase() {
+	if w.bool("drops first") {
+		for _, o := range w.sessions {
+			if o.open {
+				w.close(o)
+			}
+		}
+	}
+	w.now++
+	r := Record{Kind: RecordErased, User: testUser, Time: w.now}
+	w.log = append(w.log, r)
+	w.known.Apply(&r, nil)
+}
+
 // straggle lets an owner that lost o write once more of its old epoch.
 func (w *writers) straggle(o *owned) {
 	i := rapid.IntRange(0, len(o.old)-1).Draw(w.t, "which")
@@ -203,8 +222,16 @@ func presentOf(u *Folded) present {
 // presentBySets says the same of a log without policies as a set, with no
 // folding at all: for each session the highest epoch that opened, moved or
 // closed decides; it is open unless it closed; the highest revision of it says
-// whether it is hidden.
+// whether it is hidden. What was claimed until the user was last erased, and
+// what was seen until then, is as if it had never been.
 func presentBySets(log []Record) present {
+	var erased Time
+	for _, r := range log {
+		if r.Kind == RecordErased {
+			erased = max(erased, r.Time)
+		}
+	}
+	log = slices.DeleteFunc(slices.Clone(log), func(r Record) bool { return r.Time <= erased })
 	p := present{Open: map[SessionID]openSession{}}
 	top := map[SessionID]Epoch{}
 	for _, r := range log {
@@ -222,10 +249,10 @@ func presentBySets(log []Record) present {
 		if seen == 0 {
 			seen = r.Time
 		}
-		if r.Kind == RecordClosed {
+		if seen > erased && r.Kind == RecordClosed {
 			p.LastSeen = max(p.LastSeen, seen)
 		}
-		if r.Kind == RecordClosed && !r.Invisible || r.Kind == RecordHidden {
+		if seen > erased && (r.Kind == RecordClosed && !r.Invisible || r.Kind == RecordHidden) {
 			p.Shown = max(p.Shown, seen)
 		}
 		if r.Epoch != top[r.Session] || r.Kind == RecordCustom {
