@@ -12,8 +12,12 @@ import (
 // retryStore is what a caller is told to wait when the store said no.
 const retryStore = 2 * time.Second
 
-// record begins a claim about s as it stands.
+// record begins a claim about s as it stands. One that an erasure of its user
+// would make void, because the clock was set back since, is dated after that.
 func (s *session) record(kind presence.RecordKind, reason presence.Reason, at presence.Time) presence.Record {
+	if erased := s.user.folded.Erased; erased != 0 {
+		at = max(at, erased+1)
+	}
 	return presence.Record{
 		Kind: kind, User: s.user.name, Session: s.id, Public: s.public, Epoch: s.epoch,
 		Revision: s.revision, Reason: reason, Time: at, Device: *s.device, Invisible: s.hidden(),
@@ -71,8 +75,8 @@ func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (aft
 // operation is one caller that waits for a claim.
 type operation struct {
 	sh      *shard
-	s       *session
-	opening bool // it decides whether the session is open
+	s       *session // nil: it is about the whole user
+	opening bool     // it decides whether the session is open
 	done    chan struct{}
 	err     error
 	over    bool
@@ -82,7 +86,7 @@ type operation struct {
 // finish ends the operation: the lock is held.
 func (op *operation) finish() {
 	op.over = true
-	if op.s.pending == op {
+	if op.s != nil && op.s.pending == op {
 		op.s.pending = nil
 	}
 	close(op.done)

@@ -127,12 +127,16 @@ func (t *Tracker) take(s *session, l Link) {
 	if old := s.life.link; old != nil && old != l {
 		old.End(End{Cause: CauseReplaced})
 	}
-	s.phase = presence.PhaseLive
+	s.enter(presence.PhaseLive)
 	s.life.link, s.life.heard = l, t.wheel.Now()
 	s.life.nodeLost, s.kept.fromDisk = false, false
-	if t.draining.Load() {
+	if t.draining.Load() && l != nil {
 		// Drain has looked at this shard already, it may be.
 		l.End(End{Cause: CauseDraining, RetryAfter: errDraining.RetryAfter})
+	}
+	if s.life.ttl > 0 {
+		t.renew(s)
+		return
 	}
 	t.arm(s)
 }
@@ -148,6 +152,10 @@ type opening struct {
 // open stores an opening and then makes it visible. It is called with the shard
 // locked and nothing pending on s, and returns unlocked.
 func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) error {
+	if s.user.erasing != nil {
+		sh.mu.Unlock()
+		return errErasing
+	}
 	status := s.status
 	if o.kind == presence.RecordOpened && (o.Initial != nil || s.phase == presence.PhaseCreated) {
 		status = o.Initial
@@ -157,6 +165,9 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 	rec.Invisible = status != nil && status.Invisible
 	if o.kind == presence.RecordOpened {
 		rec.Status, rec.Policy = status, t.policies[s.user.name.App].MultiDevice
+		if s.life.ttl > 0 {
+			rec.Policy = presence.AllowAll // a server's word replaces no device
+		}
 	} else {
 		rec.Reason = presence.ReasonMoved
 	}
@@ -198,6 +209,7 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	u := s.user
 	u.version++
 	t.online.Add(1)
+	t.counts.openings.Add(1)
 	s.truth = presence.Face{
 		Opened: u.version, Changed: u.version, Revision: presence.ShownRevision(s.epoch, s.revision),
 		Since: rec.Time, Updated: rec.Time,
@@ -257,7 +269,7 @@ func (t *Tracker) LinkLost(ref Ref, l Link) {
 	if s.phase != presence.PhaseLive || t.draining.Load() {
 		return
 	}
-	s.phase = presence.PhaseLost
+	s.enter(presence.PhaseLost)
 	p := t.policies[ref.User.App]
 	t.setUntil(s, min(p.Grace, s.life.heard+p.HeartbeatTimeout-t.wheel.Now()))
 }

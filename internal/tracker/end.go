@@ -12,12 +12,24 @@ import (
 // same and the record is tried again. Closing what is closed or unknown is
 // answered with the time of the close, or now.
 func (t *Tracker) Close(ctx context.Context, ref Ref, reason presence.Reason) (presence.Time, error) {
+	op, _, at, err := t.beginClose(ctx, ref, reason)
+	switch {
+	case err == errGone:
+		return t.now(), nil
+	case err != nil:
+		return 0, err
+	case op != nil:
+		err = op.wait(ctx)
+	}
+	return at, err
+}
+
+// beginClose closes a session and returns the operation to wait for, if there is
+// one, whether the session was not closed before, and when it closed.
+func (t *Tracker) beginClose(ctx context.Context, ref Ref, reason presence.Reason) (op *operation, was bool, at presence.Time, err error) {
 	sh, s, err := t.acquire(ctx, ref, openOperation)
 	if err != nil {
-		if err == errGone {
-			return t.now(), nil
-		}
-		return 0, err
+		return nil, false, 0, err
 	}
 	now := t.now()
 	switch s.phase {
@@ -33,18 +45,18 @@ func (t *Tracker) Close(ctx context.Context, ref Ref, reason presence.Reason) (p
 		if after != nil {
 			after()
 		}
-		return at, nil
+		return nil, false, at, nil
 	case presence.PhaseCreated:
 		after := t.forget(s)
 		sh.mu.Unlock()
 		after()
-		return now, nil
+		return nil, true, now, nil
 	}
-	op := &operation{sh: sh, s: s, done: make(chan struct{})}
+	op = &operation{sh: sh, s: s, done: make(chan struct{})}
 	after := t.endWith(s, reason, now, op)
 	sh.mu.Unlock()
 	after()
-	return now, op.wait(ctx)
+	return op, true, now, nil
 }
 
 // end closes an open session and submits the record of it; nobody waits. The
@@ -74,7 +86,8 @@ func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Ti
 	hidden := s.hidden()
 	u.version++
 	t.online.Add(-1)
-	s.phase = presence.PhaseClosed
+	s.enter(presence.PhaseClosed)
+	t.counts.closings[reason].Add(1)
 	s.truth.Closed, s.truth.ClosedAt, s.truth.Reason = u.version, now, reason
 	u.seen = max(u.seen, seen)
 	if !hidden {

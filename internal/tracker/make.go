@@ -47,6 +47,9 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 	defer sh.mu.Unlock()
 	u := sh.user(p.User)
 	defer sh.tidy(u) // when no session is made of it
+	if u.erasing != nil {
+		return Made{}, errErasing
+	}
 	count := 0
 	for i := 0; i < len(u.sessions); i++ {
 		s := u.sessions[i]
@@ -73,6 +76,7 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 	s.life.timer.Fire = func() { t.fire(s) }
 	sh.users[u.name] = u // what was forgotten above may have been all there was of him
 	u.sessions = append(u.sessions, s)
+	s.count()
 	t.setUntil(s, policy.ConnectBefore)
 	return t.made(s), nil
 }
@@ -88,6 +92,9 @@ func (t *Tracker) made(s *session) Made {
 // forget takes a session that nobody sees out of the table, and returns what
 // tells the listener, to be called without the lock. The lock is held.
 func (t *Tracker) forget(s *session) (after func()) {
+	if !s.dead {
+		s.uncount()
+	}
 	s.dead = true
 	t.wheel.Clear(&s.life.timer)
 	t.shard(s.user.name).remove(s)

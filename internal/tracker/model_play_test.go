@@ -19,13 +19,23 @@ func (m *model) play(o op) {
 	case "wait":
 		m.wait(o.D)
 		return
+	case "put":
+		m.put(o)
+		return
+	case "erase":
+		m.erase(o)
+		return
 	case "crash", "restart":
 		m.restart(o.Kind == "crash")
 		return
 	}
 	var all []*modelSession
 	for _, u := range m.users {
-		all = append(all, u.sessions...)
+		for _, s := range u.sessions {
+			if s.ttl == 0 || o.Kind == "close" { // no device has it
+				all = append(all, s)
+			}
+		}
 	}
 	if len(all) == 0 {
 		return
@@ -167,6 +177,7 @@ func (m *model) open(o op, s *modelSession, initial *presence.Status) {
 			m.close(other, presence.ReasonReplaced, began, time.Now())
 		default: // its time was over first, but the log has it replaced
 			m.see(other, began)
+			other.unsure = other.unsure || other.ttl > 0 // or just about over
 		}
 	}
 	switch {
@@ -299,8 +310,11 @@ func (m *model) settleTurn(s *modelSession, stored bool, began time.Time) {
 
 func (m *model) closeByWord(o op, s *modelSession) {
 	began := time.Now()
-	reason := []presence.Reason{presence.ReasonLogout, presence.ReasonLeft}[o.B%2]
+	reason := []presence.Reason{presence.ReasonLogout, presence.ReasonLeft, presence.ReasonDropped}[o.B%3]
 	closing := func() error { _, err := m.r.tr.Close(context.Background(), s.ref, reason); return err }
+	if reason == presence.ReasonDropped {
+		closing = m.dropping(s)
+	}
 	switch s.phase {
 	case presence.PhaseCreated:
 		if err := closing(); err != nil {

@@ -25,7 +25,7 @@ type op struct {
 var (
 	opKinds = []string{
 		"make", "make", "connect", "connect", "connect", "connect", "lose link", "update", "update", "turn", "turn", "close",
-		"heartbeat", "read", "read", "watch", "wait", "wait", "wait", "wait", "crash", "restart",
+		"heartbeat", "read", "read", "watch", "wait", "wait", "wait", "wait", "crash", "restart", "put", "put", "erase",
 	}
 	outages = []string{"", "", "", "", "refuse", "hold", "lost but stored", "lost"}
 )
@@ -119,6 +119,7 @@ func (m *model) compare() {
 			m.fail("the picture of %s has %d sessions, want %d", u.name.ID, len(p.Sessions), views)
 		}
 	}
+	m.compareCount()
 	for id, want := range m.gone {
 		if got := m.r.ear.goneOf(id); got != want {
 			m.fail("a session is gone %d times, want %d", got, want)

@@ -56,7 +56,8 @@ type modelSession struct {
 	since     time.Time
 	heartbeat bool
 	fromDisk  bool
-	lost      time.Time // fromDisk: when its node's run ended
+	ttl       time.Duration // a server set it
+	lost      time.Time     // fromDisk: when its node's run ended
 	watches   []presence.UserID
 	revision  map[bool]uint64
 }
@@ -96,7 +97,7 @@ func (s *modelSession) sign() time.Time {
 
 // due is when time ends the session's phase.
 func (m *model) due(s *modelSession) time.Time {
-	if s.phase == presence.PhaseLive {
+	if s.phase == presence.PhaseLive && s.ttl == 0 {
 		return s.sign().Add(m.policy.HeartbeatTimeout)
 	}
 	return s.until
@@ -115,7 +116,7 @@ func (m *model) settle() {
 		again = false
 		for _, u := range m.users {
 			for _, s := range u.sessions {
-				if left := time.Until(m.due(s)); s != m.busy && left < fuzz {
+				if left := time.Until(m.due(s)); s != m.busy && left <= fuzz {
 					again = true
 				}
 			}
@@ -151,6 +152,8 @@ func (m *model) expire(s *modelSession) {
 	switch {
 	case s.phase == presence.PhaseCreated:
 		m.forget(s, true)
+	case s.isOpen() && s.ttl > 0:
+		m.close(s, presence.ReasonTimedOut, s.heard, at)
 	case s.phase == presence.PhaseLive:
 		m.close(s, presence.ReasonTimedOut, s.sign(), at)
 	case s.phase == presence.PhaseLost && s.fromDisk:
@@ -273,7 +276,9 @@ func (m *model) restart(crash bool) {
 				s.lost = m.alive // a second restart does not make it lost later
 			}
 			s.phase, s.fromDisk, s.link, s.heartbeat = presence.PhaseLost, true, nil, false
-			s.until = time.Now().Add(m.r.tr.cfg.RestartGrace)
+			if s.ttl == 0 {
+				s.until = time.Now().Add(m.r.tr.cfg.RestartGrace)
+			}
 			s.everShown = !s.hidden // what was shown and then hidden is forgotten
 		}
 	}

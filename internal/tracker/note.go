@@ -3,6 +3,7 @@ package tracker
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -18,6 +19,9 @@ type note struct {
 	lost     presence.Time // when its node was last alive, if it was lost with it; else 0
 	watches  []presence.UserID
 	friends  bool // the friends subscription stands
+	// A server set it: how long it is good, and until when; else 0.
+	ttl   time.Duration
+	until presence.Time
 	// same: watches is left out, it is what the session's last note says. Most
 	// notes tell of a new status, and lists are long.
 	same bool
@@ -27,6 +31,7 @@ type note struct {
 const (
 	noteFriends = 1 << iota
 	noteSame
+	noteServed // ttl and until follow
 )
 
 // olderThan reports whether o has a newer status.
@@ -39,8 +44,10 @@ func (n *note) olderThan(o *note) bool {
 
 // Versions of what is written; a reader refuses what it does not know.
 const (
-	noteVersion  = 1
-	shardVersion = 1
+	noteVersion  = 2
+	shardVersion = 2
+	// leastVersion is read as well: it lacks what later ones added.
+	leastVersion = 1
 )
 
 var errCut = errors.New("tracker: checkpoint is cut short")
@@ -60,9 +67,19 @@ func (n *note) append(dst []byte) []byte {
 		flags |= noteFriends
 	}
 	if n.same {
-		return presence.AppendNumber(dst, flags|noteSame)
+		flags |= noteSame
+	}
+	if n.ttl > 0 {
+		flags |= noteServed
 	}
 	dst = presence.AppendNumber(dst, flags)
+	if n.ttl > 0 {
+		dst = presence.AppendNumber(dst, uint64(n.ttl.Milliseconds()))
+		dst = presence.AppendNumber(dst, uint64(n.until))
+	}
+	if n.same {
+		return dst
+	}
 	dst = presence.AppendNumber(dst, uint64(len(n.watches)))
 	for _, w := range n.watches {
 		dst = presence.AppendText(dst, string(w))
@@ -115,6 +132,9 @@ func (r *reader) note() (n note) {
 	n.lost = presence.Time(r.number())
 	flags := r.number()
 	n.friends, n.same = flags&noteFriends != 0, flags&noteSame != 0
+	if flags&noteServed != 0 {
+		n.ttl, n.until = time.Duration(r.number())*time.Millisecond, presence.Time(r.number())
+	}
 	if n.same {
 		return n
 	}
@@ -140,7 +160,7 @@ func appendNotes(dst []byte, alive presence.Time) []byte {
 
 // parseNotes reads what appendNotes began.
 func parseNotes(b []byte) (alive presence.Time, notes []note, err error) {
-	if len(b) == 0 || b[0] != noteVersion {
+	if len(b) == 0 || b[0] < leastVersion || b[0] > noteVersion {
 		return 0, nil, fmt.Errorf("tracker: checkpoint note of an unknown version; it was written by a newer Porchlight")
 	}
 	r := reader{b: b[1:]}
@@ -156,7 +176,7 @@ func parseNotes(b []byte) (alive presence.Time, notes []note, err error) {
 // parseShard reads a shard: its users' folds, then the notes of their open
 // sessions.
 func parseShard(b []byte) (users map[presence.User]*presence.Folded, notes []note, err error) {
-	if len(b) == 0 || b[0] != shardVersion {
+	if len(b) == 0 || b[0] < leastVersion || b[0] > shardVersion {
 		return nil, nil, fmt.Errorf("tracker: checkpoint shard of an unknown version; it was written by a newer Porchlight")
 	}
 	r := reader{b: b[1:]}

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -21,6 +22,10 @@ func genNote() *rapid.Generator[note] {
 			lost:     presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "lost")),
 			friends:  rapid.Bool().Draw(t, "friends"),
 			same:     rapid.Bool().Draw(t, "same"),
+		}
+		if rapid.Bool().Draw(t, "served") {
+			n.ttl = time.Duration(rapid.Int64Range(1, 1<<30).Draw(t, "ttl")) * time.Millisecond
+			n.until = presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "until"))
 		}
 		copy(n.ref.Session[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "session"))
 		if rapid.Bool().Draw(t, "says something") {
@@ -81,6 +86,28 @@ func TestNewerNoteWins(t *testing.T) {
 	} {
 		if got := c.n.olderThan(&c.o); got != c.expected {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.expected)
+		}
+	}
+}
+
+// Notes and shards of before there were presences that servers set are read.
+func TestOldNotesAreRead(t *testing.T) {
+	t.Parallel()
+	notes, shard := seeds()
+	notes[0], shard[0] = 1, 1
+	if alive, list, err := parseNotes(notes); err != nil || alive != 12345 || len(list) != 1 || len(list[0].watches) != 2 || list[0].ttl != 0 {
+		t.Errorf("notes: got %v, %+v, %v", alive, list, err)
+	}
+	if users, list, err := parseShard(shard); err != nil || len(users) != 1 || len(list) != 1 {
+		t.Errorf("shard: got %v, %+v, %v", users, list, err)
+	}
+	for _, version := range []byte{0, noteVersion + 1} {
+		notes[0], shard[0] = version, version
+		if _, _, err := parseNotes(notes); err == nil {
+			t.Errorf("notes of version %d are read", version)
+		}
+		if _, _, err := parseShard(shard); err == nil {
+			t.Errorf("a shard of version %d is read", version)
 		}
 	}
 }

@@ -15,10 +15,12 @@ func (u *user) paint() *presence.Presence {
 		User: u.name, Version: u.version, Floor: u.floor, FloorShown: u.veiled, LastSeen: u.seen, LastSeenShown: u.shown,
 		Sessions: make([]*presence.View, 0, len(u.sessions)),
 	}
+	available := false
 	for _, s := range u.sessions {
 		if s.truth.Opened == 0 {
 			continue
 		}
+		available = available || s.shown.Open()
 		if s.view == nil {
 			s.view = &presence.View{Public: s.public, Device: s.device, True: s.truth, Shown: s.shown}
 			if s.phase.Open() {
@@ -27,6 +29,7 @@ func (u *user) paint() *presence.Presence {
 		}
 		p.Sessions = append(p.Sessions, s.view)
 	}
+	u.tallyAvailable(available)
 	u.picture.Store(p)
 	return p
 }

@@ -27,6 +27,9 @@ func (t *Tracker) restore(ctx context.Context) error {
 		if n.same && ok {
 			n.watches, n.same = old.watches, old.same
 		}
+		if ok && old.until.Add(-old.ttl) > n.until.Add(-n.ttl) {
+			n.ttl, n.until = old.ttl, old.until
+		}
 		notes[n.ref.Session] = n
 	}
 	var through [Shards]uint64
@@ -142,6 +145,7 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	// taking a session over changes neither.
 	if n, ok := notes[f.ID]; ok {
 		s.kept.noted, s.kept.restored = !n.same, n.watches
+		s.life.ttl, s.kept.until = n.ttl, n.until
 		s.kept.lost = cmp.Or(n.lost, s.kept.lost)
 		s.status, updated = n.status, max(updated, n.updated)
 		if n.epoch == f.Epoch {
@@ -168,6 +172,7 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	}
 	s.life.timer.Fire = func() { t.fire(s) }
 	u.sessions = append(u.sessions, s)
+	s.count()
 	if s.kept.noted {
 		// Its note is the only place on disk for what it says, until the shard is
 		// written with it; and it does not say yet when the session was lost. One
@@ -184,7 +189,10 @@ func (t *Tracker) Ready() {
 		sh.mu.Lock()
 		for _, u := range sh.users {
 			for _, s := range u.sessions {
-				if s.kept.fromDisk {
+				switch {
+				case s.kept.fromDisk && s.life.ttl > 0:
+					t.outlive(s)
+				case s.kept.fromDisk:
 					t.setUntil(s, t.cfg.RestartGrace)
 				}
 			}

@@ -36,10 +36,17 @@ type saver struct {
 	lastNote   uint64 // number of the newest note
 	quit, done chan struct{}
 	once       sync.Once
+	asked      chan request
+}
+
+// request asks the saver to write at once and is answered when it has.
+type request struct {
+	all  bool // the whole checkpoint, and nothing of what was before; else notes
+	done chan error
 }
 
 func newSaver(t *Tracker) *saver {
-	return &saver{t: t, quit: make(chan struct{}), done: make(chan struct{})}
+	return &saver{t: t, quit: make(chan struct{}), done: make(chan struct{}), asked: make(chan request)}
 }
 
 // note marks a session for the next note. The shard's lock is held.
@@ -89,6 +96,9 @@ func (v *saver) run() {
 		select {
 		case <-v.quit:
 			return
+		case first := <-v.asked:
+			v.answer(ctx, first)
+			continue
 		case <-tick.C:
 		}
 		err := v.round(ctx, shardsATime, shardEvery)
@@ -237,6 +247,7 @@ func (s *session) note(watches []presence.UserID) note {
 	return note{
 		lost: lost, ref: Ref{s.user.name, s.id}, epoch: s.epoch, revision: s.revision,
 		status: s.status, updated: s.truth.Updated, watches: watches,
+		ttl: s.life.ttl, until: s.kept.until,
 	}
 }
 
@@ -283,6 +294,8 @@ func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session][]presen
 		u.folded.Forget(now)
 		if !u.empty() {
 			count++
+		} else {
+			sh.tidy(u) // he was erased an hour ago
 		}
 	}
 	b = append(b, shardVersion)
@@ -311,7 +324,9 @@ func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session][]presen
 }
 
 // empty reports that the log never told of the user.
-func (u *user) empty() bool { return u.folded.Seq == 0 && len(u.folded.Sessions) == 0 }
+func (u *user) empty() bool {
+	return u.folded.Seq == 0 && len(u.folded.Sessions) == 0 && u.folded.Erased == 0
+}
 
 // good is the position through which every shard is written, and the first note
 // that must stay: one that is not in a shard, or the newest, because that says

@@ -27,7 +27,11 @@ type user struct {
 	veiled   uint32          // the same as others could see it
 	seen     presence.Time   // last seen, true
 	shown    presence.Time   // last seen, as others may know it
-	picture  atomic.Pointer[presence.Presence]
+	erasing  *operation      // not nil: nobody opens a session meanwhile
+	tally    *tally          // of his app
+	// available as others see him, as the tally has it.
+	available bool
+	picture   atomic.Pointer[presence.Presence]
 }
 
 // session is one session in the table.
@@ -64,6 +68,7 @@ type life struct {
 	until     time.Duration // deadline while created, lost or closed
 	heartbeat bool          // bound to Heartbeat alone
 	nodeLost  bool          // found at start: closes with ReasonNodeLost
+	ttl       time.Duration // a server set it, for so long; 0: a device's
 	idem      string        // idempotency key of Make, while created
 }
 
@@ -78,6 +83,7 @@ type kept struct {
 	restored []presence.UserID
 	fromDisk bool          // found at start and not connected since
 	lost     presence.Time // fromDisk: when the node that had it was last alive
+	until    presence.Time // life.ttl: when it ends, by the wall clock
 }
 
 // shardIndex places a user in the table and in the checkpoint: the same at
@@ -98,8 +104,9 @@ func (t *Tracker) shardIndex(name presence.User) int {
 func (sh *shard) user(name presence.User) *user {
 	u := sh.users[name]
 	if u == nil {
-		u = &user{name: name}
-		u.picture.Store(&presence.Presence{User: name})
+		// Watchers may remember an erased user of this name at versions until past.
+		u = &user{name: name, tally: sh.tallies.app(name.App), version: sh.past, floor: sh.past, veiled: sh.past}
+		u.paint()
 		sh.users[name] = u
 	}
 	return u
@@ -126,7 +133,8 @@ func (sh *shard) remove(s *session) {
 // tidy takes a user out of the table of whom nothing is known: whoever makes
 // sessions that never connect must not fill the memory. The lock is held.
 func (sh *shard) tidy(u *user) {
-	if len(u.sessions) == 0 && u.version == 0 && u.empty() {
+	if len(u.sessions) == 0 && u.erasing == nil && u.empty() {
+		sh.past = max(sh.past, u.version)
 		delete(sh.users, u.name)
 	}
 }

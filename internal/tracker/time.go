@@ -55,6 +55,12 @@ func (t *Tracker) fired(s *session) (after func()) {
 		// It is about to change the phase; look again soon.
 		t.wheel.Set(&s.life.timer, 100*time.Millisecond)
 		return nil
+	case s.life.ttl > 0 && s.phase.Open():
+		if now >= s.life.until {
+			return t.end(s, presence.ReasonTimedOut, t.wall(s.life.until-s.life.ttl))
+		}
+		t.setUntil(s, s.life.until-now)
+		return nil
 	case s.phase == presence.PhaseLive:
 		if sign := s.sign(); now-sign >= t.policies[s.user.name.App].HeartbeatTimeout {
 			return t.end(s, presence.ReasonTimedOut, t.wall(sign))
@@ -140,7 +146,7 @@ func (t *Tracker) Heartbeat(ctx context.Context, ref Ref) (Heartbeat, error) {
 	defer sh.mu.Unlock()
 	s.life.heartbeat = true
 	if s.phase == presence.PhaseLost {
-		s.phase = presence.PhaseLive
+		s.enter(presence.PhaseLive)
 	}
 	t.arm(s)
 	return Heartbeat{t.now(), Interval(t.policies[ref.User.App].HeartbeatTimeout), s.life.link != nil}, nil

@@ -137,6 +137,8 @@ type Tracker struct {
 	draining atomic.Bool
 	online   atomic.Int64 // open sessions
 	saver    *saver
+	tallies  tallies
+	counts   counts
 	// lastAlive is when the former run of this node was last alive; set at start.
 	lastAlive presence.Time
 }
@@ -153,6 +155,10 @@ type shard struct {
 	users map[presence.User]*user
 	facts []presence.Fact // scratch for the fold
 	save  shardSave
+	// past is the highest version of a user who was taken out of the table.
+	past    uint32
+	updates uint64   // statuses that became current since the start
+	tallies *tallies // not guarded: it has a lock of its own
 }
 
 // New returns a tracker that holds nothing yet. Give it its listener with
@@ -170,8 +176,10 @@ func New(cfg Config) *Tracker {
 		}
 		t.policies[app] = a
 	}
+	t.tallies.of = map[presence.AppID]*tally{}
 	for i := range t.shards {
 		t.shards[i].users = map[presence.User]*user{}
+		t.shards[i].tallies = &t.tallies
 	}
 	t.committer = store.NewCommitter(cfg.Log, store.CommitterConfig{Logger: cfg.Logger})
 	return t

@@ -66,6 +66,7 @@ func (t *Tracker) Update(ctx context.Context, ref Ref, edit func(*presence.Statu
 	s.restatus(status, at)
 	updated := Updated{s.truth.Revision, at, false}
 	t.note(s)
+	sh.updates++
 	p := u.paint()
 	if !announce {
 		t.postpone(s)
