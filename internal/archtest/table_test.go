@@ -11,7 +11,7 @@ type line struct {
 
 // leaves: everyone may lean on them.
 var leaves = []string{
-	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel", "internal/localize",
+	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel", "internal/localize", "internal/listen",
 }
 
 // core is what a door may build on.
@@ -29,6 +29,7 @@ var table = []line{
 	{"internal/wheel", nil, "deadlines by key; what they mean is the caller's affair"},
 
 	{"internal/localize", []string{"internal/presence"}, "makes text of references, which are presence words"},
+	{"internal/listen", nil, "ports and connections; what is spoken on them is a door's affair"},
 
 	// Core.
 	{"internal/store", leaves, "the durable contract speaks presence words, no engine words"},
