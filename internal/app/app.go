@@ -20,6 +20,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/lifecycle"
+	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
@@ -36,7 +37,6 @@ const (
 	returnsASecond  = 2000
 	shortestReturn  = 200 * time.Millisecond
 	streamsEndLimit = 3 * time.Second
-	headerLimit     = 10 * time.Second
 )
 
 // Params are what a node is made of. Config and Logger are required.
@@ -65,8 +65,12 @@ type App struct {
 	door    *isonline.Door
 	http    *http.Server
 	ready   atomic.Bool
-	rest    *rest
-	failed  chan error
+
+	proxies      listen.Proxies
+	certificates *listen.Certificates // nil: both ports are in the clear
+
+	rest   *rest
+	failed chan error
 }
 
 // New checks the parameters; nothing is opened before Start.
@@ -87,6 +91,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("engine", a.startEngine, a.stopEngine)
 	a.parts.Add("store", a.startStore, a.stopStore)
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
+	a.parts.Add("ports", a.startPorts, a.stopPorts)
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
 	a.parts.Add("memory", a.startRest, a.stopRest)
@@ -177,19 +182,8 @@ func (a *App) startGRPC(context.Context) error {
 	a.door = isonline.New(isonline.Config{
 		Tracker: a.tracker, Hub: a.hub, Verifier: verifier, Ring: ring, Wheel: a.wheel,
 		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
+		Origins: a.p.Config.Origins(), Proxies: &a.proxies, TLS: a.tls(),
 	})
-	own := a.p.GRPC == nil
-	if own {
-		if a.p.GRPC, err = listen("grpc", a.p.Config.Listen.GRPC, config.DefaultGRPC); err != nil {
-			return err
-		}
-		if a.p.HTTP == nil {
-			if a.p.HTTP, err = listen("http", a.p.Config.Listen.HTTP, config.DefaultHTTP); err != nil {
-				a.p.GRPC.Close()
-				return err
-			}
-		}
-	}
 	go func() {
 		if err := a.door.Serve(a.p.GRPC); err != nil {
 			a.failed <- fmt.Errorf("grpc: %w", err)
@@ -224,26 +218,6 @@ func (a *App) timeouts() (shortest, longest time.Duration) {
 	return shortest, longest
 }
 
-func (a *App) startHTTP(context.Context) error {
-	if a.p.HTTP == nil {
-		return nil
-	}
-	a.http = &http.Server{Handler: a.routes(), ReadHeaderTimeout: headerLimit, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
-	go func() {
-		if err := a.http.Serve(a.p.HTTP); !errors.Is(err, http.ErrServerClosed) {
-			a.failed <- fmt.Errorf("http: %w", err)
-		}
-	}()
-	return nil
-}
-
-func (a *App) stopHTTP(ctx context.Context) error {
-	if a.http == nil {
-		return nil
-	}
-	return a.http.Shutdown(ctx)
-}
-
 func (a *App) startRest(context.Context) error { a.rest = startRest(); return nil }
 
 func (a *App) stopRest(ctx context.Context) error { return a.rest.stop(ctx) }
@@ -263,15 +237,4 @@ func (a *App) drain(context.Context) error {
 		return tracker.End{Cause: tracker.CauseDraining, RetryAfter: shortestReturn + rand.N(spread+1)}
 	})
 	return nil
-}
-
-func listen(name, addr, preset string) (net.Listener, error) {
-	if addr == "" {
-		addr = preset
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s port: %w", name, err)
-	}
-	return l, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -17,6 +18,8 @@ func (a *App) routes() dispatcher {
 		"":        {exact: true, to: http.HandlerFunc(front)},
 		"healthz": {exact: true, to: http.HandlerFunc(healthz)},
 		"readyz":  {exact: true, to: http.HandlerFunc(a.readyz)},
+
+		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web()},
 	}
 }
 
@@ -49,7 +52,7 @@ func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // front is the page for who comes by.
 func front(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port; /healthz and /readyz are here.\n"))
+	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port, and here for browsers; /healthz and /readyz are here.\n"))
 }
 
 // healthz says that the process lives.

@@ -50,6 +50,15 @@ func (c *Config) DoorLimits() map[presence.AppID]isonline.Limits {
 	return m
 }
 
+// Origins are the web pages that may call, for each app.
+func (c *Config) Origins() map[presence.AppID][]string {
+	m := make(map[presence.AppID][]string, len(c.Apps))
+	for name, a := range c.Apps {
+		m[presence.AppID(name)] = a.CORS.Origins
+	}
+	return m
+}
+
 // Issuers is what the verifier of access tokens needs.
 func (c *Config) Issuers() []token.Issuer {
 	var list []token.Issuer

@@ -4,43 +4,26 @@ import (
 	"context"
 	"net"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/presence"
-	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
-// conn is a peer's connection that counts signs of life: any byte read on it is
-// one for the session it carries, HTTP/2 pings and their answers included
-// (design §4).
+// conn is a peer's connection and what it carries: any byte read on it is a sign
+// of life for the session it carries (listen.Conn, design §4).
 type conn struct {
-	net.Conn
-	wheel *wheel.Wheel
-	last  atomic.Int64 // wheel time of the last read
-	raw   rawReader
+	*listen.Conn
+	raw rawReader
 
 	mu       sync.Mutex // guards all below
 	user     presence.User
 	sessions int  // that it carries now
 	shared   bool // it ever carried sessions of two users
 }
-
-// Read reads and notes when.
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.noteRead()
-	}
-	return n, err
-}
-
-func (c *conn) noteRead() { c.last.Store(int64(c.wheel.Now())) }
-
-func (c *conn) lastRead() time.Duration { return time.Duration(c.last.Load()) }
 
 // carry notes that the connection carries one more session, of user u.
 func (c *conn) carry(u presence.User) {
@@ -88,8 +71,11 @@ type connInfo struct {
 
 // ServerHandshake wraps raw and goes on with the inner security.
 func (c *counting) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	counted := &conn{Conn: raw, wheel: c.door.cfg.Wheel}
-	counted.last.Store(int64(counted.wheel.Now()))
+	counted := &conn{Conn: listen.Count(raw, c.door.cfg.Wheel.Now)}
+	// grpc asks for the address before it reads, and then reads from the socket.
+	if err := counted.Begin(); err != nil {
+		return nil, nil, err
+	}
 	secured, info, err := c.TransportCredentials.ServerHandshake(counted)
 	if err != nil {
 		return nil, nil, err
@@ -102,12 +88,16 @@ func (c *counting) Clone() credentials.TransportCredentials {
 	return &counting{c.TransportCredentials.Clone(), c.door}
 }
 
-// connOf returns the connection and the peer's address of a call.
-func connOf(ctx context.Context) (*conn, string) {
+// caller returns the connection of a call, and the address of who calls.
+func (d *Door) caller(ctx context.Context) (*conn, string) {
+	if x := exchangeOf(ctx); x != nil {
+		return x.link, x.addr
+	}
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil, ""
 	}
 	info, _ := p.AuthInfo.(connInfo)
-	return info.conn, p.Addr.String()
+	return info.conn, d.cfg.Proxies.Client(p.Addr.String(),
+		metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"), metadata.ValueFromIncomingContext(ctx, "forwarded"))
 }

@@ -5,13 +5,14 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/mem"
 
+	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/presence"
-	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
 // ledger is a pool that knows what it has lent.
@@ -72,9 +73,8 @@ func loopback(t *testing.T) (*conn, *net.TCPConn) {
 }
 
 func counted(raw net.Conn) *conn {
-	c := &conn{Conn: raw, wheel: wheel.New(nil)}
-	c.last.Store(-1)
-	return c
+	var looks atomic.Int64 // a clock that moves with each look
+	return &conn{Conn: listen.Count(raw, func() time.Duration { return time.Duration(looks.Add(1)) })}
 }
 
 type readResult struct {
@@ -101,7 +101,7 @@ func TestReadOnReadyLendsNothingWhileIdle(t *testing.T) {
 	c, far := loopback(t)
 	pool := newLedger()
 	for _, want := range []string{"one", "two"} {
-		c.last.Store(-1)
+		before := c.LastRead()
 		result := make(chan readResult, 1)
 		go func() { result <- readOnReady(c, pool) }()
 		if want == "one" {
@@ -110,7 +110,7 @@ func TestReadOnReadyLendsNothingWhileIdle(t *testing.T) {
 			if n := pool.out(); n != 0 {
 				t.Errorf("%d buffers are lent while the connection is idle, want none", n)
 			}
-			if c.last.Load() != -1 {
+			if c.LastRead() != before {
 				t.Error("waiting counted as a sign of life")
 			}
 		}
@@ -121,7 +121,7 @@ func TestReadOnReadyLendsNothingWhileIdle(t *testing.T) {
 		if r.text != want || r.err != nil {
 			t.Errorf("got %q and %v, want %q", r.text, r.err, want)
 		}
-		if c.lastRead() < 0 {
+		if c.LastRead() <= before {
 			t.Error("bytes did not count as a sign of life")
 		}
 	}
@@ -163,6 +163,7 @@ func TestReadOnReadyEnds(t *testing.T) {
 			t.Parallel()
 			c, far := loopback(t)
 			pool := newLedger()
+			before := c.LastRead()
 			result := make(chan readResult, 1)
 			go func() { result <- readOnReady(c, pool) }()
 			within(t, pool.got, "the first try")
@@ -174,7 +175,7 @@ func TestReadOnReadyEnds(t *testing.T) {
 			if n := pool.out(); n != 0 {
 				t.Errorf("%d buffers stay lent, want none", n)
 			}
-			if c.last.Load() != -1 {
+			if c.LastRead() != before {
 				t.Error("the end counted as a sign of life")
 			}
 		})
@@ -221,32 +222,18 @@ func TestReadOnReadyWithoutSocket(t *testing.T) {
 		far.Write([]byte("hello"))
 		far.Close()
 	}()
-	if r := readOnReady(c, pool); r.text != "hello" || r.err != nil || c.lastRead() < 0 {
-		t.Errorf("got %q, %v, last read %v", r.text, r.err, c.lastRead())
+	before := c.LastRead()
+	if r := readOnReady(c, pool); r.text != "hello" || r.err != nil || c.LastRead() <= before {
+		t.Errorf("got %q, %v, last read %v", r.text, r.err, c.LastRead())
 	}
-	c.last.Store(-1)
-	if r := readOnReady(c, pool); !errors.Is(r.err, io.EOF) || r.n != 0 || c.last.Load() != -1 {
-		t.Errorf("after the end: got %d bytes, %v, last read %v", r.n, r.err, c.last.Load())
+	before = c.LastRead()
+	if r := readOnReady(c, pool); !errors.Is(r.err, io.EOF) || r.n != 0 || c.LastRead() != before {
+		t.Errorf("after the end: got %d bytes, %v, last read %v", r.n, r.err, c.LastRead())
 	}
 	if n := pool.out(); n != 0 {
 		t.Errorf("%d buffers stay lent, want none", n)
 	}
 	c.Close()
-}
-
-// Read, which TLS uses, counts the same.
-func TestReadCounts(t *testing.T) {
-	t.Parallel()
-	c, far := loopback(t)
-	far.Write([]byte("x"))
-	if n, err := c.Read(make([]byte, 8)); n != 1 || err != nil || c.lastRead() < 0 {
-		t.Errorf("got %d, %v, last read %v; want 1 byte that counts", n, err, c.lastRead())
-	}
-	far.Close()
-	c.last.Store(-1)
-	if _, err := c.Read(make([]byte, 8)); !errors.Is(err, io.EOF) || c.last.Load() != -1 {
-		t.Errorf("after the end: %v, last read %v; want EOF that does not count", err, c.last.Load())
-	}
 }
 
 // A connection is shared once it carried sessions of two users at a time, and

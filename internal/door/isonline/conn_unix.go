@@ -54,12 +54,12 @@ func (c *conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) 
 		}
 		return nil, 0, err
 	}
-	c.noteRead()
+	c.Note()
 	return buf, n, nil
 }
 
 func (r *rawReader) open(c *conn) {
-	sys, ok := c.Conn.(syscall.Conn)
+	sys, ok := c.Conn.Conn.(syscall.Conn) // the socket beneath the counting
 	if !ok {
 		return
 	}

@@ -21,14 +21,19 @@ const farewell = time.Second
 // visible, or takes up one that was (document, "Incepting an IsOnline Session",
 // step 3). The stream never ends with OK but after the session's own close.
 func (d *Door) ConnectToIsOnlineSession(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.ServerStreamingServer[isonlinev1.ConnectToIsOnlineSessionResponse]) error {
-	s, err := d.openAside(req, ss)
+	return d.stay(req, ss)
+}
+
+// stay holds an events stream on whatever carries it, to its end.
+func (d *Door) stay(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transport) error {
+	s, err := d.openAside(req, out)
 	if err != nil {
 		return err
 	}
 	defer s.leave()
 	select {
-	case <-ss.Context().Done():
-		return ss.Context().Err()
+	case <-out.Context().Done():
+		return out.Context().Err()
 	case end := <-s.ended:
 		return s.end(end)
 	}
@@ -37,20 +42,20 @@ func (d *Door) ConnectToIsOnlineSession(req *isonlinev1.ConnectToIsOnlineSession
 // openAside runs open on a goroutine of its own. The stream's goroutine lives as
 // long as the stream; checks and the store go deep, and a stack that has grown
 // for them hardly ever shrinks: 4 KB for each idle device.
-func (d *Door) openAside(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.ServerStream) (s *stream, err error) {
+func (d *Door) openAside(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transport) (s *stream, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer d.recovered(ss.Context(), isonlinev1.IsOnlineService_ConnectToIsOnlineSession_FullMethodName, &err)
-		s, err = d.open(req, ss)
+		defer d.recovered(out.Context(), isonlinev1.IsOnlineService_ConnectToIsOnlineSession_FullMethodName, &err)
+		s, err = d.open(req, out)
 	}()
 	<-done
 	return s, err
 }
 
 // open checks the call, makes the session visible and attaches its stream.
-func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.ServerStream) (*stream, error) {
-	ctx := ss.Context()
+func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transport) (*stream, error) {
+	ctx := out.Context()
 	ref, err := d.session(ctx, req.GetSessionToken())
 	if err != nil {
 		return nil, err
@@ -72,11 +77,11 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, ss grpc.Ser
 	if err := w.CanResume(req.ResumeAfter); err != nil {
 		return nil, err
 	}
-	link, addr := connOf(ctx)
+	link, addr := d.caller(ctx)
 	if link == nil {
 		return nil, errors.New("isonline: the call has no counted connection")
 	}
-	s := &stream{door: d, ref: ref, watcher: w, conn: link, grpc: ss, ended: make(chan tracker.End, 1)}
+	s := &stream{door: d, ref: ref, watcher: w, conn: link, out: out, ended: make(chan tracker.End, 1)}
 	s.state.Store(busy) // nothing is drained before the connected message
 	link.carry(ref.User)
 	attached := false
@@ -175,7 +180,7 @@ func (s *stream) end(e tracker.End) error {
 // on a connection that may be well, and its closing message must get through.
 func (s *stream) silent() bool {
 	timeout := s.door.cfg.Tracker.Policy(s.ref.User.App).HeartbeatTimeout
-	return s.door.cfg.Wheel.Now()-s.conn.lastRead() >= timeout
+	return s.door.cfg.Wheel.Now()-s.conn.LastRead() >= timeout
 }
 
 // closeConn closes the connection if it carries no other session.

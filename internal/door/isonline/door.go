@@ -2,12 +2,15 @@ package isonline
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -16,6 +19,7 @@ import (
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -55,7 +59,7 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// Config is what the door needs; all of it is required but for Texts.
+// Config is what the door needs; all of it to Logger is required, but for Texts.
 type Config struct {
 	Tracker  *tracker.Tracker
 	Hub      *hub.Hub
@@ -68,6 +72,13 @@ type Config struct {
 	// longest how long the transport waits before it gives a connection up.
 	ShortestTimeout, LongestTimeout time.Duration
 	Logger                          *slog.Logger
+
+	// Origins are the web pages that may call for an app; see SetOrigins.
+	Origins map[presence.AppID][]string
+	// Proxies are believed about the address of a client; nil: none.
+	Proxies *listen.Proxies
+	// TLS encrypts the gRPC port; nil leaves it in the clear.
+	TLS *tls.Config
 }
 
 // Door is the IsOnline service of one node. Make it with New.
@@ -81,6 +92,8 @@ type Door struct {
 	enc    *encoder
 	// flushers send for all streams.
 	flushers *flushers
+	// origins are the web pages that may call.
+	origins atomic.Pointer[origins]
 	// frames lends the room that a drain needs: most streams are idle most of the
 	// time and should not own any.
 	frames sync.Pool
@@ -94,12 +107,17 @@ func New(cfg Config) *Door {
 	for app, l := range cfg.Limits {
 		cfg.Limits[app] = l.WithDefaults()
 	}
+	d.SetOrigins(cfg.Origins)
+	security := insecure.NewCredentials()
+	if cfg.TLS != nil {
+		security = credentials.NewTLS(cfg.TLS)
+	}
 	d.server = grpc.NewServer(
-		grpc.Creds(&counting{TransportCredentials: insecure.NewCredentials(), door: d}),
+		grpc.Creds(&counting{TransportCredentials: security, door: d}),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: min(cfg.ShortestTimeout/3, 10*time.Second),
+			Time: d.pingEvery(),
 			// The timing wheel ends sessions, the transport never does.
 			Timeout: cfg.LongestTimeout + time.Minute,
 		}),
@@ -122,6 +140,9 @@ func New(cfg Config) *Door {
 
 // Serve takes connections from l until Stop; then it returns nil.
 func (d *Door) Serve(l net.Listener) error { return d.server.Serve(l) }
+
+// pingEvery is how long a connection may be silent before the server pings.
+func (d *Door) pingEvery() time.Duration { return min(d.cfg.ShortestTimeout/3, 10*time.Second) }
 
 // Drain tells health checks that the node goes. Streams are told by the tracker.
 func (d *Door) Drain() { d.health.Shutdown() }

@@ -31,7 +31,7 @@ func (e *encoder) Encode(n *hub.Notification) hub.Body {
 		// Only text that is not UTF-8 makes protobuf fail, and none gets in here.
 		b = nil
 	}
-	return mem.Buffer(mem.SliceBuffer(b))
+	return mem.Buffer(&body{SliceBuffer: b})
 }
 
 // Locale is that of the catalogues which decides what a watcher reads, so that

@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -21,7 +19,6 @@ import (
 // pipe is a transport of a stream whose reader can be stuck: the one thing that
 // real connections would make a test wait for.
 type pipe struct {
-	grpc.ServerStream
 	ctx   context.Context
 	stuck chan struct{} // nil: reads at once; else: reads when it is closed
 	inner atomic.Int64  // sends that are inside
@@ -107,7 +104,7 @@ func (c *crew) stream(stuck chan struct{}) (*stream, *pipe) {
 	c.n++
 	w := c.hub.Join(presence.SessionID{c.n}, hub.Params{User: presence.User{App: "demo", ID: "bob"}, Encoder: c.door.enc, Limit: 1})
 	p := &pipe{ctx: c.ctx, stuck: stuck}
-	s := &stream{door: c.door, watcher: w, grpc: p, ended: make(chan tracker.End, 1)}
+	s := &stream{door: c.door, watcher: w, out: p, ended: make(chan tracker.End, 1)}
 	s.state.Store(busy)
 	a, err := w.Attach(s.wake, nil)
 	if err != nil {
@@ -273,7 +270,7 @@ func BenchmarkFlush(b *testing.B) {
 			var sent sync.WaitGroup
 			for i := range streams {
 				watcher := h.Join(presence.SessionID{byte(i)}, hub.Params{User: presence.User{App: "demo", ID: "bob"}, Encoder: d.enc, Limit: 1})
-				s := &stream{door: d, watcher: watcher, grpc: &counter{done: &sent}}
+				s := &stream{door: d, watcher: watcher, out: &counter{done: &sent}}
 				a, _ := watcher.Attach(s.wake, nil)
 				s.attachment = a.Stream
 				sent.Add(1)
@@ -295,9 +292,11 @@ func BenchmarkFlush(b *testing.B) {
 
 // counter is a transport that takes everything at once.
 type counter struct {
-	grpc.ServerStream
 	done *sync.WaitGroup
 }
+
+// Context is of no use here.
+func (c *counter) Context() context.Context { return nil }
 
 // SendMsg counts.
 func (c *counter) SendMsg(any) error { c.done.Done(); return nil }

@@ -255,8 +255,8 @@ func (d *device) query(user string) *isonlinev1.UserIsOnline {
 // message is one of a stream.
 type message = isonlinev1.ConnectToIsOnlineSessionResponse
 
-// listen is a stream of a device, and what came on it.
-type listen struct {
+// ear is a stream of a device, and what came on it.
+type ear struct {
 	t      *testing.T
 	stream grpc.ServerStreamingClient[message]
 	cancel context.CancelFunc
@@ -268,7 +268,7 @@ type listen struct {
 }
 
 // connect opens the stream and reads it until it ends.
-func (d *device) connect(req *isonlinev1.ConnectToIsOnlineSessionRequest) *listen {
+func (d *device) connect(req *isonlinev1.ConnectToIsOnlineSessionRequest) *ear {
 	d.n.t.Helper()
 	l := d.connectDeaf(req)
 	go l.read()
@@ -277,7 +277,7 @@ func (d *device) connect(req *isonlinev1.ConnectToIsOnlineSessionRequest) *liste
 }
 
 // connectDeaf opens the stream and does not read it.
-func (d *device) connectDeaf(req *isonlinev1.ConnectToIsOnlineSessionRequest) *listen {
+func (d *device) connectDeaf(req *isonlinev1.ConnectToIsOnlineSessionRequest) *ear {
 	d.n.t.Helper()
 	if req == nil {
 		req = &isonlinev1.ConnectToIsOnlineSessionRequest{}
@@ -291,10 +291,10 @@ func (d *device) connectDeaf(req *isonlinev1.ConnectToIsOnlineSessionRequest) *l
 	if err != nil {
 		d.n.t.Fatalf("connect of %s: %v", d.user, err)
 	}
-	return &listen{t: d.n.t, stream: stream, cancel: cancel}
+	return &ear{t: d.n.t, stream: stream, cancel: cancel}
 }
 
-func (l *listen) read() {
+func (l *ear) read() {
 	for {
 		m, err := l.stream.Recv()
 		l.mu.Lock()
@@ -309,7 +309,7 @@ func (l *listen) read() {
 }
 
 // take returns what came since the last take.
-func (l *listen) take() []*message {
+func (l *ear) take() []*message {
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -319,7 +319,7 @@ func (l *listen) take() []*message {
 }
 
 // end returns what the stream ended with; it fails while the stream stands.
-func (l *listen) end() error {
+func (l *ear) end() error {
 	l.t.Helper()
 	synctest.Wait()
 	l.mu.Lock()
@@ -334,7 +334,7 @@ func (l *listen) end() error {
 }
 
 // stands fails when the stream has ended.
-func (l *listen) stands() {
+func (l *ear) stands() {
 	l.t.Helper()
 	synctest.Wait()
 	l.mu.Lock()

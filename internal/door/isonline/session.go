@@ -33,7 +33,7 @@ func (d *Door) MakeIsOnlineSession(ctx context.Context, req *isonlinev1.MakeIsOn
 	if err := checkText("idempotency_key", req.GetIdempotencyKey()); err != nil {
 		return nil, err
 	}
-	_, device.Addr = connOf(ctx)
+	_, device.Addr = d.caller(ctx)
 	made, err := d.cfg.Tracker.Make(ctx, tracker.MakeParams{
 		User: presence.User{App: a.App, ID: a.User}, Device: device, IdempotencyKey: req.GetIdempotencyKey(),
 	})

@@ -1,11 +1,11 @@
 package isonline
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -39,13 +39,25 @@ const (
 	again          // the same, and something came since
 )
 
+// transport carries one events stream. One goroutine sends at a time.
+type transport interface {
+	Context() context.Context
+	SendMsg(m any) error
+}
+
+// gatherer is a transport that keeps what was sent until push, so that all of it
+// leaves in one write. grpc does that by itself.
+type gatherer interface {
+	push() error
+}
+
 // stream is one events stream: the link of its session.
 type stream struct {
 	door    *Door
 	ref     tracker.Ref
 	watcher *hub.Watcher
 	conn    *conn
-	grpc    grpc.ServerStream
+	out     transport
 
 	// attachment names this stream to the watcher; set before anything drains.
 	attachment uint64
@@ -68,7 +80,7 @@ type stream struct {
 var _ tracker.Link = (*stream)(nil)
 
 // LastRead is when the connection last gave a sign of life.
-func (s *stream) LastRead() time.Duration { return s.conn.lastRead() }
+func (s *stream) LastRead() time.Duration { return s.conn.LastRead() }
 
 // Shared reports whether the connection carries several users.
 func (s *stream) Shared() bool { return s.conn.isShared() }
@@ -105,6 +117,10 @@ func (s *stream) wake() {
 func (s *stream) flush() (more bool) {
 	s.state.Store(busy)
 	s.drain()
+	if g, ok := s.out.(gatherer); ok && !s.failed.Load() {
+		s.sendBegins()
+		s.sendEnds(g.push())
+	}
 	if s.state.CompareAndSwap(busy, idle) {
 		return false
 	}
@@ -196,8 +212,13 @@ func (s *stream) send(sequence uint64, m *isonlinev1.ConnectToIsOnlineSessionRes
 // transmit hands one message to the transport. It blocks while the peer does
 // not read; sweep watches over that, so no deadline is set here.
 func (s *stream) transmit(m any) error {
-	s.sending.Store(int64(s.door.cfg.Wheel.Now()))
-	err := s.grpc.SendMsg(m)
+	s.sendBegins()
+	return s.sendEnds(s.out.SendMsg(m))
+}
+
+func (s *stream) sendBegins() { s.sending.Store(int64(s.door.cfg.Wheel.Now())) }
+
+func (s *stream) sendEnds(err error) error {
 	s.sending.Store(0)
 	s.sent.Store(int64(s.door.cfg.Wheel.Now()))
 	if err != nil {
@@ -245,7 +266,7 @@ func (s *stream) sayGoodbye(c *isonlinev1.Closing) {
 	select {
 	case <-said:
 	case <-timer.C:
-	case <-s.grpc.Context().Done():
+	case <-s.out.Context().Done():
 	}
 }
 

@@ -1,0 +1,145 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/listen"
+)
+
+// How long a peer of the HTTP port may take for the head of a request, and how
+// long its connection may then be idle between two.
+const (
+	headerLimit = 10 * time.Second
+	idleLimit   = 2 * time.Minute
+	maxHeader   = 16 << 10
+)
+
+// startPorts opens what is listened on, before anything is served, so that a
+// port that is taken or a certificate that cannot be read stops the start.
+func (a *App) startPorts(ctx context.Context) (err error) {
+	l := &a.p.Config.Listen
+	a.proxies.Set(l.Proxies())
+	if l.TLS.Cert != "" {
+		if a.certificates, err = listen.LoadCertificates(l.TLS.Cert, l.TLS.Key, a.log); err != nil {
+			return err
+		}
+	}
+	if a.p.GRPC == nil {
+		if err := a.openPorts(l); err != nil {
+			return err
+		}
+	}
+	cfg := listen.Config{Now: a.wheel.Now, ProxyProtocol: l.ProxyProtocol, Proxies: &a.proxies, Logger: a.log}
+	a.p.GRPC = listen.New(a.p.GRPC, cfg)
+	if a.p.HTTP != nil {
+		a.p.HTTP = listen.New(a.p.HTTP, cfg)
+	}
+	if a.certificates != nil {
+		return a.certificates.Start(ctx)
+	}
+	return nil
+}
+
+func (a *App) openPorts(l *config.Listen) (err error) {
+	if a.p.GRPC, err = listen.Open("grpc", or(l.GRPC, config.DefaultGRPC)); err != nil {
+		return err
+	}
+	if a.p.HTTP == nil {
+		if a.p.HTTP, err = listen.Open("http", or(l.HTTP, config.DefaultHTTP)); err != nil {
+			a.p.GRPC.Close()
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) stopPorts(ctx context.Context) error {
+	// Whoever served them has closed them; this is for a start that failed.
+	a.p.GRPC.Close()
+	if a.p.HTTP != nil {
+		a.p.HTTP.Close()
+	}
+	if a.certificates != nil {
+		return a.certificates.Stop(ctx)
+	}
+	return nil
+}
+
+// or is s, or preset when it is empty.
+func or(s, preset string) string {
+	if s == "" {
+		return preset
+	}
+	return s
+}
+
+func (a *App) startHTTP(context.Context) error {
+	if a.p.HTTP == nil {
+		return nil
+	}
+	a.http = &http.Server{
+		Handler: a.trueAddress(a.routes()), ConnContext: a.connContext,
+		ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeader,
+		Protocols: &http.Protocols{}, HTTP2: a.door.HTTP2(),
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	a.http.Protocols.SetHTTP1(true)
+	a.http.Protocols.SetHTTP2(true)
+	a.http.Protocols.SetUnencryptedHTTP2(true)
+	serve := func() error { return a.http.Serve(a.p.HTTP) }
+	if a.http.TLSConfig = a.tls(); a.http.TLSConfig != nil {
+		serve = func() error { return a.http.ServeTLS(a.p.HTTP, "", "") }
+	}
+	go func() {
+		if err := serve(); err != http.ErrServerClosed {
+			a.failed <- fmt.Errorf("http: %w", err)
+		}
+	}()
+	return nil
+}
+
+// tls is nil when both ports are in the clear.
+func (a *App) tls() *tls.Config {
+	if a.certificates == nil {
+		return nil
+	}
+	return a.certificates.TLS()
+}
+
+func (a *App) connContext(ctx context.Context, c net.Conn) context.Context {
+	return a.door.ConnContext(listen.NewContext(ctx, c), c)
+}
+
+// stopHTTP waits for requests that run, streams above all, which have been told
+// to end; then it cuts what is left.
+func (a *App) stopHTTP(ctx context.Context) error {
+	if a.http == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, streamsEndLimit)
+	defer cancel()
+	if a.http.Shutdown(ctx) != nil {
+		a.http.Close()
+	}
+	return nil
+}
+
+// trueAddress makes a request's RemoteAddr the client's address, as the proxies
+// that are trusted say it.
+func (a *App) trueAddress(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer := r.RemoteAddr
+		if c := listen.FromContext(r.Context()); c != nil {
+			peer = c.RemoteAddr().String() // net/http asked before the PROXY header was read
+		}
+		r.RemoteAddr = a.proxies.Client(peer, r.Header.Values("X-Forwarded-For"), r.Header.Values("Forwarded"))
+		next.ServeHTTP(w, r)
+	})
+}
