@@ -19,9 +19,7 @@ func (d *disk) feed(c call) error {
 	case "openat":
 		return d.openat(c)
 	case "close":
-		fd, err := c.number(0)
-		delete(d.open, fd)
-		return err
+		return nil // see begin
 	case "write", "pwrite64", "lseek", "ftruncate":
 		return d.content(c)
 	case "fsync", "fdatasync":
@@ -55,6 +53,13 @@ func (d *disk) strange(c call) error {
 
 // begin notes what a sync that begins now will cover.
 func (d *disk) begin(c call) error {
+	if c.name == "close" {
+		// Once it has begun, another thread may be given the same descriptor before
+		// this one's end is noted.
+		fd, err := c.number(0)
+		delete(d.open, fd)
+		return err
+	}
 	if c.name != "fsync" && c.name != "fdatasync" && c.name != "write" && c.name != "pwrite64" {
 		return nil
 	}

@@ -170,6 +170,15 @@ var powerLosses = map[string]struct {
 2 +++ killed by SIGKILL +++
 `, []string{""},
 	},
+	"a descriptor given on before its close is noted": {
+		`1 openat(AT_FDCWD, «/proc/a», O_RDWR) = 3
+1 close(3 <unfinished ...>
+2 openat(AT_FDCWD, «ROOT/a», O_RDWR|O_CREAT|O_CLOEXEC, 0600) = 3
+1 <... close resumed>) = 0
+2 write(3, «x», 1) = 1
+2 fsync(3) = 0
+`, []string{"a=x"},
+	},
 	"over a file": {
 		openA + `1 write(3, «x», 1) = 1
 1 fsync(3) = 0
