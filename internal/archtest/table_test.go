@@ -16,7 +16,7 @@ var leaves = []string{
 
 // core is what a door may build on.
 var core = []string{
-	"internal/store", "internal/tracker", "internal/hub", "internal/token",
+	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster",
 }
 
 // table is who may import whom. A package without a line is an error, and so
@@ -35,6 +35,7 @@ var table = []line{
 	{"internal/store", leaves, "the durable contract speaks presence words, no engine words"},
 	{"internal/tracker", with(leaves, "internal/store"), "never a door, a webhook or an engine"},
 	{"internal/hub", leaves, "knows watchers and changes, no storage"},
+	{"internal/roster", with(leaves, "internal/store"), "who may watch whom; tells of changes through a listener of its own"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
 
 	// The engine.
