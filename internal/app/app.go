@@ -23,6 +23,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -61,6 +62,7 @@ type App struct {
 	store   *natsstore.Store
 	tracker *tracker.Tracker
 	hub     *hub.Hub
+	roster  *roster.Roster
 	texts   localize.Set
 	door    *isonline.Door
 	http    *http.Server
@@ -91,6 +93,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("engine", a.startEngine, a.stopEngine)
 	a.parts.Add("store", a.startStore, a.stopStore)
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
+	a.parts.Add("roster", a.startRoster, a.stopRoster)
 	a.parts.Add("ports", a.startPorts, a.stopPorts)
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
@@ -162,8 +165,11 @@ func (a *App) startTracker(ctx context.Context) error {
 		Policies: a.p.Config.Policies(), Log: a.store, Checkpoints: a.store, Incarnation: incarnation,
 		RestartGrace: a.p.Config.RestartGrace, Wheel: a.wheel, Logger: a.log,
 	})
+	if err := a.makeRoster(); err != nil {
+		return err
+	}
 	a.hub = hub.New(a.tracker)
-	a.tracker.Listen(a.hub, a.hub)
+	a.tracker.Listen(listeners{a.hub, a.roster}, a.hub)
 	return a.tracker.Start(ctx)
 }
 
