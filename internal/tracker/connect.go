@@ -74,7 +74,7 @@ func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectPa
 		return c, errGone
 	}
 	device := c.Device
-	policy := t.policies[s.user.name.App]
+	policy := t.policy(s)
 	count := 0
 	for _, o := range s.user.sessions {
 		if o != s && o.phase != presence.PhaseClosed && !policy.MultiDevice.Replaces(&device, o.device) {
@@ -164,7 +164,7 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 	rec.Epoch, rec.Device, rec.Revision = o.epoch, *o.device, 1
 	rec.Invisible = status != nil && status.Invisible
 	if o.kind == presence.RecordOpened {
-		rec.Status, rec.Policy = status, t.policies[s.user.name.App].MultiDevice
+		rec.Status, rec.Policy = status, t.policy(s).MultiDevice
 		if s.life.ttl > 0 {
 			rec.Policy = presence.AllowAll // a server's word replaces no device
 		}
@@ -270,7 +270,7 @@ func (t *Tracker) LinkLost(ref Ref, l Link) {
 		return
 	}
 	s.enter(presence.PhaseLost)
-	p := t.policies[ref.User.App]
+	p := t.policy(s)
 	t.setUntil(s, min(p.Grace, s.life.heard+p.HeartbeatTimeout-t.wheel.Now()))
 }
 

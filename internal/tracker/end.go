@@ -103,7 +103,7 @@ func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Ti
 	}
 	t.wheel.Clear(&s.burst.timer)
 	s.burst.armed = false // what it would have told is told now
-	t.setUntil(s, t.policies[u.name.App].ResumeWindow)
+	t.setUntil(s, t.policy(s).ResumeWindow)
 	tell := t.publish(u)
 	if reason.Resumable() {
 		return tell

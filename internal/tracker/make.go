@@ -27,11 +27,14 @@ type Made struct {
 
 // Make creates a session. It is kept in memory only: nothing is announced or
 // stored before Connect (protocol note A5.1). It fails with LimitSessions,
-// RateLimited or Draining.
+// RateLimited or Draining, and with JWTInvalid in an app that is not served.
 func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
-	policy := t.policies[p.User.App]
+	policy := t.appPolicy(p.User.App)
 	if t.draining.Load() {
 		return Made{}, errDraining
+	}
+	if policy.gone {
+		return Made{}, fault.New(fault.JWTInvalid, "the app is not served here")
 	}
 	if policy.opens != nil && !policy.opens.Allow() {
 		return Made{}, fault.Retry(fault.RateLimited, time.Second, "the app makes more than %g sessions a second", policy.OpensPerSecond)

@@ -116,21 +116,6 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 }
 
-func TestPolicyDefaults(t *testing.T) {
-	t.Parallel()
-	if got := (Policy{}).WithDefaults(); got != defaults {
-		t.Errorf("of nothing: got %+v, want %+v", got, defaults)
-	}
-	full := Policy{time.Second, 2, 3, 4, presence.Single, 5, 6}
-	if got := full.WithDefaults(); got != full {
-		t.Errorf("of a full one: got %+v, want it untouched", got)
-	}
-	tr := New(Config{Policies: map[presence.AppID]Policy{app: {}}})
-	if tr.Policy("other") != nil || *tr.Policy(app) != defaults {
-		t.Errorf("Policy: got %v and %+v, want nil and the defaults", tr.Policy("other"), tr.Policy(app))
-	}
-}
-
 // The place of a user in the checkpoint must never change: these are written
 // down, not computed.
 func TestShardIndexIsStable(t *testing.T) {

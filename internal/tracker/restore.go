@@ -116,7 +116,7 @@ func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
 			u.seen, u.shown = u.folded.LastSeen, u.folded.LastSeenShown
 			for j := range u.folded.Sessions {
 				f := &u.folded.Sessions[j]
-				if f.Phase == presence.FoldOpen && t.policies[u.name.App] != nil {
+				if f.Phase == presence.FoldOpen {
 					t.reviveSession(u, f, notes)
 					t.online.Add(1)
 					open++

@@ -220,7 +220,7 @@ func (t *Tracker) acquireOpen(ctx context.Context, ref Ref, inTheWay func(*opera
 func (t *Tracker) heard(s *session) {
 	s.life.heard = t.wheel.Now()
 	if s.phase == presence.PhaseLost && !s.kept.fromDisk {
-		t.setUntil(s, t.policies[s.user.name.App].Grace)
+		t.setUntil(s, t.policy(s).Grace)
 	}
 }
 

@@ -31,7 +31,7 @@ func (t *Tracker) setUntil(s *session, d time.Duration) {
 // arm sets the deadline of a live session: signs of life only move a number, so
 // the timer looks at it when it fires.
 func (t *Tracker) arm(s *session) {
-	due := s.sign() + t.policies[s.user.name.App].HeartbeatTimeout
+	due := s.sign() + t.policy(s).HeartbeatTimeout
 	t.wheel.Set(&s.life.timer, due-t.wheel.Now())
 }
 
@@ -62,7 +62,7 @@ func (t *Tracker) fired(s *session) (after func()) {
 		t.setUntil(s, s.life.until-now)
 		return nil
 	case s.phase == presence.PhaseLive:
-		if sign := s.sign(); now-sign >= t.policies[s.user.name.App].HeartbeatTimeout {
+		if sign := s.sign(); now-sign >= t.policy(s).HeartbeatTimeout {
 			return t.end(s, presence.ReasonTimedOut, t.wall(sign))
 		}
 		t.arm(s)
@@ -74,7 +74,7 @@ func (t *Tracker) fired(s *session) (after func()) {
 		return t.forget(s)
 	case s.phase == presence.PhaseLost && s.life.nodeLost:
 		return t.end(s, presence.ReasonNodeLost, s.lostSeen())
-	case s.phase == presence.PhaseLost && now-s.life.heard >= t.policies[s.user.name.App].HeartbeatTimeout:
+	case s.phase == presence.PhaseLost && now-s.life.heard >= t.policy(s).HeartbeatTimeout:
 		return t.end(s, presence.ReasonTimedOut, t.wall(s.life.heard))
 	case s.phase == presence.PhaseLost:
 		return t.end(s, presence.ReasonLinkLost, t.wall(s.life.heard))
@@ -103,7 +103,7 @@ func (t *Tracker) veil(s *session) {
 			s.user.paint()
 		}}
 	}
-	policy := t.policies[s.user.name.App]
+	policy := t.policy(s)
 	t.wheel.Set(s.fade, policy.ResumeWindow+policy.memory())
 }
 
@@ -111,7 +111,7 @@ func (t *Tracker) veil(s *session) {
 // now on, for watchers that may not have its close yet. The lock is held.
 func (t *Tracker) expire(s *session) (after func()) {
 	s.over = true
-	t.setUntil(s, t.policies[s.user.name.App].memory())
+	t.setUntil(s, t.policy(s).memory())
 	if !s.truth.Reason.Resumable() {
 		return nil // the listener was told when it closed
 	}
@@ -149,7 +149,7 @@ func (t *Tracker) Heartbeat(ctx context.Context, ref Ref) (Heartbeat, error) {
 		s.enter(presence.PhaseLive)
 	}
 	t.arm(s)
-	return Heartbeat{t.now(), Interval(t.policies[ref.User.App].HeartbeatTimeout), s.life.link != nil}, nil
+	return Heartbeat{t.now(), Interval(t.policy(s).HeartbeatTimeout), s.life.link != nil}, nil
 }
 
 // Interval is how often a device should give a sign of life: a third of the

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -26,9 +24,6 @@ const storeWait = 10 * time.Second
 // close is remembered beyond the resume window for that and the time in which a
 // half-open device may come back: it may have been told and the message lost.
 const lateReader = 30 * time.Second
-
-// memory is how much longer than the resume window a close is remembered.
-func (p *Policy) memory() time.Duration { return p.HeartbeatTimeout + lateReader }
 
 // Listener hears what the tracker publishes. It must not block.
 type Listener interface {
@@ -73,44 +68,6 @@ const (
 	CauseDraining                     // the node stops; the session is kept
 )
 
-// Policy is how an app's sessions live (design §4). A zero field means its
-// default.
-type Policy struct {
-	HeartbeatTimeout time.Duration // 35 s; includes the grace
-	Grace            time.Duration // 6 s
-	ResumeWindow     time.Duration // 2 min
-	ConnectBefore    time.Duration // 60 s
-	MultiDevice      presence.MultiDevice
-	SessionsPerUser  int     // 16
-	OpensPerSecond   float64 // 0: no limit
-}
-
-// Defaults of a policy.
-var defaults = Policy{
-	HeartbeatTimeout: 35 * time.Second,
-	Grace:            6 * time.Second,
-	ResumeWindow:     2 * time.Minute,
-	ConnectBefore:    time.Minute,
-	SessionsPerUser:  16,
-}
-
-// WithDefaults fills the zero fields.
-func (p Policy) WithDefaults() Policy {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	set(&p.HeartbeatTimeout, defaults.HeartbeatTimeout)
-	set(&p.Grace, defaults.Grace)
-	set(&p.ResumeWindow, defaults.ResumeWindow)
-	set(&p.ConnectBefore, defaults.ConnectBefore)
-	if p.SessionsPerUser == 0 {
-		p.SessionsPerUser = defaults.SessionsPerUser
-	}
-	return p
-}
-
 // Config is what a tracker needs. Policies, Log and Logger are required.
 type Config struct {
 	Policies     map[presence.AppID]Policy
@@ -125,7 +82,7 @@ type Config struct {
 // Tracker is the table of one node. Make it with New.
 type Tracker struct {
 	cfg       Config
-	policies  map[presence.AppID]*appPolicy
+	policies  atomic.Pointer[policies]
 	wheel     *wheel.Wheel
 	log       *slog.Logger
 	committer *store.Committer
@@ -141,12 +98,6 @@ type Tracker struct {
 	counts   counts
 	// lastAlive is when the former run of this node was last alive; set at start.
 	lastAlive presence.Time
-}
-
-// appPolicy is a policy with what it counts.
-type appPolicy struct {
-	Policy
-	opens *rate.Limiter // nil: no limit
 }
 
 // shard is a part of the table.
@@ -168,15 +119,12 @@ func New(cfg Config) *Tracker {
 		cfg.RestartGrace = 30 * time.Second
 	}
 	t := &Tracker{cfg: cfg, wheel: cfg.Wheel, log: cfg.Logger}
-	t.policies = make(map[presence.AppID]*appPolicy, len(cfg.Policies))
+	served := make(policies, len(cfg.Policies))
 	for app, p := range cfg.Policies {
-		a := &appPolicy{Policy: p.WithDefaults()}
-		if p.OpensPerSecond > 0 {
-			a.opens = rate.NewLimiter(rate.Limit(p.OpensPerSecond), max(1, int(p.OpensPerSecond)))
-		}
-		t.policies[app] = a
+		served[app] = newAppPolicy(p)
 	}
 	t.tallies.of = map[presence.AppID]*tally{}
+	t.policies.Store(&served)
 	for i := range t.shards {
 		t.shards[i].users = map[presence.User]*user{}
 		t.shards[i].tallies = &t.tallies
@@ -214,14 +162,6 @@ func (t *Tracker) Stop(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// Policy returns the policy of an app, or nil when there is no such app.
-func (t *Tracker) Policy(app presence.AppID) *Policy {
-	if p := t.policies[app]; p != nil {
-		return &p.Policy
-	}
-	return nil
 }
 
 // Presence returns the newest picture of a user; a user never heard of has an
