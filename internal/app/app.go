@@ -184,7 +184,7 @@ func (a *App) startGRPC(context.Context) error {
 	if err != nil {
 		return err
 	}
-	shortest, longest := a.timeouts()
+	shortest, longest := a.p.Config.Timeouts()
 	a.door = isonline.New(isonline.Config{
 		Tracker: a.tracker, Hub: a.hub, Verifier: verifier, Ring: ring, Wheel: a.wheel,
 		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
@@ -212,16 +212,6 @@ func (a *App) ring() (*token.Ring, error) {
 		path = filepath.Join(a.p.Config.Data, "session-keys")
 	}
 	return token.LoadRing(path)
-}
-
-func (a *App) timeouts() (shortest, longest time.Duration) {
-	for _, p := range a.p.Config.Policies() {
-		if shortest == 0 || p.HeartbeatTimeout < shortest {
-			shortest = p.HeartbeatTimeout
-		}
-		longest = max(longest, p.HeartbeatTimeout)
-	}
-	return shortest, longest
 }
 
 func (a *App) startRest(context.Context) error { a.rest = startRest(); return nil }

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,8 +144,32 @@ func (a *App) checkPolicy(p *problems, at place) {
 	checkTime(p, at.key("connect_before"), y.ConnectBefore)
 	full := a.policy()
 	checkSilence(p, at, full.HeartbeatTimeout, full.Grace)
+	a.checkPlatforms(p, at.key("platforms"))
 	if full.ResumeWindow <= isonline.WriteLimit {
 		p.add(at.key("resume_window"), "%v is not above %v, the time a stuck reader is given", full.ResumeWindow, isonline.WriteLimit)
+	}
+}
+
+// maxPlatform is the longest name of a platform that a device may have.
+const maxPlatform = 64
+
+func (a *App) checkPlatforms(p *problems, at place) {
+	seen := map[string]string{}
+	full := a.policy()
+	for _, name := range slices.Sorted(maps.Keys(a.Policy.Platforms)) {
+		y, at := a.Policy.Platforms[name], at.key(name)
+		if name == "" || len(name) > maxPlatform {
+			p.add(at, "a platform's name is 1 to %d bytes", maxPlatform)
+		}
+		if other, ok := seen[strings.ToLower(name)]; ok {
+			p.add(at, "is %.64q too; the case does not count", other)
+			continue
+		}
+		seen[strings.ToLower(name)] = name
+		checkTime(p, at.key("heartbeat_timeout"), y.HeartbeatTimeout)
+		checkTime(p, at.key("grace"), y.Grace)
+		on := full.On(name)
+		checkSilence(p, at, on.HeartbeatTimeout, on.Grace)
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -29,7 +30,37 @@ func (a App) policy() tracker.Policy {
 		HeartbeatTimeout: a.Policy.HeartbeatTimeout, Grace: a.Policy.Grace, ResumeWindow: a.Policy.ResumeWindow,
 		ConnectBefore: a.Policy.ConnectBefore, MultiDevice: m,
 		SessionsPerUser: a.Limits.Sessions, OpensPerSecond: a.Limits.OpensPerSecond,
+		Platforms: platforms(a.Policy.Platforms),
 	}.WithDefaults()
+}
+
+func platforms(all map[string]PlatformPolicy) map[string]tracker.PlatformPolicy {
+	if len(all) == 0 {
+		return nil
+	}
+	m := make(map[string]tracker.PlatformPolicy, len(all))
+	for name, p := range all {
+		m[name] = tracker.PlatformPolicy{HeartbeatTimeout: p.HeartbeatTimeout, Grace: p.Grace}
+	}
+	return m
+}
+
+// Timeouts are the shortest and the longest heartbeat time-out of all apps and
+// platforms.
+func (c *Config) Timeouts() (shortest, longest time.Duration) {
+	for _, p := range c.Policies() {
+		all := []time.Duration{p.HeartbeatTimeout}
+		for name := range p.Platforms {
+			all = append(all, p.On(name).HeartbeatTimeout)
+		}
+		for _, d := range all {
+			if shortest == 0 || d < shortest {
+				shortest = d
+			}
+			longest = max(longest, d)
+		}
+	}
+	return shortest, longest
 }
 
 // Policies is what the tracker needs.

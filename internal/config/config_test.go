@@ -45,6 +45,12 @@ func TestParseReadsEveryField(t *testing.T) {
 		p.ConnectBefore != 30*time.Second || p.MultiDevice != presence.Single || p.SessionsPerUser != 4 || p.OpensPerSecond != 50 {
 		t.Errorf("policy = %+v", p)
 	}
+	if on := p.On("ios"); on.HeartbeatTimeout != 50*time.Second || on.Grace != 7*time.Second {
+		t.Errorf("policy on ios = %+v", on)
+	}
+	if shortest, longest := c.Timeouts(); shortest != 40*time.Second || longest != 50*time.Second {
+		t.Errorf("time-outs = %v to %v, want 40s to 50s", shortest, longest)
+	}
 	if l := c.DoorLimits()["shop"]; l.Watches != 100 || l.Batch != 20 {
 		t.Errorf("limits = %+v", l)
 	}
@@ -73,57 +79,74 @@ func TestParseFillsDefaults(t *testing.T) {
 	}
 }
 
+// The preset sets what the file leaves out.
+func TestPreset(t *testing.T) {
+	t.Parallel()
+	for rest, want := range map[string]time.Duration{"": 400 * time.Second, ", heartbeat_timeout: 60s": time.Minute} {
+		c, err := Parse([]byte("apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}, policy: {preset: tencent-2020" + rest + "}}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := c.Policies()["a"]; p.HeartbeatTimeout != want || p.Grace != 6*time.Second {
+			t.Errorf("with %q: time-out %v, grace %v; want %v, 6s", rest, p.HeartbeatTimeout, p.Grace, want)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	app := func(rest string) string {
 		return "apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}, " + rest + "}}"
 	}
 	tests := map[string]struct{ text, want string }{
-		"no apps":              {"listen: {}", "apps: at least one"},
-		"app name":             {"apps: {A_b: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}", "a-z and 0-9"},
-		"no issuer":            {"apps: {a: {jwt: {keys: [{secret: " + secret + "}]}}}", "jwt.issuer"},
-		"no keys":              {"apps: {a: {jwt: {issuer: i}}}", "jwt.keys"},
-		"short key":            {"apps: {a: {jwt: {issuer: i, keys: [{secret: abc}]}}}", "at least 32"},
-		"same issuer":          {"apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}, b: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}", "has the same"},
-		"unknown field":        {app("polcy: {}"), "polcy"},
-		"unknown policy":       {app("policy: {multi_device: some}"), "one_per_platform"},
-		"grace over time-out":  {app("policy: {grace: 40s}"), "policy.grace"},
-		"short time-out":       {app("policy: {heartbeat_timeout: 1s, grace: 500ms}"), "at least 3s"},
-		"short resume window":  {app("policy: {resume_window: 30s}"), "resume_window"},
-		"negative limit":       {app("limits: {watches: -1}"), "limits"},
-		"not a duration":       {app("policy: {grace: soon}"), "soon"},
-		"negative duration":    {app("policy: {connect_before: -1s}"), "connect_before"},
-		"not YAML":             {"apps: [", ""},
-		"small log":            {app("policy: {}") + "\nlog_max_bytes: 1000", "log_max_bytes"},
-		"negative log":         {app("policy: {}") + "\nlog_max_bytes: -1", "log_max_bytes"},
-		"claim of the issuer":  {"apps: {a: {jwt: {issuer: i, user_claim: exp, keys: [{secret: " + secret + "}]}}}", "exp"},
-		"negative restart":     {app("policy: {}") + "\nrestart_grace: -1s", "restart_grace"},
-		"server key":           {app("server_keys: [{id: x, secret: abc}]"), "server_keys[0].secret: 3 bytes"},
-		"server key for two":   {app("server_keys: [{id: x, secret: " + secret + "}, {id: y, secret: " + secret + "}]"), "is that of a.x too"},
-		"server key's id":      {app("server_keys: [{secret: " + secret + "}]"), "server_keys[0].id: is missing"},
-		"server keys' ids":     {app("server_keys: [{id: x, secret: " + secret + "}, {id: x, secret: " + serverSecret + "}]"), "two keys have the id"},
-		"server key's rate":    {app("server_keys: [{id: x, secret: " + secret + ", requests_per_second: -1}]"), "requests_per_second"},
-		"server key's letters": {app("server_keys: [{id: x, secret: \"" + secret + "\\u00e4\"}]"), "HTTP header"},
-		"two kinds of a key":   {"apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + ", public_key: x}]}}}", "a key is one of them"},
-		"no kind of a key":     {"apps: {a: {jwt: {issuer: i, keys: [{id: x}]}}}", "needs one of"},
-		"plain JWKS":           {"apps: {a: {jwt: {issuer: i, jwks_url: \"http://id.example/jwks\"}}}", "allow_private"},
-		"JWKS that is no URL":  {"apps: {a: {jwt: {issuer: i, jwks_url: jwks}}}", "is not a URL"},
-		"preset":               {app("policy: {preset: tencent}"), "tencent-2020"},
-		"visibility":           {app("policy: {visibility: nobody}"), "everyone or friends"},
-		"friends' source":      {app("friends: {source: ldap}"), "store or http"},
-		"friends' URL":         {app("friends: {source: http, secret: " + secret + "}"), "friends.url: is missing"},
-		"friends' secret":      {app("friends: {source: http, url: \"https://x\"}"), "friends.secret"},
-		"unused URL":           {app("friends: {url: \"https://x\"}"), "with source: http only"},
-		"friends' time-out":    {app("friends: {timeout: 1h}"), "friends.timeout"},
-		"many friends":         {app("limits: {friends: 1000000}"), "too many"},
-		"locale":               {app("catalogues: {default_locale: \"#\"}"), "not a locale"},
-		"no catalogue":         {app("catalogues: {products: {x: \"\"}}"), "names no file"},
-		"origin":               {app("cors: {origins: [\"https://x/y\"]}"), "not an origin"},
-		"half of TLS":          {app("policy: {}") + "\nlisten: {tls: {cert: x}}", "both cert and key"},
-		"proxy":                {app("policy: {}") + "\nlisten: {trusted_proxies: [x]}", "not a network"},
-		"proxy protocol":       {app("policy: {}") + "\nlisten: {proxy_protocol: true}", "needs trusted_proxies"},
-		"a list for an object": {"apps: [a]", ""},
-		"beside a quoted key":  {"apps:\n  a:\n    jwt:\n      keys: [{\"secret\": \"" + secret + "\"}]\n    oops: 1\n", "oops"},
+		"no apps":               {"listen: {}", "apps: at least one"},
+		"app name":              {"apps: {A_b: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}", "a-z and 0-9"},
+		"no issuer":             {"apps: {a: {jwt: {keys: [{secret: " + secret + "}]}}}", "jwt.issuer"},
+		"no keys":               {"apps: {a: {jwt: {issuer: i}}}", "jwt.keys"},
+		"short key":             {"apps: {a: {jwt: {issuer: i, keys: [{secret: abc}]}}}", "at least 32"},
+		"same issuer":           {"apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}, b: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}", "has the same"},
+		"unknown field":         {app("polcy: {}"), "polcy"},
+		"unknown policy":        {app("policy: {multi_device: some}"), "one_per_platform"},
+		"grace over time-out":   {app("policy: {grace: 40s}"), "policy.grace"},
+		"short time-out":        {app("policy: {heartbeat_timeout: 1s, grace: 500ms}"), "at least 3s"},
+		"short resume window":   {app("policy: {resume_window: 30s}"), "resume_window"},
+		"negative limit":        {app("limits: {watches: -1}"), "limits"},
+		"not a duration":        {app("policy: {grace: soon}"), "soon"},
+		"negative duration":     {app("policy: {connect_before: -1s}"), "connect_before"},
+		"not YAML":              {"apps: [", ""},
+		"small log":             {app("policy: {}") + "\nlog_max_bytes: 1000", "log_max_bytes"},
+		"negative log":          {app("policy: {}") + "\nlog_max_bytes: -1", "log_max_bytes"},
+		"claim of the issuer":   {"apps: {a: {jwt: {issuer: i, user_claim: exp, keys: [{secret: " + secret + "}]}}}", "exp"},
+		"negative restart":      {app("policy: {}") + "\nrestart_grace: -1s", "restart_grace"},
+		"server key":            {app("server_keys: [{id: x, secret: abc}]"), "server_keys[0].secret: 3 bytes"},
+		"server key for two":    {app("server_keys: [{id: x, secret: " + secret + "}, {id: y, secret: " + secret + "}]"), "is that of a.x too"},
+		"server key's id":       {app("server_keys: [{secret: " + secret + "}]"), "server_keys[0].id: is missing"},
+		"server keys' ids":      {app("server_keys: [{id: x, secret: " + secret + "}, {id: x, secret: " + serverSecret + "}]"), "two keys have the id"},
+		"server key's rate":     {app("server_keys: [{id: x, secret: " + secret + ", requests_per_second: -1}]"), "requests_per_second"},
+		"server key's letters":  {app("server_keys: [{id: x, secret: \"" + secret + "\\u00e4\"}]"), "HTTP header"},
+		"two kinds of a key":    {"apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + ", public_key: x}]}}}", "a key is one of them"},
+		"no kind of a key":      {"apps: {a: {jwt: {issuer: i, keys: [{id: x}]}}}", "needs one of"},
+		"plain JWKS":            {"apps: {a: {jwt: {issuer: i, jwks_url: \"http://id.example/jwks\"}}}", "allow_private"},
+		"JWKS that is no URL":   {"apps: {a: {jwt: {issuer: i, jwks_url: jwks}}}", "is not a URL"},
+		"preset":                {app("policy: {preset: tencent}"), "tencent-2020"},
+		"visibility":            {app("policy: {visibility: nobody}"), "everyone or friends"},
+		"platforms of one name": {app("policy: {platforms: {ios: {}, iOS: {}}}"), "the case does not count"},
+		"platform's grace":      {app("policy: {platforms: {ios: {grace: 40s}}}"), "platforms.ios.grace: 40s is not below"},
+		"platform's time-out":   {app("policy: {platforms: {ios: {heartbeat_timeout: 2s, grace: 1s}}}"), "at least 3s"},
+		"friends' source":       {app("friends: {source: ldap}"), "store or http"},
+		"friends' URL":          {app("friends: {source: http, secret: " + secret + "}"), "friends.url: is missing"},
+		"friends' secret":       {app("friends: {source: http, url: \"https://x\"}"), "friends.secret"},
+		"unused URL":            {app("friends: {url: \"https://x\"}"), "with source: http only"},
+		"friends' time-out":     {app("friends: {timeout: 1h}"), "friends.timeout"},
+		"many friends":          {app("limits: {friends: 1000000}"), "too many"},
+		"locale":                {app("catalogues: {default_locale: \"#\"}"), "not a locale"},
+		"no catalogue":          {app("catalogues: {products: {x: \"\"}}"), "names no file"},
+		"origin":                {app("cors: {origins: [\"https://x/y\"]}"), "not an origin"},
+		"half of TLS":           {app("policy: {}") + "\nlisten: {tls: {cert: x}}", "both cert and key"},
+		"proxy":                 {app("policy: {}") + "\nlisten: {trusted_proxies: [x]}", "not a network"},
+		"proxy protocol":        {app("policy: {}") + "\nlisten: {proxy_protocol: true}", "needs trusted_proxies"},
+		"a list for an object":  {"apps: [a]", ""},
+		"beside a quoted key":   {"apps:\n  a:\n    jwt:\n      keys: [{\"secret\": \"" + secret + "\"}]\n    oops: 1\n", "oops"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -81,7 +81,7 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 	if link == nil {
 		return nil, errors.New("isonline: the call has no counted connection")
 	}
-	s := &stream{door: d, ref: ref, watcher: w, conn: link, out: out, ended: make(chan tracker.End, 1)}
+	s := &stream{door: d, ref: ref, platform: device.Platform, watcher: w, conn: link, out: out, ended: make(chan tracker.End, 1)}
 	s.state.Store(busy) // nothing is drained before the connected message
 	link.carry(ref.User)
 	attached := false
@@ -179,8 +179,7 @@ func (s *stream) end(e tracker.End) error {
 // session lives without a sign of life. One that is bound to Heartbeat times out
 // on a connection that may be well, and its closing message must get through.
 func (s *stream) silent() bool {
-	timeout := s.door.cfg.Tracker.Policy(s.ref.User.App).HeartbeatTimeout
-	return s.door.cfg.Wheel.Now()-s.conn.LastRead() >= timeout
+	return s.door.cfg.Wheel.Now()-s.conn.LastRead() >= s.timeout()
 }
 
 // closeConn closes the connection if it carries no other session.

@@ -85,7 +85,11 @@ type Config struct {
 type Door struct {
 	isonlinev1.UnimplementedIsOnlineServiceServer
 
-	cfg    Config
+	cfg Config
+	// verifier and limited are what Config had, or what was set since.
+	verifier atomic.Pointer[token.Verifier]
+	limited  atomic.Pointer[map[presence.AppID]Limits]
+
 	log    *slog.Logger
 	server *grpc.Server
 	health *health.Server
@@ -104,9 +108,8 @@ var _ isonlinev1.IsOnlineServiceServer = (*Door)(nil)
 // New returns a door that serves nothing yet.
 func New(cfg Config) *Door {
 	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{cfg.Texts}, flushers: newFlushers(cfg.Wheel)}
-	for app, l := range cfg.Limits {
-		cfg.Limits[app] = l.WithDefaults()
-	}
+	d.SetVerifier(cfg.Verifier)
+	d.SetLimits(cfg.Limits)
 	d.SetOrigins(cfg.Origins)
 	security := insecure.NewCredentials()
 	if cfg.TLS != nil {
@@ -136,6 +139,19 @@ func New(cfg Config) *Door {
 	healthpb.RegisterHealthServer(d.server, d.health)
 	reflection.Register(d.server)
 	return d
+}
+
+// SetVerifier replaces who is believed. Calls that run go on with what they were
+// let in by; streams stay.
+func (d *Door) SetVerifier(v *token.Verifier) { d.verifier.Store(v) }
+
+// SetLimits replaces the limits of all apps. What is subscribed stays.
+func (d *Door) SetLimits(limits map[presence.AppID]Limits) {
+	full := make(map[presence.AppID]Limits, len(limits))
+	for app, l := range limits {
+		full[app] = l.WithDefaults()
+	}
+	d.limited.Store(&full)
 }
 
 // Serve takes connections from l until Stop; then it returns nil.

@@ -113,7 +113,7 @@ func (d *Door) queryLocale(ctx context.Context, app presence.AppID, asked string
 }
 
 func (d *Door) limits(app presence.AppID) Limits {
-	if l, ok := d.cfg.Limits[app]; ok {
+	if l, ok := (*d.limited.Load())[app]; ok {
 		return l
 	}
 	return Limits{}.WithDefaults()

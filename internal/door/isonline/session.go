@@ -40,7 +40,7 @@ func (d *Door) MakeIsOnlineSession(ctx context.Context, req *isonlinev1.MakeIsOn
 	if err != nil {
 		return nil, err
 	}
-	p, l := d.cfg.Tracker.Policy(a.App), d.limits(a.App)
+	p, l := d.cfg.Tracker.PolicyOn(a.App, device.Platform), d.limits(a.App)
 	return &isonlinev1.MakeIsOnlineSessionResponse{
 		SessionId: made.Public.String(),
 		SessionToken: d.cfg.Ring.Seal(token.Session{

@@ -53,11 +53,12 @@ type gatherer interface {
 
 // stream is one events stream: the link of its session.
 type stream struct {
-	door    *Door
-	ref     tracker.Ref
-	watcher *hub.Watcher
-	conn    *conn
-	out     transport
+	door     *Door
+	ref      tracker.Ref
+	platform string // of the device
+	watcher  *hub.Watcher
+	conn     *conn
+	out      transport
 
 	// attachment names this stream to the watcher; set before anything drains.
 	attachment uint64
@@ -227,6 +228,12 @@ func (s *stream) sendEnds(err error) error {
 	return err
 }
 
+// timeout is how long the session lives without a sign of life. The app may be
+// served no more: what is open in it lives on.
+func (s *stream) timeout() time.Duration {
+	return s.door.cfg.Tracker.PolicyOn(s.ref.User.App, s.platform).HeartbeatTimeout
+}
+
 // watch starts the sweeps.
 func (s *stream) watch() {
 	s.sweeper.Fire = s.sweep
@@ -245,7 +252,7 @@ func (s *stream) sweep() {
 	if s.over {
 		return
 	}
-	interval := tracker.Interval(s.door.cfg.Tracker.Policy(s.ref.User.App).HeartbeatTimeout)
+	interval := tracker.Interval(s.timeout())
 	if now-time.Duration(s.sent.Load()) >= interval-sweepEvery/2 {
 		s.keep = true
 		s.wake()
