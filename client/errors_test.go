@@ -12,10 +12,19 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// lateTimer is a context whose deadline is over before its timer has fired.
+type lateTimer struct {
+	context.Context
+	end time.Time
+}
+
+func (l lateTimer) Deadline() (time.Time, bool) { return l.end, true }
+
 func TestErrorsFromTheWire(t *testing.T) {
 	t.Parallel()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
+	late := lateTimer{t.Context(), time.Now()}
 	foreign, err := status.New(codes.Unauthenticated, "x").WithDetails(&errdetails.ErrorInfo{Reason: "JWT_EXPIRED", Domain: "elsewhere"})
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +47,9 @@ func TestErrorsFromTheWire(t *testing.T) {
 		{"no status", t.Context(), errors.New("x"), CodeUnknown, "", 0, true},
 		{"canceled by us", ended, status.Error(codes.Canceled, "x"), CodeCanceled, "", 0, true},
 		{"canceled by the transport", t.Context(), status.Error(codes.Canceled, "x"), CodeUnavailable, "", 0, true},
+	}
+	if e := fromGRPC(late, status.Error(codes.DeadlineExceeded, "x")); !errors.Is(e, context.DeadlineExceeded) {
+		t.Errorf("the server says first that the deadline is over: got %#v, want one that wraps it", e)
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

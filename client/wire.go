@@ -35,8 +35,8 @@ func fromGRPC(ctx context.Context, err error) *Error {
 	switch {
 	case e.Code == "":
 		e.Code = CodeUnknown
-	case ctx.Err() != nil && (st.Code() == codes.Canceled || st.Code() == codes.DeadlineExceeded):
-		e.cause = ctx.Err()
+	case over(ctx) != nil && (st.Code() == codes.Canceled || st.Code() == codes.DeadlineExceeded):
+		e.cause = over(ctx)
 	case st.Code() == codes.Canceled:
 		e.Code = CodeUnavailable // the connection was closed under the call
 	}
@@ -55,6 +55,18 @@ func fromGRPC(ctx context.Context, err error) *Error {
 		}
 	}
 	return e
+}
+
+// over is why ctx has ended. The server counts the same deadline, and its word
+// may be here a moment before ctx's own timer has fired.
+func over(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 var codeNames = map[codes.Code]Code{
