@@ -50,6 +50,9 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	if b.Self && b.GRPC != "" {
 		return errors.New("give either --grpc or --self")
 	}
+	if b.Users < 1 || b.Friends < 1 || b.Seconds < 1 {
+		return errors.New("--users, --friends and --seconds are 1 or more")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program to start it again: %w", err)

@@ -162,6 +162,7 @@ func TestBadInput(t *testing.T) {
 		"broken config":       {[]string{"serve", "--config", broken}, "oops"},
 		"no config":           {[]string{"serve", "--config", broken + "x"}, "no such file"},
 		"bench far away":      {[]string{"bench", "--grpc", "192.0.2.1:1"}, "loopback"},
+		"bench of nobody":     {[]string{"bench", "--users", "0"}, "1 or more"},
 		"bench of two":        {[]string{"bench", "--grpc", "127.0.0.1:1", "--self"}, "either"},
 		"text and template":   {[]string{"set", "--user", "bob", "--text", "a", "--template", "b"}, "--template"},
 		"args of nothing":     {[]string{"set", "--user", "bob", "--arg", "a=b"}, "--template"},

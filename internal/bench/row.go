@@ -17,7 +17,7 @@ type Figures struct {
 	P999           float64 `json:"p999_ms,omitzero"`
 	CPUPerLogin    float64 `json:"cpu_ms_per_login,omitzero"` // CPU milliseconds of the server per login
 	RSSPerIdle     float64 `json:"rss_kb_per_idle,omitzero"`  // KiB resident per connected idle user
-	OpeningsPerSec float64 `json:"openings_per_s,omitzero"`   // logins completed per second
+	OpeningsPerSec float64 `json:"-"`                         // logins completed per second; for the table only
 
 	Aside Aside `json:"-"`
 }
@@ -41,7 +41,7 @@ type Ratio struct {
 	P999           float64 `json:"p999_ms,omitzero"`
 	CPUPerLogin    float64 `json:"cpu_ms_per_login,omitzero"`
 	RSSPerIdle     float64 `json:"rss_kb_per_idle,omitzero"`
-	OpeningsPerSec float64 `json:"openings_per_s,omitzero"`
+	OpeningsPerSec float64 `json:"-"`
 }
 
 // Row is the result of one phase; its JSON is one line of `bench --json`.

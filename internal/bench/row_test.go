@@ -23,7 +23,7 @@ func TestRowJSON(t *testing.T) {
 		want string
 	}{
 		{"alone", newRow(base, nil, 1), `{"door":"grpc","phase":"saturate","users":5000,"friends":50,"deliveries":1000,"cpu_s_per_million":12.346,"p50_ms":1,"p99_ms":2,"p999_ms":3}`},
-		{"login", newRow(login, nil, 1), `{"door":"grpc","phase":"login","users":2,"friends":1,"cpu_ms_per_login":0.5,"openings_per_s":2000}`},
+		{"login", newRow(login, nil, 1), `{"door":"grpc","phase":"login","users":2,"friends":1,"cpu_ms_per_login":0.5}`},
 		{"idle", newRow(idle, &idle, 1), `{"door":"grpc","phase":"idle","users":2,"friends":1,"rss_kb_per_idle":35.5,` +
 			`"null":{"door":"grpc","phase":"idle","users":2,"friends":1,"rss_kb_per_idle":35.5},"ratio":{"rss_kb_per_idle":1}}`},
 		{"with null", newRow(base, &null, 1), `{"door":"grpc","phase":"saturate","users":5000,"friends":50,"deliveries":1000,"cpu_s_per_million":12.346,"p50_ms":1,"p99_ms":2,"p999_ms":3,` +
