@@ -3,7 +3,6 @@ package porchlight_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/porchlight-dev/porchlight"
@@ -12,41 +11,53 @@ import (
 
 // Run a node inside a program, watch a user, and stop.
 func Example() {
-	ctx := context.Background()
+	if err := run(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output: bob busy in a call
+}
+
+func run(ctx context.Context) error {
 	srv, err := porchlight.New(porchlight.Options{HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0"})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer srv.Stop(ctx)
 	if err := srv.Start(ctx); err != nil {
-		log.Fatal(err)
+		return err
 	}
 
-	as := func(user string) *client.Client {
-		c, err := client.New(client.Config{
-			Addr:  srv.GRPCAddr().String(),
-			Token: func(context.Context) (string, error) { return srv.Token("demo", user, time.Hour) },
-		})
-		if err != nil {
-			log.Fatal(err)
-		}
-		return c
-	}
-	alice, bob := as("alice"), as("bob")
-	defer alice.Close()
-	defer bob.Close()
-
-	if _, err := bob.Open(ctx, client.Options{Status: client.Status{Show: client.Busy, Text: "in a call"}}); err != nil {
-		log.Fatal(err)
-	}
-	watch, err := alice.Open(ctx, client.Options{Watch: []string{"bob"}})
+	bob, err := signIn(srv, "bob")
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	change := <-watch.Changes()
-	session := change.Presence.Sessions[0]
-	fmt.Println(change.User, session.Show, session.Text)
-	// Output: bob busy in a call
+	defer bob.Close()
+	if _, err := bob.Open(ctx, client.Options{Status: client.Status{Show: client.Busy, Text: "in a call"}}); err != nil {
+		return err
+	}
+
+	alice, err := signIn(srv, "alice")
+	if err != nil {
+		return err
+	}
+	defer alice.Close()
+	session, err := alice.Open(ctx, client.Options{Watch: []string{"bob"}})
+	if err != nil {
+		return err
+	}
+	change := <-session.Changes()
+	seen := change.Presence.Sessions[0]
+	fmt.Println(change.User, seen.Show, seen.Text)
+	return nil
+}
+
+// signIn gives a client with tokens of the development key; products have theirs
+// from an identity provider.
+func signIn(srv *porchlight.Server, user string) (*client.Client, error) {
+	return client.New(client.Config{
+		Addr:  srv.GRPCAddr().String(),
+		Token: func(context.Context) (string, error) { return srv.Token("demo", user, time.Hour) },
+	})
 }
 
 // A configuration of one's own by value: two products that know nothing of each

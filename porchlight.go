@@ -161,6 +161,15 @@ func (s *Server) Token(app, user string, ttl time.Duration) (string, error) {
 	return s.config.Token(app, user, ttl)
 }
 
+// ServerKey is the app's first server key, with which its backend calls the
+// server API; empty when it has none. It is a secret.
+func (s *Server) ServerKey(app string) string {
+	if keys := s.config.Apps[app].ServerKeys; len(keys) > 0 {
+		return keys[0].Secret
+	}
+	return ""
+}
+
 // GRPCAddr is the address of the gRPC port, after Start.
 func (s *Server) GRPCAddr() net.Addr { return s.app.GRPCAddr() }
 

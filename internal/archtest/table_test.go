@@ -56,6 +56,7 @@ var table = []line{
 		"composes the Config types of all, does not invent"},
 	{"internal/app", []string{"internal/…/", "api/…/"}, "the one meeting point"},
 	{".", with(leaves, "internal/app", "internal/config"), "the thin front for programs that embed the server"},
+	{"porchlighttest", []string{".", "client", "internal/natsbus"}, "a server for users' tests, and the one line that a fake clock needs of the engine"},
 	{"internal/bench", with(leaves, "client", "api/…/"), "a tool of the command line: it meets the server over the wire alone"},
 	{"cmd/porchlight", with(leaves, ".", "internal/config", "client", "internal/bench"), "thin: flags in, one call, text out"},
 
