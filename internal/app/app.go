@@ -170,7 +170,7 @@ func (a *App) startTracker(ctx context.Context) error {
 	if err := a.makeRoster(); err != nil {
 		return err
 	}
-	a.hub = hub.New(a.tracker)
+	a.hub = hub.New(a.tracker, nil)
 	a.tracker.Listen(listeners{a.hub, a.roster}, a.hub)
 	return a.tracker.Start(ctx)
 }

@@ -21,12 +21,17 @@ type device struct {
 	late    bool    // away for so long that it can only begin anew
 	view    map[presence.UserID]*seen
 
-	watched map[presence.UserID]bool // what it asked for, as of now
-	told    map[presence.UserID]int  // frames ever sent about a user
-	asked   map[presence.UserID]int  // told, when it was last asked for
-	ended   map[presence.UserID]int  // ended marks that must come
-	done    []request                // whose done marks must come, in order
-	highest map[string]uint64        // revision per user and session ever sent
+	world   *world
+	watched map[presence.UserID]bool          // what it asked for, as of now
+	friends map[presence.UserID]bool          // whom it watches as friends; nil: it does not
+	ownEnds map[*Mark]bool                    // ends of what it unwatched by name
+	parted  map[presence.UserID]bool          // who was a friend: the end may be told
+	frozen  map[presence.UserID]presence.Time // last seen of those whose veil was lifted silently
+	told    map[presence.UserID]int           // frames ever sent about a user
+	asked   map[presence.UserID]int           // told, when it was last asked for
+	ended   map[presence.UserID]int           // ended marks that must come
+	done    []request                         // whose done marks must come, in order
+	highest map[string]uint64                 // revision per user and session ever sent
 }
 
 // request is a snapshot that was asked for.
@@ -46,7 +51,8 @@ type seen struct {
 
 func newDevice(user presence.User, w *Watcher) *device {
 	return &device{
-		user: user, watcher: w, view: map[presence.UserID]*seen{},
+		user: user, watcher: w, view: map[presence.UserID]*seen{}, parted: map[presence.UserID]bool{},
+		ownEnds: map[*Mark]bool{}, frozen: map[presence.UserID]presence.Time{}, world: w.hub.source.(*world),
 		watched: map[presence.UserID]bool{}, told: map[presence.UserID]int{}, asked: map[presence.UserID]int{},
 		ended: map[presence.UserID]int{}, highest: map[string]uint64{},
 	}
@@ -72,7 +78,8 @@ func (d *device) connect(wake func(), after *uint64) error {
 	case after != nil && !a.Resumed:
 		return fmt.Errorf("attach after %d: not resumed", *after)
 	case a.Resync:
-		d.expect(request{scope: ScopeAll, users: len(d.watched)}, slices.Collect(maps.Keys(d.watched)))
+		all := d.all()
+		d.expect(request{scope: ScopeAll, users: len(all)}, all)
 	case after != nil && *after < d.sent:
 		d.expect(request{scope: ScopeAll, users: -1}, nil)
 	}
@@ -127,22 +134,42 @@ func (d *device) watch(users []presence.UserID, scope Scope) error {
 // unwatch ends a subscription; a mark follows once the device ever had a stream.
 func (d *device) unwatch(u presence.UserID, marked bool) error {
 	was, still := d.watcher.Unwatch(u)
-	if was != d.watched[u] || still {
-		return fmt.Errorf("unwatch %s: was %v, still %v; watched before: %v", u, was, still, d.watched)
+	if was != d.watched[u] || still != d.friends[u] {
+		return fmt.Errorf("unwatch %s: was %v, still %v; watched before: %v and %v", u, was, still, d.watched, d.friends)
 	}
-	if !was {
+	if !was || still {
+		delete(d.watched, u)
 		return nil
 	}
 	delete(d.watched, u)
-	for i := range d.done {
-		delete(d.done[i].told, u)
-	}
+	d.forgo(u)
 	if marked {
 		d.ended[u]++
 	} else {
 		delete(d.view, u)
 	}
 	return nil
+}
+
+// forgo drops what was expected of a user who is no longer watched.
+func (d *device) forgo(u presence.UserID) {
+	for i := range d.done {
+		delete(d.done[i].told, u)
+	}
+}
+
+// follows reports whether the device watches a user for any reason.
+func (d *device) follows(u presence.UserID) bool { return d.watched[u] || d.friends[u] }
+
+// all lists whom the device watches.
+func (d *device) all() (list []presence.UserID) {
+	list = slices.AppendSeq(list, maps.Keys(d.watched))
+	for u := range d.friends {
+		if !d.watched[u] {
+			list = append(list, u)
+		}
+	}
+	return list
 }
 
 // connected is a frame that the door itself puts into the stream.
@@ -178,11 +205,16 @@ func (d *device) check(f *Frame) error {
 	n := f.Body.(*Notification)
 	id := n.Presence.User.ID
 	d.told[id]++
-	switch own := n.Presence.User == d.user; {
-	case !d.watched[id]:
+	delete(d.frozen, id)
+	own := n.Presence.User == d.user
+	seen, veiled := d.world.veiled(d.user, id)
+	switch {
+	case !d.follows(id):
 		return fmt.Errorf("it is about %s, who is not watched", id)
 	case n.Own != own:
 		return fmt.Errorf("own is %v, want %v", n.Own, own)
+	case veiled && (n.Kind != KindClosed && n.Kind != KindNone || !n.Available && n.Presence.Seen(false) != seen):
+		return fmt.Errorf("kind %d of %s, who may not be seen, last seen %d, want %d", n.Kind, id, n.Presence.Seen(false), seen)
 	case n.View == nil:
 		if n.Kind != KindNone || n.Available {
 			return fmt.Errorf("without a session: kind %d, available %v", n.Kind, n.Available)
@@ -203,8 +235,15 @@ func (d *device) check(f *Frame) error {
 func (d *device) checkMark(m *Mark) error {
 	if m.Scope == ScopeEnded {
 		id := presence.UserID(m.User)
-		if d.ended[id]--; d.ended[id] < 0 {
-			return fmt.Errorf("an end of watching %s that nobody asked for", id)
+		switch {
+		case m.Reason == EndUnsubscribed && d.ended[id] > 0:
+			d.ended[id]--
+			d.ownEnds[m] = true
+		case d.parted[id] && !d.follows(id):
+			delete(d.parted, id)
+			return nil
+		default:
+			return fmt.Errorf("an end (%d) of watching %s that nobody asked for", m.Reason, id)
 		}
 		if d.watched[id] && d.told[id] > d.asked[id] {
 			return fmt.Errorf("the end of watching %s comes after the snapshot of watching it again", id)
@@ -297,7 +336,7 @@ func (d *device) cut(n int) error {
 // the same.
 func (d *device) lose() {
 	for i := range d.way {
-		if m := d.way[i].Mark; m != nil && m.Scope == ScopeEnded {
+		if m := d.way[i].Mark; m != nil && d.ownEnds[m] {
 			delete(d.view, presence.UserID(m.User))
 		}
 	}
@@ -310,8 +349,16 @@ func (d *device) holds() string {
 	for _, id := range slices.Sorted(maps.Keys(d.view)) {
 		s := d.view[id]
 		fmt.Fprintf(&b, "%s available %v", id, s.available)
+		lastSeen := s.lastSeen
+		if f, ok := d.frozen[id]; ok && f == lastSeen {
+			// A veil was lifted and nothing was there to tell of.
+			lastSeen = d.world.Presence(named(id)).LastSeenShown
+			if again, veiled := d.world.veiled(d.user, id); veiled {
+				lastSeen = again
+			}
+		}
 		if !s.available {
-			fmt.Fprintf(&b, " last seen %d", s.lastSeen)
+			fmt.Fprintf(&b, " last seen %d", lastSeen)
 		}
 		for _, public := range slices.SortedFunc(maps.Keys(s.sessions), comparePublic) {
 			fmt.Fprintf(&b, "; %v %s", public, s.sessions[public])
@@ -324,7 +371,11 @@ func (d *device) holds() string {
 // should prints what the device would hold if it knew all.
 func (d *device) should(w *world) string {
 	var b strings.Builder
-	for _, id := range slices.Sorted(maps.Keys(d.watched)) {
+	for _, id := range slices.Sorted(slices.Values(d.all())) {
+		if seen, veiled := w.veiled(d.user, id); veiled {
+			fmt.Fprintf(&b, "%s available false last seen %d\n", id, seen)
+			continue
+		}
 		p, own := w.Presence(named(id)), named(id) == d.user
 		available := p.Available(own) != presence.Unavailable
 		fmt.Fprintf(&b, "%s available %v", id, available)

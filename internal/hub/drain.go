@@ -52,7 +52,7 @@ func (w *Watcher) Attach(wake func(), after *uint64) (Attached, error) {
 	case after == nil && w.attached:
 		a.Resync = true
 		w.sendAll()
-	case after != nil && !w.attached:
+	case after != nil && (!w.attached || *after < w.ended):
 		a.Resync = true
 		w.sequence = *after
 		w.sendAll()
@@ -97,11 +97,17 @@ func (w *Watcher) Detach(stream uint64) {
 	}
 }
 
-// sendAll makes every edge a snapshot, as a first one, with a mark behind.
+// sendAll makes every edge a snapshot, as a first one, with a mark behind. The
+// device drops what it holds when it hears of it, which the next message says.
 func (w *Watcher) sendAll() {
 	var edges []uint32
 	for i := range w.edges {
-		if e := &w.edges[i]; e.target != nil {
+		switch e := &w.edges[i]; {
+		case e.target == nil:
+		case e.sources&owes != 0:
+			w.drop(uint32(i))
+			w.ended = max(w.ended, w.sequence+1)
+		default:
 			e.send = sendSnapshot
 			edges = append(edges, uint32(i))
 		}
@@ -116,7 +122,7 @@ func (w *Watcher) sendAfter(number uint64) {
 	for i := range w.edges {
 		e := &w.edges[i]
 		switch {
-		case e.target == nil:
+		case e.target == nil || e.sources&owes != 0: // the latter waits in the queue
 			continue
 		case uint64(e.sequence) > number && e.over:
 			e.send = sendOver
@@ -160,8 +166,12 @@ func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, mo
 		edges, mark, more := w.queue.take(room[:0])
 		for _, i := range edges {
 			// The edge may have been dropped, or made anew, since it was queued.
-			if int(i) < len(w.edges) && w.edges[i].target != nil {
-				frames = w.difference(frames, &w.edges[i])
+			switch {
+			case int(i) >= len(w.edges) || w.edges[i].target == nil:
+			case w.edges[i].sources&owes != 0:
+				frames = w.end(frames, i)
+			default:
+				frames = w.difference(frames, i)
 			}
 		}
 		if mark != nil {
@@ -175,9 +185,21 @@ func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, mo
 	return frames, true
 }
 
-// difference appends what e's watcher has not been told, and notes that it was.
-func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
-	p := e.target.picture.Load()
+// difference appends what the watcher of the edge has not been told, and notes
+// that it was.
+func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
+	e := &w.edges[i]
+	p, forms := e.target.picture.Load(), &e.target.encoded
+	behind := uint32(0)
+	if w.sight.veils != nil {
+		switch v := w.sight.veils[i]; {
+		case v == nil:
+		case v.face != nil:
+			p, forms = v.face, nil // nobody else needs these
+		default:
+			behind = v.behind
+		}
+	}
 	own := p.User == w.params.User
 	since, how := e.version, e.send
 	told := len(frames)
@@ -188,17 +210,23 @@ func (w *Watcher) difference(frames []Frame, e *edge) []Frame {
 	// A snapshot says of that close too, by leaving the session out: a device that
 	// loses it and resumes by an older number must start over as well.
 	if e.over = e.over || how == sendOver || forgotten && e.sequence != 0; how == sendOver {
-		frames = w.frame(frames, e, Notification{Presence: p, Own: own})
+		frames = w.frame(frames, e, forms, Notification{Presence: p, Own: own})
 		how = sendAgain
 	}
 	e.version, e.send = p.Version, sendChanges
 	available := p.Available(own) != presence.Unavailable
 	var room [4]step
-	for _, s := range steps(room[:0], p, own, since, how) {
-		frames = w.frame(frames, e, Notification{Presence: p, View: s.view, Kind: s.kind, Own: own, Available: available})
+	list := steps(room[:0], p, own, since, how)
+	for j, s := range list {
+		if behind != 0 && s.kind == KindClosed && int32(s.at-behind) <= 0 {
+			continue
+		}
+		frames = w.frame(frames, e, forms, Notification{
+			Presence: p, View: s.view, Kind: s.kind, Own: own, Available: available || closesLater(list[j:], own),
+		})
 	}
-	if len(frames) == told && how != sendChanges && !available {
-		frames = w.frame(frames, e, Notification{Presence: p, Own: own})
+	if len(frames) == told && how >= sendSnapshot && !available {
+		frames = w.frame(frames, e, forms, Notification{Presence: p, Own: own})
 	}
 	return frames
 }
@@ -218,10 +246,21 @@ func steps(dst []step, p *presence.Presence, own bool, since uint32, how uint8) 
 			dst = append(dst, step{v, kind, max(f.Changed, f.Closed)})
 		}
 	}
-	if how == sendChanges && len(dst) > 1 {
+	if how < sendSnapshot && len(dst) > 1 {
 		slices.SortStableFunc(dst, func(a, b step) int { return int(int32(a.at - b.at)) })
 	}
 	return dst
+}
+
+// closesLater reports whether a session that closes in a later step was open
+// at the first one: of several that closed only the last leaves the user offline.
+func closesLater(list []step, own bool) bool {
+	for _, s := range list[1:] {
+		if s.kind == KindClosed && int32(s.view.Face(own).Opened-list[0].at) <= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // kindSince says what a face that changed after `since` is told as.
@@ -231,13 +270,13 @@ func kindSince(f *presence.Face, since uint32, how uint8) Kind {
 	case f.Opened == 0:
 		return KindNone
 	case f.Closed != 0:
-		if how == sendAgain || how == sendChanges && newer(f.Closed) {
+		if how == sendAgain || how < sendSnapshot && newer(f.Closed) {
 			return KindClosed
 		}
 		return KindNone
-	case how != sendChanges:
+	case how >= sendSnapshot:
 		return KindCurrent
-	case newer(f.Opened):
+	case how == sendShown || newer(f.Opened):
 		return KindOpened
 	case newer(f.Changed):
 		return KindUpdated
@@ -245,7 +284,7 @@ func kindSince(f *presence.Face, since uint32, how uint8) Kind {
 	return KindNone
 }
 
-func (w *Watcher) frame(frames []Frame, e *edge, n Notification) []Frame {
+func (w *Watcher) frame(frames []Frame, e *edge, forms *encoded, n Notification) []Frame {
 	// The age is read first: whoever finds an old locale after a Forget has an old
 	// age too, and what is made of it is not kept.
 	if age := w.hub.age.Load(); w.localeOf != age {
@@ -254,5 +293,18 @@ func (w *Watcher) frame(frames []Frame, e *edge, n Notification) []Frame {
 	n.Locale = w.locale
 	w.sequence++
 	e.sequence = uint32(w.sequence)
-	return append(frames, Frame{Sequence: w.sequence, Body: e.target.encoded.get(w.params.Encoder, n, w.localeOf)})
+	return append(frames, Frame{Sequence: w.sequence, Body: forms.get(w.params.Encoder, n, w.localeOf)})
+}
+
+// end appends the end of an edge's subscription, and takes the edge away.
+func (w *Watcher) end(frames []Frame, i uint32) []Frame {
+	e := &w.edges[i]
+	m := &Mark{Scope: ScopeEnded, User: string(e.target.picture.Load().User.ID)}
+	if e.sources&owesUnfriended != 0 {
+		m.Reason = EndUnfriended
+	}
+	w.drop(i)
+	w.sequence++
+	w.ended = w.sequence
+	return append(frames, Frame{Sequence: w.sequence, Mark: m})
 }

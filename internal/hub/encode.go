@@ -81,9 +81,13 @@ func (k *encodedKey) is(o *encodedKey) bool {
 		k.seen == o.seen && k.locale == o.locale && k.encoder == o.encoder
 }
 
-// get returns n encoded, from memory if another watcher needed the same. age is
-// Hub.age when n.Locale was found.
+// get returns n encoded, from memory if another watcher needed the same; a nil
+// e has no memory. age is Hub.age when n.Locale was found.
 func (e *encoded) get(enc Encoder, n Notification, age uint32) Body {
+	if e == nil {
+		one := n
+		return enc.Encode(&one)
+	}
 	key := encodedKey{enc, n.View, 0, n.Kind, n.Own, n.Available, n.Locale}
 	if !n.Available {
 		key.seen = n.Presence.Seen(n.Own)

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -19,11 +20,15 @@ const shardCount = 256
 // Hub is the fan-out of one node. Make it with New; it starts no goroutine.
 type Hub struct {
 	source Source
+	seer   Seer // nil: everybody sees everybody
 	seed   maphash.Seed
 	shards [shardCount]shard
+	now    func() presence.Time
+	made   presence.Time // no close from before it is in any picture
 
-	mu       sync.RWMutex // guards watchers
+	mu       sync.RWMutex // guards watchers, viewers and each watcher's sibling
 	watchers map[presence.SessionID]*Watcher
+	viewers  map[presence.User]*Watcher // the watchers of a user, chained by sibling
 
 	// age grows when encoders may answer differently from then on.
 	age atomic.Uint32
@@ -35,9 +40,15 @@ type shard struct {
 	targets map[presence.User]*target
 }
 
-// New returns a hub that takes pictures for snapshots from source.
-func New(source Source) *Hub {
-	h := &Hub{source: source, seed: maphash.MakeSeed(), watchers: map[presence.SessionID]*Watcher{}}
+// New returns a hub that takes pictures for snapshots from source. seer says who
+// may see whom; with nil everybody sees everybody.
+func New(source Source, seer Seer) *Hub {
+	h := &Hub{
+		source: source, seer: seer, seed: maphash.MakeSeed(),
+		now:      func() presence.Time { return presence.At(time.Now()) },
+		watchers: map[presence.SessionID]*Watcher{}, viewers: map[presence.User]*Watcher{},
+	}
+	h.made = h.now()
 	h.age.Store(1)
 	for i := range h.shards {
 		h.shards[i].targets = map[presence.User]*target{}
@@ -75,12 +86,22 @@ func (h *Hub) Watcher(id presence.SessionID) *Watcher {
 
 // Join returns the watcher of a session, made with p when it has none yet.
 func (h *Hub) Join(id presence.SessionID, p Params) *Watcher {
+	if w := h.Watcher(id); w != nil {
+		return w
+	}
+	made := &Watcher{hub: h, params: p}
+	made.look(nil) // before anybody can watch with it
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	w := h.watchers[id]
 	if w == nil {
-		w = &Watcher{hub: h, params: p}
+		w = made
 		h.watchers[id] = w
+		w.sibling = h.viewers[p.User]
+		h.viewers[p.User] = w
+	}
+	h.mu.Unlock()
+	if w == made {
+		w.look(nil) // what changed before it was in viewers, nobody told it
 	}
 	return w
 }
@@ -90,19 +111,50 @@ func (h *Hub) Join(id presence.SessionID, p Params) *Watcher {
 func (h *Hub) Gone(id presence.SessionID) {
 	h.mu.Lock()
 	w := h.watchers[id]
-	delete(h.watchers, id)
+	if w != nil {
+		delete(h.watchers, id)
+		h.unchain(w)
+	}
 	h.mu.Unlock()
 	if w != nil {
 		w.clear()
 	}
 }
 
-// Watches returns what the session explicitly watches, for the checkpoint.
-func (h *Hub) Watches(id presence.SessionID) []presence.UserID {
+// unchain takes w out of viewers. The lock is held.
+func (h *Hub) unchain(w *Watcher) {
+	user := w.params.User
+	first := h.viewers[user]
+	if first == w {
+		first = w.sibling
+	}
+	for o := first; o != nil; o = o.sibling {
+		if o.sibling == w {
+			o.sibling = w.sibling
+		}
+	}
+	if h.viewers[user] = first; first == nil {
+		delete(h.viewers, user)
+	}
+}
+
+// watchersOf lists the watchers of a user's sessions.
+func (h *Hub) watchersOf(user presence.User) (list []*Watcher) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for w := h.viewers[user]; w != nil; w = w.sibling {
+		list = append(list, w)
+	}
+	return list
+}
+
+// Watches returns what the session explicitly watches, and whether it follows
+// its user's friends, for the checkpoint.
+func (h *Hub) Watches(id presence.SessionID) (users []presence.UserID, friends bool) {
 	if w := h.Watcher(id); w != nil {
 		return w.Watches()
 	}
-	return nil
+	return nil, false
 }
 
 // Counts are the sizes of the hub, for metrics and tests.

@@ -27,6 +27,7 @@ type machine struct {
 	wakes   []*int // how often each stream was woken since its last empty drain
 	ever    []bool // it ever had a stream
 	held    []*presence.Presence
+	lists   map[presence.UserID]map[presence.UserID]bool // friends
 	count   int
 }
 
@@ -41,18 +42,22 @@ func TestWatchersConverge(t *testing.T) {
 }
 
 func converge(t *rapid.T) {
-	m := &machine{t: t, world: newWorld()}
-	for i, id := range []presence.UserID{"a", "b", "watcher"} {
+	m := &machine{t: t, world: newWorld(), lists: map[presence.UserID]map[presence.UserID]bool{}}
+	for i, id := range []presence.UserID{"a", "b", "watcher", "watcher"} {
 		w := m.world.join(byte(i+1), Params{User: named(id), Locale: "en", Limit: machineLimit})
 		m.devices = append(m.devices, newDevice(named(id), w))
 	}
 	n := len(m.devices)
 	m.wakes, m.ever = make([]*int, n), make([]bool, n)
+	if rapid.IntRange(0, 3).Draw(t, "begin anew") != 0 {
+		m.underWay()
+	}
 	t.Repeat(map[string]func(*rapid.T){
 		"open": m.open, "update": m.update, "turn": m.turn, "close": m.close, "bury": m.bury,
 		"tell": m.tell, "watch": m.watch, "watch many": m.watchMany, "unwatch": m.unwatch,
 		"drain": m.drain, "arrive": m.arrive, "connect": m.connect, "cut": m.cut,
 		"take over": m.takeOver, "future": m.future,
+		"watch friends": m.watchFriends, "unwatch friends": m.unwatchFriends, "befriend": m.befriend, "veil": m.veil,
 		"": m.bounded,
 	})
 	m.settle()
@@ -301,8 +306,9 @@ func (m *machine) bounded(*rapid.T) {
 		q.mu.Lock()
 		waiting, room, marks := len(q.edges)-q.taken, len(q.edges), len(q.marks)
 		q.mu.Unlock()
-		if waiting > len(d.watched) || room > 4*machineLimit+2*keepRoom {
-			m.t.Fatalf("device %d: %d entries wait in room for %d, but it watches %d", i, waiting, room, len(d.watched))
+		most := len(d.all()) + len(d.parted)
+		if waiting > most || room > 4*len(machineUsers)+2*keepRoom {
+			m.t.Fatalf("device %d: %d entries wait in room for %d, but it watches %v and %v", i, waiting, room, d.watched, d.friends)
 		}
 		if marks > len(d.done)+sum(d.ended) {
 			m.t.Fatalf("device %d: %d marks wait, but %d were asked for", i, marks, len(d.done)+sum(d.ended))

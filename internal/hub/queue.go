@@ -26,11 +26,21 @@ const (
 	ScopeEnded                // the subscription of one user ended
 )
 
+// EndReason says why a subscription ended.
+type EndReason uint8
+
+// The reasons.
+const (
+	EndUnsubscribed EndReason = iota // the device asked for it
+	EndUnfriended                    // the user is on the friend list no more
+)
+
 // Mark is a word to the watcher that keeps its place among notifications.
 type Mark struct {
-	Scope Scope
-	User  string // ScopeUser and ScopeEnded
-	Users int    // how many targets the snapshot had
+	Scope  Scope
+	Reason EndReason // ScopeEnded
+	User   string    // ScopeUser and ScopeEnded
+	Users  int       // how many targets the snapshot had
 }
 
 // queue is the set of a watcher's edges that changed, in the order of their

@@ -28,6 +28,9 @@ type target struct {
 type slot struct {
 	watcher *Watcher // nil: free
 	edge    uint32   // index in watcher.edges, or the next free slot
+	// veiled: changes are not for this watcher. Not even its queue may know of
+	// them, for what it is sent next would come in another order.
+	veiled bool
 }
 
 // show makes p the picture unless a newer one is there. It reports whether it did.
@@ -48,7 +51,7 @@ func (t *target) tell(except *Watcher) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for i := range t.slots {
-		if s := &t.slots[i]; s.watcher != nil && s.watcher != except {
+		if s := &t.slots[i]; s.watcher != nil && s.watcher != except && !s.veiled {
 			s.watcher.queue.push(s.edge)
 		}
 	}
@@ -59,18 +62,25 @@ func (t *target) add(w *Watcher, edge uint32) uint32 {
 	defer t.mu.Unlock()
 	if i := t.free; i != none {
 		t.free = t.slots[i].edge
-		t.slots[i] = slot{w, edge}
+		t.slots[i] = slot{watcher: w, edge: edge}
 		return i
 	}
-	t.slots = append(t.slots, slot{w, edge})
+	t.slots = append(t.slots, slot{watcher: w, edge: edge})
 	return uint32(len(t.slots) - 1)
 }
 
 func (t *target) remove(i uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.slots[i] = slot{nil, t.free}
+	t.slots[i] = slot{edge: t.free}
 	t.free = i
+}
+
+// veil sets whether changes are kept from a slot's watcher.
+func (t *target) veil(i uint32, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slots[i].veiled = on
 }
 
 // find returns the edge index of w here, for whichever is shorter: a walk of

@@ -108,6 +108,18 @@ func TestNoWakeIsLost(t *testing.T) {
 				w.hub.Gone(id)
 			}
 		})
+		others.Go(func() { // and their lists and what they may see change meanwhile
+			for n := range 300 {
+				u := users[n%5]
+				w.veil("guest", u, n%2 == 0)
+				w.hub.FriendsChanged(named("guest"), users[:n%3], []presence.UserID{u})
+				if v := w.hub.Watcher(presence.SessionID{200, byte(n % 7)}); v != nil {
+					v.WatchFriends(users[n%5:])
+					v.UnwatchFriends()
+					v.WatchFriendsLater()
+				}
+			}
+		})
 		others.Wait()
 		synctest.Wait() // the readers have read all that they were woken for
 		for i, r := range watchers {

@@ -4,20 +4,29 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
-// Source bits of an edge: why it is there. It lives while one is set.
+// Source bits of an edge: why it is there.
 const (
 	sourceUser    = 1 << iota // an explicit subscription
 	sourceFriends             // the user's friend list
+
+	// No source is left and the device must be told so; then the edge goes.
+	owesUnsubscribed
+	owesUnfriended
 )
+
+// owes are the bits of an edge that only waits for its end to be told.
+const owes = owesUnsubscribed | owesUnfriended
 
 // How the next difference on an edge is made.
 const (
 	sendChanges  = iota // what changed since the version last sent
+	sendShown           // the same, after a veil: every open session has opened
 	sendSnapshot        // the whole picture, as a first one
 	sendAgain           // the whole picture and the closes of the resume window
 	sendOver            // the same after an empty one: a close is forgotten already
@@ -43,6 +52,9 @@ type Params struct {
 	Encoder Encoder
 	// Limit is the most explicit subscriptions; 0 means none allowed.
 	Limit int
+	// Remember is how long closes stay in pictures (see Presence.Floor), so that
+	// what looks like one does too.
+	Remember time.Duration
 }
 
 // Watcher is one session's end of the hub. All its methods may be called from
@@ -51,14 +63,21 @@ type Watcher struct {
 	hub    *Hub
 	params Params
 	queue  queue
+	// sibling is the next watcher of the same user; guarded by Hub.mu.
+	sibling *Watcher
 
 	mu       sync.Mutex // guards all below
 	edges    []edge
 	free     []uint32
 	explicit int    // edges with sourceUser
 	sequence uint64 // of the last message of the session's stream
+	// ended: a device that has no message from this number on may not know of a
+	// subscription that ended without its doing.
+	ended    uint64
 	stream   uint64 // names the newest attachment
-	attached bool   // it was ever attached on this node
+	sight    sight
+	friends  following
+	attached bool // it was ever attached on this node
 	gone     bool
 	locale   string // in which it is told
 	localeOf uint32 // Hub.age when locale was found; 0: never
@@ -87,14 +106,11 @@ func (w *Watcher) watch(users []presence.UserID, scope Scope, limit int) (alread
 		return nil, fault.New(fault.SessionGone, "the session is closed; make a new one")
 	}
 	users = distinct(users)
-	first := len(w.edges) == len(w.free) // a login: nothing to look for
+	find := w.finder(len(users))
 	fresh := make([]presence.UserID, 0, len(users))
 	var known []uint32 // edges that stand for another reason
 	for _, u := range users {
-		i, ok := uint32(0), false
-		if !first {
-			i, ok = w.find(u)
-		}
+		i, ok := find(u)
 		switch {
 		case ok && w.edges[i].sources&sourceUser != 0:
 			already = append(already, u)
@@ -112,11 +128,7 @@ func (w *Watcher) watch(users []presence.UserID, scope Scope, limit int) (alread
 	w.edges = slices.Grow(w.edges, max(0, len(fresh)-len(w.free)))
 	pushed := make([]uint32, 0, more)
 	for _, i := range known {
-		e := &w.edges[i]
-		e.sources |= sourceUser
-		if e.sequence != 0 { // one that was never told of is a snapshot anyway
-			e.send = max(e.send, sendAgain)
-		}
+		w.adopt(i, sourceUser)
 		pushed = append(pushed, i)
 	}
 	for _, u := range fresh {
@@ -145,31 +157,33 @@ func (w *Watcher) Unwatch(u presence.UserID) (was, still bool) {
 		return false, false
 	}
 	e := &w.edges[i]
-	if was = e.sources&sourceUser != 0; was {
-		e.sources &^= sourceUser
-		w.explicit--
+	if e.sources&sourceUser == 0 {
+		return false, e.sources&sourceFriends != 0
 	}
+	e.sources &^= sourceUser
+	w.explicit--
 	if e.sources != 0 {
-		return was, true
+		return true, true
 	}
 	w.drop(i)
 	if w.attached {
 		w.queue.pushAll(nil, &Mark{Scope: ScopeEnded, User: string(u)})
 	}
-	return was, false
+	return true, false
 }
 
-// Watches lists the explicit subscriptions.
-func (w *Watcher) Watches() []presence.UserID {
+// Watches lists the explicit subscriptions, and says whether the friends are
+// subscribed to.
+func (w *Watcher) Watches() (users []presence.UserID, friends bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	users := make([]presence.UserID, 0, w.explicit)
+	users = make([]presence.UserID, 0, w.explicit)
 	for i := range w.edges {
 		if e := &w.edges[i]; e.target != nil && e.sources&sourceUser != 0 {
 			users = append(users, e.target.picture.Load().User.ID)
 		}
 	}
-	return users
+	return users, w.friends != followsNone
 }
 
 // clear ends all subscriptions for good.
@@ -183,7 +197,7 @@ func (w *Watcher) clear() {
 			w.hub.leave(e.target, e.slot)
 		}
 	}
-	w.edges, w.free, w.explicit = nil, nil, 0
+	w.edges, w.free, w.explicit, w.friends, w.sight.veils = nil, nil, 0, followsNone, nil
 }
 
 // find returns the index of the edge to u.
@@ -211,6 +225,23 @@ func (w *Watcher) find(u presence.UserID) (uint32, bool) {
 	return 0, false
 }
 
+// finder returns find, or for many look-ups one that is quicker in sum.
+func (w *Watcher) finder(lookups int) func(presence.UserID) (uint32, bool) {
+	switch {
+	case len(w.edges) == len(w.free): // a login: nothing to look for
+		return func(presence.UserID) (uint32, bool) { return 0, false }
+	case lookups <= 16:
+		return w.find
+	}
+	known := make(map[presence.UserID]uint32, len(w.edges))
+	for i := range w.edges {
+		if t := w.edges[i].target; t != nil {
+			known[t.picture.Load().User.ID] = uint32(i)
+		}
+	}
+	return func(u presence.UserID) (uint32, bool) { i, ok := known[u]; return i, ok }
+}
+
 // enter makes the edge to u, which must not stand yet, and asks for a snapshot.
 func (w *Watcher) enter(u presence.UserID, source uint8) uint32 {
 	var i uint32
@@ -223,12 +254,24 @@ func (w *Watcher) enter(u presence.UserID, source uint8) uint32 {
 	}
 	t, slot := w.hub.enter(presence.User{App: w.params.User.App, ID: u}, w, i)
 	w.edges[i] = edge{target: t, slot: slot, sources: source, send: sendSnapshot}
+	w.cover(i)
 	return i
+}
+
+// adopt gives an edge that stands one more reason. Who asks for a user gets his
+// picture, though it was told for the other reason before.
+func (w *Watcher) adopt(i uint32, source uint8) {
+	e := &w.edges[i]
+	e.sources = e.sources&^owes | source
+	if e.sequence != 0 { // one that was never told of is a snapshot anyway
+		e.send = max(e.send, sendAgain)
+	}
 }
 
 func (w *Watcher) drop(i uint32) {
 	e := w.edges[i]
 	w.edges[i] = edge{}
+	delete(w.sight.veils, i)
 	w.free = append(w.free, i)
 	w.hub.leave(e.target, e.slot)
 	w.queue.remove(i) // after leave: nothing puts it in again

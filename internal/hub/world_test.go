@@ -1,10 +1,12 @@
 package hub
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -25,6 +27,17 @@ type world struct {
 	mu    sync.Mutex // guards all below
 	users map[presence.User]*person
 	clock presence.Time
+	veils map[presence.User]sights
+}
+
+// sights is a Sight: who may not be seen, since when, and the last seen that may
+// be known. A world replaces it whole.
+type sights map[presence.UserID][2]presence.Time
+
+// Of implements Sight.
+func (s sights) Of(target presence.UserID) (visible bool, since, seen presence.Time) {
+	v, veiled := s[target]
+	return !veiled, v[0], v[1]
 }
 
 // person is one user of a world.
@@ -49,9 +62,58 @@ func (s *stay) open() bool   { return s.True.Open() }
 func (s *stay) hidden() bool { return s.Status != nil && s.Status.Invisible }
 
 func newWorld() *world {
-	w := &world{users: map[presence.User]*person{}, clock: 1_700_000_000_000}
-	w.hub = New(w)
+	w := &world{users: map[presence.User]*person{}, clock: 1_700_000_000_000, veils: map[presence.User]sights{}}
+	w.hub = New(w, w)
+	w.hub.made, w.hub.now = w.clock, func() presence.Time {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.clock
+	}
 	return w
+}
+
+// Sight implements Seer.
+func (w *world) Sight(u presence.User) Sight {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.veils[u]; s != nil {
+		return s
+	}
+	return nil
+}
+
+// veil takes target out of a watcher's sight now, or back into it, and tells the
+// hub.
+func (w *world) veil(watcher, target presence.UserID, on bool) {
+	w.mu.Lock()
+	w.clock++
+	s := sights{}
+	for u, v := range w.veils[named(watcher)] {
+		s[u] = v
+	}
+	if on {
+		seen := w.person(target).shown
+		if w.person(target).picture.Available(false) != presence.Unavailable {
+			seen = w.clock
+		}
+		s[target] = [2]presence.Time{w.clock, seen}
+	} else {
+		delete(s, target)
+	}
+	if w.veils[named(watcher)] = s; len(s) == 0 {
+		delete(w.veils, named(watcher))
+	}
+	w.mu.Unlock()
+	w.hub.SightChanged(named(watcher), []presence.UserID{target})
+}
+
+// veiled reports whether target is out of the watcher's sight, and the last seen
+// that he may know.
+func (w *world) veiled(watcher presence.User, target presence.UserID) (seen presence.Time, veiled bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v, veiled := w.veils[watcher][target]
+	return v[1], veiled && watcher.ID != target
 }
 
 // Presence implements Source.
@@ -223,6 +285,7 @@ func (w *world) join(session byte, p Params) *Watcher {
 	if p.Encoder == nil {
 		p.Encoder = &mirror{}
 	}
+	p.Remember = cmp.Or(p.Remember, time.Hour)
 	return w.hub.Join(presence.SessionID{session}, p)
 }
 

@@ -26,6 +26,8 @@ type Connected struct {
 	// watched again, with a call of WatchesChanged after it; nil unless this is
 	// its first connection since.
 	Restored []presence.UserID
+	// RestoredFriends: it followed its user's friends then; the same holds.
+	RestoredFriends bool
 	// Unclean: the node did not know the session's last second; what was watched
 	// then may be missing (design §3).
 	Unclean bool
@@ -86,7 +88,7 @@ func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectPa
 		return c, tooMany(count)
 	}
 	if s.kept.fromDisk {
-		c.Restored, c.Unclean = s.kept.restored, true
+		c.Restored, c.RestoredFriends, c.Unclean = s.kept.restored, s.kept.friends, true
 	}
 	return c, t.open(ctx, sh, s, opening{
 		ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: s.epoch.Next(t.cfg.Incarnation),
@@ -106,7 +108,7 @@ func (t *Tracker) moveHere(ctx context.Context, sh *shard, s *session, p Connect
 		after()
 		return c, errGone
 	}
-	c.Restored, c.Unclean = s.kept.restored, true
+	c.Restored, c.RestoredFriends, c.Unclean = s.kept.restored, s.kept.friends, true
 	device := c.Device
 	err := t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordMoved, epoch: s.epoch.Next(t.cfg.Incarnation)})
 	if err == nil && p.Initial != nil {

@@ -61,23 +61,30 @@ func (m *model) play(o op) {
 		}
 	case "watch":
 		s.watches = []presence.UserID{presence.UserID(fmt.Sprint("friend", o.B))}
-		m.r.lists.set(s.ref.Session, s.watches...)
+		s.friends = o.B%3 == 0
+		m.list(s)
 		m.r.tr.WatchesChanged(s.ref)
 		if !s.isOpen() || s.fromDisk {
-			s.watches = slices.Clone(m.restorable(s)) // it is not the list's turn yet
-			m.r.lists.set(s.ref.Session, s.watches...)
+			s.watches, s.friends = m.restorable(s) // it is not the list's turn yet
+			m.list(s)
 		}
 	}
 }
 
+// list makes the hub's list what the session watches.
+func (m *model) list(s *modelSession) {
+	m.r.lists.set(s.ref.Session, s.watches...)
+	m.r.lists.follow(s.ref.Session, s.friends)
+}
+
 // restorable is what the checkpoint has of a session's watches.
-func (m *model) restorable(s *modelSession) []presence.UserID {
+func (m *model) restorable(s *modelSession) (users []presence.UserID, friends bool) {
 	_, t, err := m.r.tr.find(s.ref)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	defer m.r.tr.shard(s.ref.User).mu.Unlock()
-	return t.kept.restored
+	return slices.Clone(t.kept.restored), t.kept.friends
 }
 
 func (m *model) make(o op) {
@@ -190,11 +197,11 @@ func (m *model) open(o op, s *modelSession, initial *presence.Status) {
 			m.forget(s, true)
 		}
 	case err == nil:
-		if s.fromDisk && !slices.Equal(c.Restored, s.watches) {
-			m.fail("%s came back with %v, want %v", s.name, c.Restored, s.watches)
+		if s.fromDisk && (!slices.Equal(c.Restored, s.watches) || c.RestoredFriends != s.friends) {
+			m.fail("%s came back with %v and friends %v, want %v and %v", s.name, c.Restored, c.RestoredFriends, s.watches, s.friends)
 		}
 		if s.fromDisk {
-			m.r.lists.set(s.ref.Session, s.watches...)
+			m.list(s)
 			m.r.tr.WatchesChanged(s.ref)
 		}
 		if !moves {

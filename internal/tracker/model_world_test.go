@@ -59,6 +59,7 @@ type modelSession struct {
 	ttl       time.Duration // a server set it
 	lost      time.Time     // fromDisk: when its node's run ended
 	watches   []presence.UserID
+	friends   bool // it follows them
 	revision  map[bool]uint64
 }
 

@@ -22,8 +22,8 @@ type note struct {
 	// A server set it: how long it is good, and until when; else 0.
 	ttl   time.Duration
 	until presence.Time
-	// same: watches is left out, it is what the session's last note says. Most
-	// notes tell of a new status, and lists are long.
+	// same: watches and friends are left out, they are what the session's last
+	// note says. Most notes tell of a new status, and lists are long.
 	same bool
 }
 

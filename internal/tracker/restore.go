@@ -25,7 +25,7 @@ func (t *Tracker) restore(ctx context.Context) error {
 			return
 		}
 		if n.same && ok {
-			n.watches, n.same = old.watches, old.same
+			n.watches, n.friends, n.same = old.watches, old.friends, old.same
 		}
 		if ok && old.until.Add(-old.ttl) > n.until.Add(-n.ttl) {
 			n.ttl, n.until = old.ttl, old.until
@@ -144,7 +144,7 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	// A note of an earlier epoch still has the newest status and list there is:
 	// taking a session over changes neither.
 	if n, ok := notes[f.ID]; ok {
-		s.kept.noted, s.kept.restored = !n.same, n.watches
+		s.kept.noted, s.kept.restored, s.kept.friends = !n.same, n.watches, n.friends
 		s.life.ttl, s.kept.until = n.ttl, n.until
 		s.kept.lost = cmp.Or(n.lost, s.kept.lost)
 		s.status, updated = n.status, max(updated, n.updated)

@@ -39,7 +39,7 @@ type rig struct {
 
 // newRig starts a tracker; change, when not nil, may alter its configuration.
 func newRig(t testing.TB, change func(*Config)) *rig {
-	r := &rig{t: t, mem: storetest.NewMemory(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}}}
+	r := &rig{t: t, mem: storetest.NewMemory(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}, friends: map[presence.SessionID]bool{}}}
 	r.cfg = Config{Policies: map[presence.AppID]Policy{app: {}}, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&r.cfg)
@@ -163,12 +163,14 @@ func (e *ear) goneOf(id presence.SessionID) int {
 
 // lists is the hub's end: what each session watches.
 type lists struct {
-	mu   sync.Mutex // guards all below
-	of   map[presence.SessionID][]presence.UserID
-	hook func() // called once when asked
+	mu sync.Mutex // guards all below
+	of map[presence.SessionID][]presence.UserID
+	// friends are the sessions that follow theirs.
+	friends map[presence.SessionID]bool
+	hook    func() // called once when asked
 }
 
-func (l *lists) Watches(id presence.SessionID) []presence.UserID {
+func (l *lists) Watches(id presence.SessionID) ([]presence.UserID, bool) {
 	l.mu.Lock()
 	hook := l.hook
 	l.hook = nil
@@ -178,7 +180,13 @@ func (l *lists) Watches(id presence.SessionID) []presence.UserID {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.of[id])
+	return slices.Clone(l.of[id]), l.friends[id]
+}
+
+func (l *lists) follow(id presence.SessionID, on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.friends[id] = on
 }
 
 func (l *lists) set(id presence.SessionID, users ...presence.UserID) {
@@ -191,6 +199,7 @@ func (l *lists) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.of)
+	clear(l.friends)
 }
 
 // wire is a link that a test holds.

@@ -59,8 +59,8 @@ func (t *Tracker) note(s *session) {
 	}
 }
 
-// WatchesChanged says that what a session explicitly watches changed, so that
-// the checkpoint learns of it.
+// WatchesChanged says that what a session watches changed, so that the
+// checkpoint learns of it: explicitly, or whether it follows its user's friends.
 func (t *Tracker) WatchesChanged(ref Ref) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
@@ -68,7 +68,7 @@ func (t *Tracker) WatchesChanged(ref Ref) {
 	if u := sh.users[ref.User]; u != nil {
 		if s := u.session(ref.Session); s != nil && s.phase.Open() {
 			if !s.kept.fromDisk {
-				s.kept.restored = nil // the list has it now
+				s.kept.restored, s.kept.friends = nil, false // the list has it now
 			}
 			s.kept.listed = false
 			t.note(s)
@@ -218,9 +218,9 @@ func (v *saver) one(dst []byte, s *session) []byte {
 	same := s.kept.listed
 	s.kept.dirty, s.kept.listed = false, true
 	sh.mu.Unlock()
-	var watches []presence.UserID
+	var list watched
 	if !same {
-		watches = v.t.watchlist.Watches(s.id)
+		list.users, list.friends = v.t.watchlist.Watches(s.id)
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -229,16 +229,22 @@ func (v *saver) one(dst []byte, s *session) []byte {
 		return dst
 	}
 	s.kept.noted = true
-	n := s.note(watches)
+	n := s.note(list)
 	n.same = same
 	return n.append(dst)
 }
 
-func (s *session) note(watches []presence.UserID) note {
+// watched is what the watch list says of a session.
+type watched struct {
+	users   []presence.UserID
+	friends bool
+}
+
+func (s *session) note(list watched) note {
 	if len(s.kept.restored) > 0 {
-		watches = slices.Concat(watches, s.kept.restored)
-		slices.Sort(watches)
-		watches = slices.Compact(watches)
+		list.users = slices.Concat(list.users, s.kept.restored)
+		slices.Sort(list.users)
+		list.users = slices.Compact(list.users)
 	}
 	lost := presence.Time(0)
 	if s.kept.fromDisk {
@@ -246,7 +252,7 @@ func (s *session) note(watches []presence.UserID) note {
 	}
 	return note{
 		lost: lost, ref: Ref{s.user.name, s.id}, epoch: s.epoch, revision: s.revision,
-		status: s.status, updated: s.truth.Updated, watches: watches,
+		status: s.status, updated: s.truth.Updated, watches: list.users, friends: list.friends || s.kept.friends,
 		ttl: s.life.ttl, until: s.kept.until,
 	}
 }
@@ -265,9 +271,10 @@ func (v *saver) shard(ctx context.Context, n int) error {
 		}
 	}
 	sh.mu.Unlock()
-	watches := make(map[*session][]presence.UserID, len(open))
+	watches := make(map[*session]watched, len(open))
 	for _, s := range open {
-		watches[s] = v.t.watchlist.Watches(s.id)
+		users, friends := v.t.watchlist.Watches(s.id)
+		watches[s] = watched{users, friends}
 	}
 	sh.mu.Lock()
 	b, whole := v.t.appendShard(nil, sh, watches)
@@ -286,7 +293,7 @@ func (v *saver) shard(ctx context.Context, n int) error {
 
 // appendShard encodes a shard. It is not whole when a session has opened since
 // the watches were asked for: that one's note must be kept. The lock is held.
-func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session][]presence.UserID) (_ []byte, whole bool) {
+func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session]watched) (_ []byte, whole bool) {
 	whole = true
 	now := t.now()
 	count := 0

@@ -218,6 +218,7 @@ func TestBackAfterRestartGrace(t *testing.T) {
 	in(t, nil, func(t *testing.T, r *rig) {
 		ref, _ := r.open(presence.Device{})
 		r.lists.set(ref.Session, "alice", "carol")
+		r.lists.follow(ref.Session, true)
 		r.tr.WatchesChanged(ref)
 		wait(2 * time.Second)
 		r.crash()
@@ -227,8 +228,8 @@ func TestBackAfterRestartGrace(t *testing.T) {
 			t.Fatalf("phase: got %v, want closed", r.phase(ref))
 		}
 		c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}})
-		if err != nil || !c.Resumed || !c.Unclean || !slices.Equal(c.Restored, []presence.UserID{"alice", "carol"}) {
-			t.Errorf("Connect: got %+v, %v, want it resumed with its watches", c, err)
+		if err != nil || !c.Resumed || !c.Unclean || !c.RestoredFriends || !slices.Equal(c.Restored, []presence.UserID{"alice", "carol"}) {
+			t.Errorf("Connect: got %+v, %v, want it resumed with its watches and friends", c, err)
 		}
 	})
 }
@@ -239,6 +240,7 @@ func TestCrashAgainBeforeTheWatchesAreBack(t *testing.T) {
 	in(t, nil, func(t *testing.T, r *rig) {
 		ref, _ := r.open(presence.Device{})
 		r.lists.set(ref.Session, "alice")
+		r.lists.follow(ref.Session, true)
 		r.tr.WatchesChanged(ref)
 		wait(2 * time.Second)
 		r.crash()
@@ -246,19 +248,22 @@ func TestCrashAgainBeforeTheWatchesAreBack(t *testing.T) {
 		if _, err := r.connect(ref, nil); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := r.update(ref, presence.Status{Show: presence.Busy}); err != nil { // a note without the list
+			t.Fatal(err)
+		}
 		wait(2 * time.Second) // a note is written, and the door did not restore yet
 		r.crash()
 		r.start()
 		c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}})
-		if err != nil || !slices.Equal(c.Restored, []presence.UserID{"alice"}) {
-			t.Errorf("Connect: got %+v, %v, want alice restored", c, err)
+		if err != nil || !c.RestoredFriends || !slices.Equal(c.Restored, []presence.UserID{"alice"}) {
+			t.Errorf("Connect: got %+v, %v, want alice and the friends restored", c, err)
 		}
 		r.lists.set(ref.Session) // restored, and then unsubscribed
 		r.tr.WatchesChanged(ref)
 		wait(2 * time.Second)
 		r.crash()
 		r.start()
-		if c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}}); err != nil || len(c.Restored) != 0 {
+		if c, err := r.tr.Connect(t.Context(), ref, ConnectParams{Link: &wire{}}); err != nil || len(c.Restored) != 0 || c.RestoredFriends {
 			t.Errorf("Connect: got %+v, %v, want nothing restored", c, err)
 		}
 	})

@@ -78,9 +78,11 @@ type kept struct {
 	noted bool // a note was written, or restored
 	// listed: the last note that was written has what it watches now.
 	listed bool
-	// restored is what it watched in the former run, until the watch list has it
-	// again and WatchesChanged says so.
+	// restored is what it watched in the former run, and friends whether it
+	// followed its user's, until the watch list has it again and WatchesChanged
+	// says so.
 	restored []presence.UserID
+	friends  bool
 	fromDisk bool          // found at start and not connected since
 	lost     presence.Time // fromDisk: when the node that had it was last alive
 	until    presence.Time // life.ttl: when it ends, by the wall clock

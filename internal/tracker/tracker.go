@@ -34,9 +34,10 @@ type Listener interface {
 	Gone(presence.SessionID)
 }
 
-// Watchlist tells what a session explicitly watches, for the checkpoint.
+// Watchlist tells what a session watches, for the checkpoint: whom explicitly,
+// and whether it follows its user's friends.
 type Watchlist interface {
-	Watches(presence.SessionID) []presence.UserID
+	Watches(presence.SessionID) (users []presence.UserID, friends bool)
 }
 
 // Link is the connection that carries a session. Its methods must not block.

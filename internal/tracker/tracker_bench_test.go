@@ -15,9 +15,9 @@ import (
 // silent is a listener that costs nothing.
 type silent struct{}
 
-func (silent) Changed(*presence.Presence)                   {}
-func (silent) Gone(presence.SessionID)                      {}
-func (silent) Watches(presence.SessionID) []presence.UserID { return nil }
+func (silent) Changed(*presence.Presence)                           {}
+func (silent) Gone(presence.SessionID)                              {}
+func (silent) Watches(presence.SessionID) ([]presence.UserID, bool) { return nil, false }
 
 // benchTracker has n users with one session each.
 func benchTracker(b *testing.B, n int) (*Tracker, []Ref) {

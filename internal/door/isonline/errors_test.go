@@ -379,7 +379,7 @@ func TestLogsHoldNoTokens(t *testing.T) {
 			}
 		}
 		alice := n.device("alice").make()
-		n.door.cfg.Hub = hub.New(&brokenSource{Source: n.tracker})
+		n.door.cfg.Hub = hub.New(&brokenSource{Source: n.tracker}, nil)
 		alice.api.SubscribeToUserIsOnline(alice.ctx(), &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: alice.tok, UserId: "bob"})
 		n.door.cfg.Hub = n.hub
 		if text := n.log.String(); !strings.Contains(text, "stack=") {
@@ -417,7 +417,7 @@ func TestPanicsEndOneCallOnly(t *testing.T) {
 	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
 		alice := n.device("alice").make()
 		broken := &brokenSource{Source: n.tracker}
-		n.door.cfg.Hub = hub.New(broken)
+		n.door.cfg.Hub = hub.New(broken, nil)
 		_, err := alice.api.SubscribeToUserIsOnline(alice.ctx(), &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: alice.tok, UserId: "bob"})
 		if got := refusalOf(err); got.code != codes.Internal || got.reason != "INTERNAL" || strings.Contains(got.detail, "boom") {
 			t.Errorf("a call that panics: got %+v, want INTERNAL without the cause", got)

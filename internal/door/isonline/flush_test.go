@@ -86,7 +86,7 @@ func newCrew(t *testing.T) *crew {
 	w := wheel.New(nil)
 	w.Start()
 	c := &crew{t: t, faces: &faces{version: 1}}
-	c.hub = hub.New(c.faces)
+	c.hub = hub.New(c.faces, nil)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.door = &Door{cfg: Config{Wheel: w, Hub: c.hub}, enc: &encoder{}, flushers: newFlushers(w)}
 	t.Cleanup(func() {
@@ -264,7 +264,7 @@ func BenchmarkFlush(b *testing.B) {
 			w.Start()
 			defer w.Stop()
 			src := &faces{version: 1}
-			h := hub.New(src)
+			h := hub.New(src, nil)
 			d := &Door{cfg: Config{Wheel: w, Hub: h}, enc: &encoder{}, flushers: newFlushers(w)}
 			defer d.flushers.stop()
 			var sent sync.WaitGroup

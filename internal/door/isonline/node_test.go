@@ -97,7 +97,7 @@ func newNode(t *testing.T, policy tracker.Policy, limits Limits) *node {
 	logger := slog.New(slog.NewTextHandler(io.MultiWriter(&n.log, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	policies := map[presence.AppID]tracker.Policy{"demo": policy, "other": {}}
 	n.tracker = tracker.New(tracker.Config{Policies: policies, Log: n.store, Incarnation: 1, Wheel: n.wheel, Logger: logger})
-	n.hub = hub.New(n.tracker)
+	n.hub = hub.New(n.tracker, nil)
 	n.tracker.Listen(n.hub, n.hub)
 	n.wheel.Start()
 	if err := n.tracker.Start(t.Context()); err != nil {

@@ -1,0 +1,368 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// wire is an Encoder whose bodies are all that a door tells of a notification.
+type wire struct{}
+
+// Locale keeps what it is given.
+func (*wire) Locale(_ presence.AppID, locale string) string { return locale }
+
+// Encode writes a line.
+func (*wire) Encode(n *Notification) Body {
+	line := fmt.Sprintf("%s %d", n.Presence.User.ID, n.Kind)
+	if n.Available {
+		line += " online"
+	} else {
+		line += fmt.Sprintf(" offline, last seen %d", n.Presence.Seen(n.Own))
+	}
+	if n.View == nil {
+		return line
+	}
+	f := n.View.Face(n.Own)
+	line += fmt.Sprintf(": %v r%d since %d updated %d", n.View.Public, f.Revision, f.Since, f.Updated)
+	if n.Kind == KindClosed {
+		return line + fmt.Sprintf(" closed %d reason %d", f.ClosedAt, f.Reason)
+	}
+	return line + fmt.Sprintf(" on %v says %v", n.View.Device.Platform, n.View.Status)
+}
+
+// hidesAll makes a user leave as far as others see.
+func (w *world) hidesAll(id presence.UserID) {
+	w.tell(w.change(id, func(p *person, at presence.Time) {
+		for _, s := range p.sessions {
+			if !s.Shown.Open() {
+				continue
+			}
+			s.Shown.Closed, s.Shown.ClosedAt, s.Shown.Reason = p.version, at, presence.ReasonHidden
+			status := presence.Status{Invisible: true}
+			s.Status, p.shown = &status, at
+		}
+	}))
+}
+
+// twin is one of two worlds in which the same happens, but that in one of them
+// the target leaves and in the other he is veiled, and lives on behind it.
+type twin struct {
+	world  *world
+	veiled bool
+	gone   bool // he left, or was veiled
+	seats  []*seat
+}
+
+// seat is a device that can lose what is sent to it.
+type seat struct {
+	watcher *Watcher
+	stream  uint64
+	sent    uint64
+	heard   []string
+}
+
+func (w *twin) seat(i int) *seat {
+	for len(w.seats) <= i {
+		n := byte(len(w.seats) + 1)
+		w.seats = append(w.seats, &seat{watcher: w.world.join(n, Params{User: named("watcher"), Encoder: &wire{}, Limit: 9})})
+	}
+	return w.seats[i]
+}
+
+func (s *seat) connect(after *uint64) {
+	a, err := s.watcher.Attach(func() {}, after)
+	if err != nil {
+		s.heard = append(s.heard, err.Error())
+		return
+	}
+	s.stream = a.Stream
+	s.sent = s.watcher.Next(a.Stream)
+	s.heard = append(s.heard, fmt.Sprintf("#%d connected %v %v", s.sent, a.Resumed, a.Resync))
+}
+
+func (s *seat) drain() {
+	if s.stream == 0 {
+		return
+	}
+	frames, _ := s.watcher.Drain(s.stream, nil, 1000)
+	for _, f := range frames {
+		s.sent = f.Sequence
+		if f.Mark != nil {
+			s.heard = append(s.heard, fmt.Sprintf("#%d mark %+v", f.Sequence, *f.Mark))
+		} else {
+			s.heard = append(s.heard, fmt.Sprintf("#%d %v", f.Sequence, f.Body))
+		}
+	}
+}
+
+// twins are drawn steps, played in both worlds.
+type twins struct {
+	t    *rapid.T
+	both [2]*twin
+	// anew lets devices begin to watch, or watch again, behind the veil; then the
+	// sessions from before it keep their status, for what a status was before its
+	// last change nobody knows who was not told.
+	anew bool
+	old  int // sessions from before
+	step int
+}
+
+// R11: what reaches a watcher whose target blocked him, or went out of his sight
+// for another reason, is bit for bit what reaches one whose target left at that
+// moment: in what is sent at once, in later snapshots, and in what is repeated to
+// a device that lost it.
+func TestVeiledIsBitForBitGone(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		rapid.Check(t, func(t *rapid.T) {
+			p := &twins{t: t, anew: rapid.Bool().Draw(t, "anew")}
+			for i := range p.both {
+				p.both[i] = &twin{world: newWorld(), veiled: i == 1}
+			}
+			for range rapid.IntRange(0, 10).Draw(t, "steps before") {
+				p.target()
+				p.watcher(true)
+			}
+			p.old = p.step
+			for _, w := range p.both {
+				w.leave()
+			}
+			for range rapid.IntRange(1, 15).Draw(t, "steps after") {
+				p.behind()
+				p.watcher(p.anew)
+			}
+			p.compare()
+		})
+	}
+}
+
+func (w *twin) leave() {
+	w.gone = true
+	if w.veiled {
+		w.world.veil("watcher", "target", true)
+	} else {
+		w.world.hidesAll("target")
+	}
+}
+
+// target is a step of the target, in both worlds.
+func (p *twins) target() {
+	p.step++
+	what, session := rapid.IntRange(0, 4).Draw(p.t, "what"), number(rapid.IntRange(1, 3).Draw(p.t, "session"))
+	for _, w := range p.both {
+		w.act(what, session, p.step)
+	}
+}
+
+// behind is a step of the target in the world where he is veiled.
+func (p *twins) behind() {
+	p.step++
+	what, n := rapid.IntRange(0, 4).Draw(p.t, "what"), rapid.IntRange(1, 6).Draw(p.t, "session")
+	if p.anew && n <= 3 {
+		what = 4 // sessions from before only close
+	}
+	p.both[1].act(what, number(n), p.step)
+	p.both[0].world.change("nobody", func(*person, presence.Time) {}) // time passes there too
+}
+
+// act opens, updates or closes a session, as it can be.
+func (w *twin) act(what int, session presence.PublicID, n int) {
+	status := saying(n)
+	open := slices.Contains(w.world.publics("target", (*stay).open), session)
+	switch {
+	case what == 4 && open:
+		w.world.tell(w.world.closes("target", session))
+	case what == 4:
+		w.world.change("nobody", func(*person, presence.Time) {})
+	case open:
+		w.world.tell(w.world.updates("target", session, status))
+	default:
+		w.world.tell(w.world.opens("target", session, &status))
+	}
+}
+
+// watcher is a step of one of the watcher's devices, in both worlds.
+func (p *twins) watcher(watch bool) {
+	what, device := rapid.IntRange(0, 9).Draw(p.t, "watcher"), rapid.IntRange(0, 2).Draw(p.t, "device")
+	back := uint64(rapid.IntRange(0, 4).Draw(p.t, "back"))
+	for _, w := range p.both {
+		s := w.seat(device)
+		switch what {
+		case 0, 1:
+			if watch {
+				s.watcher.Watch([]presence.UserID{"target"}, ScopeUser)
+			}
+		case 2:
+			if watch {
+				s.watcher.Unwatch("target")
+			}
+		case 3:
+			if watch {
+				s.watcher.WatchFriends([]presence.UserID{"target"})
+			}
+		case 4:
+			s.connect(nil)
+		case 5, 6:
+			if after := s.sent - min(s.sent, back); s.stream != 0 {
+				s.connect(&after)
+			}
+		default:
+			s.drain()
+		}
+	}
+}
+
+func (p *twins) compare() {
+	for i := range max(len(p.both[0].seats), len(p.both[1].seats)) {
+		a, b := p.both[0].seat(i), p.both[1].seat(i)
+		a.drain()
+		b.drain()
+		if !slices.Equal(a.heard, b.heard) {
+			p.t.Fatalf("device %d heard of one who left\n  %s\nand of one who is veiled\n  %s", i,
+				strings.Join(a.heard, "\n  "), strings.Join(b.heard, "\n  "))
+		}
+	}
+}
+
+// seated is a device of "watcher" that watches the target and has all there is.
+func seated(w *world) *seat {
+	s := &seat{watcher: w.join(1, Params{User: named("watcher"), Encoder: &wire{}, Limit: 9})}
+	s.watcher.Watch([]presence.UserID{"target"}, ScopeNone)
+	s.connect(nil)
+	s.drain()
+	s.heard = nil
+	return s
+}
+
+func (s *seat) want(t *testing.T, what string, lines ...string) {
+	t.Helper()
+	s.drain()
+	for i, l := range s.heard {
+		_, s.heard[i], _ = strings.Cut(l, " ")
+	}
+	if !slices.Equal(s.heard, lines) {
+		t.Errorf("%s: heard\n  %s\nwant\n  %s", what, strings.Join(s.heard, "\n  "), strings.Join(lines, "\n  "))
+	}
+	s.heard = nil
+}
+
+// A veil that is lifted shows what is there as opening, and nothing of what was
+// behind it: no close, no time.
+func TestLiftedVeil(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil) // at …001
+	w.opens("target", number(2), nil)
+	s := seated(w)
+	w.veil("watcher", "target", true)
+	one, two := number(1), number(2)
+	s.want(t, "veiled",
+		fmt.Sprintf("target 4 online: %v r1 since 1700000000001 updated 1700000000001 closed 1700000000003 reason %d", one, presence.ReasonHidden),
+		fmt.Sprintf("target 4 offline, last seen 1700000000003: %v r1 since 1700000000002 updated 1700000000002 closed 1700000000003 reason %d", two, presence.ReasonHidden))
+	before := s.sent - 2
+	w.tell(w.closes("target", one)) // at …004, behind the veil
+	w.tell(w.updates("target", two, saying(7)))
+	s.want(t, "behind")
+	w.veil("watcher", "target", false)
+	s.want(t, "lifted", fmt.Sprintf("target 2 online: %v r2 since 1700000000002 updated 1700000000005 on web says %v", two, &presence.Status{Text: saying(7).Text}))
+	// A device that lost the closes of the veil starts over.
+	s.connect(&before)
+	s.want(t, "lost", "connected true false",
+		"target 0 offline, last seen 1700000000004",
+		fmt.Sprintf("target 1 online: %v r2 since 1700000000002 updated 1700000000005 on web says %v", two, &presence.Status{Text: saying(7).Text}),
+		"mark {Scope:3 Reason:0 User: Users:1}")
+	// And one that has all, but lost something later, hears no old closes.
+	has := s.sent - 1
+	s.connect(&has)
+	s.want(t, "resumed", "connected true false", "mark {Scope:3 Reason:0 User: Users:0}")
+	has = s.sent
+	w.tell(w.updates("target", two, saying(8)))
+	s.drain()
+	s.heard = nil
+	s.connect(&has)
+	s.want(t, "lost later", "connected true false",
+		fmt.Sprintf("target 1 online: %v r3 since 1700000000002 updated 1700000000007 on web says %v", two, &presence.Status{Text: saying(8).Text}),
+		"mark {Scope:3 Reason:0 User: Users:1}")
+}
+
+// Lifted while the target is offline, a veil leaves no trace.
+func TestLiftedVeilOfNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil)
+	s := seated(w)
+	w.veil("watcher", "target", true)
+	s.drain()
+	s.heard = nil
+	w.tell(w.closes("target", number(1)))
+	w.veil("watcher", "target", false)
+	s.want(t, "lifted")
+}
+
+// A veil that falls and lifts before anybody looked was never there.
+func TestVeilThatNobodySaw(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil)
+	s := seated(w)
+	for range 3 {
+		w.veil("watcher", "target", true)
+		w.veil("watcher", "target", false)
+	}
+	s.want(t, "nothing")
+}
+
+// Who may suddenly be seen by friends only, and never was a friend, is as one
+// never heard of, also to a device that knew better.
+func TestVeilFromBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil)
+	s := seated(w)
+	w.mu.Lock()
+	w.veils[named("watcher")] = sights{"target": {0, 0}}
+	w.mu.Unlock()
+	w.hub.SightChanged(named("watcher"), nil)
+	s.want(t, "never a friend", "target 0 offline, last seen 0")
+}
+
+// Long after it fell, and after a restart, a veil has no closes to repeat, like
+// one who left then.
+func TestOldVeilsHaveNoCloses(t *testing.T) {
+	t.Parallel()
+	for name, age := range map[string]func(w *world){
+		"long after": func(w *world) { w.clock = w.clock.Add(2 * time.Hour) },
+		"restart":    func(w *world) { w.hub.made = w.clock + 1 },
+	} {
+		w := newWorld()
+		w.opens("target", number(1), nil)
+		w.veil("watcher", "target", true)
+		age(w)
+		s := seated(w)
+		after := s.sent - 1
+		s.connect(&after)
+		s.want(t, name, "connected true false", "target 0 offline, last seen 1700000000002", "mark {Scope:3 Reason:0 User: Users:1}")
+	}
+}
+
+// Own sessions are seen whatever the sight says.
+func TestNobodyIsVeiledFromHimself(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("watcher", number(1), nil)
+	w.veil("watcher", "watcher", true)
+	v := w.join(1, Params{User: named("watcher"), Limit: 1})
+	v.Watch([]presence.UserID{"watcher"}, ScopeNone)
+	a, _ := v.Attach(func() {}, nil)
+	frames, _ := v.Drain(a.Stream, nil, 10)
+	if len(frames) != 1 || frames[0].Body.(*Notification).Kind != KindCurrent {
+		t.Errorf("got %d frames, want one's own session", len(frames))
+	}
+}
