@@ -18,12 +18,12 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
+	restdoor "github.com/porchlight-dev/porchlight/internal/door/rest"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/lifecycle"
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
-	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -50,6 +50,8 @@ type Params struct {
 	// With GRPC given and HTTP nil there is no HTTP port.
 	GRPC, HTTP net.Listener
 	Logger     *slog.Logger
+	// Version is the program's, for who asks.
+	Version string
 }
 
 // App is one node. Make it with New, then Start and Stop it once.
@@ -64,9 +66,9 @@ type App struct {
 	tracker *tracker.Tracker
 	hub     *hub.Hub
 	roster  *roster.Roster
-	sources map[presence.AppID]source
 	texts   localize.Set
 	door    *isonline.Door
+	api     *restdoor.Door
 	http    *http.Server
 	ready   atomic.Bool
 

@@ -84,6 +84,9 @@ func (a *App) startHTTP(context.Context) error {
 	if a.p.HTTP == nil {
 		return nil
 	}
+	if err := a.makeAPI(); err != nil {
+		return err
+	}
 	a.http = &http.Server{
 		Handler: a.trueAddress(a.routes()), ConnContext: a.connContext,
 		ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeader,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
+	"github.com/porchlight-dev/porchlight/internal/door/rest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -88,6 +89,16 @@ func (c *Config) Origins() map[presence.AppID][]string {
 		m[presence.AppID(name)] = a.CORS.Origins
 	}
 	return m
+}
+
+// ServerKeys is what the REST API needs.
+func (c *Config) ServerKeys() (list []rest.Key) {
+	for name, a := range c.Apps {
+		for _, k := range a.ServerKeys {
+			list = append(list, rest.Key{App: presence.AppID(name), ID: k.ID, Secret: k.Secret, RequestsPerSecond: k.RequestsPerSecond})
+		}
+	}
+	return list
 }
 
 // Issuers is what the verifier of access tokens needs.

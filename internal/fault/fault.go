@@ -36,6 +36,7 @@ const (
 	RateLimited
 	SlowConsumer
 	Draining
+	KeyInvalid
 	kindCount
 )
 
@@ -59,6 +60,7 @@ var names = [kindCount]string{
 	RateLimited:          "RATE_LIMITED",
 	SlowConsumer:         "SLOW_CONSUMER",
 	Draining:             "DRAINING",
+	KeyInvalid:           "KEY_INVALID",
 }
 
 // String returns the reason in capitals, such as "SESSION_GONE".

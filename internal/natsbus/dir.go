@@ -54,7 +54,7 @@ func (l *dirLock) release() error {
 	if l == nil {
 		return nil
 	}
-	return errors.Join(unlock(l.file), l.file.Close())
+	return l.file.Close()
 }
 
 // claimMode checks that dir is new or belongs to mode, and marks a new one. A

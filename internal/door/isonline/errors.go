@@ -24,7 +24,7 @@ const internalDetail = "internal error; the node's log has the details"
 // codeOf is the door's one table of kinds (protocol note A4, status codes).
 func codeOf(k fault.Kind) codes.Code {
 	switch k {
-	case fault.JWTInvalid, fault.JWTExpired, fault.SessionTokenInvalid:
+	case fault.JWTInvalid, fault.JWTExpired, fault.SessionTokenInvalid, fault.KeyInvalid:
 		return codes.Unauthenticated
 	case fault.SessionTokenNotYours:
 		return codes.PermissionDenied

@@ -44,6 +44,7 @@ func TestCodeOfIsTotal(t *testing.T) {
 		fault.RateLimited:          codes.ResourceExhausted,
 		fault.SlowConsumer:         codes.ResourceExhausted,
 		fault.Draining:             codes.Unavailable,
+		fault.KeyInvalid:           codes.Unauthenticated,
 	}
 	for _, k := range fault.Kinds() {
 		code, listed := want[k]

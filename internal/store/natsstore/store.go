@@ -40,8 +40,8 @@ const (
 	// sync included, before its result counts as unknown.
 	answerTimeout = 5 * time.Second
 
-	// defaultMaxAge is how long history stays (design §2).
-	defaultMaxAge = 30 * 24 * time.Hour
+	// DefaultMaxAge is how long history stays (design §2).
+	DefaultMaxAge = 30 * 24 * time.Hour
 )
 
 // Config says where and how much to store.
@@ -102,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("natsstore: limits cannot be negative (%d bytes, %v)", cfg.MaxBytes, cfg.MaxAge)
 	}
 	if cfg.MaxAge == 0 {
-		cfg.MaxAge = defaultMaxAge
+		cfg.MaxAge = DefaultMaxAge
 	}
 	if cfg.Usage == nil {
 		cfg.Usage = DiskUsage

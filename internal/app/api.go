@@ -1,0 +1,14 @@
+package app
+
+import (
+	restdoor "github.com/porchlight-dev/porchlight/internal/door/rest"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
+)
+
+// makeAPI makes the REST API; the tracker and the roster are made.
+func (a *App) makeAPI() (err error) {
+	a.api, err = restdoor.New(restdoor.Config{
+		Tracker: a.tracker, Keys: a.p.Config.ServerKeys(), Version: a.p.Version, Retention: natsstore.DefaultMaxAge, Logger: a.log,
+	})
+	return err
+}

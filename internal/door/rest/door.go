@@ -1,0 +1,191 @@
+package rest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+)
+
+// Prefix is where the API stands on the HTTP port, and OpenAPIPath where its
+// description does.
+const (
+	Prefix      = "/api/v1"
+	OpenAPIPath = "/openapi.json"
+)
+
+// Config is what the door needs. Tracker and Logger are required.
+type Config struct {
+	Tracker *tracker.Tracker
+	Keys    []Key
+	// Version is the program's, for the description.
+	Version string
+	// Retention is how long the log keeps a record.
+	Retention time.Duration
+	Logger    *slog.Logger
+	// Called, when not nil, hears of each request that was answered.
+	Called func(Call)
+}
+
+// Call is one request that was answered.
+type Call struct {
+	Method string // id of the operation; "unknown" when it is none of ours
+	Code   string // a kind of fault, or "OK"
+	Took   time.Duration
+}
+
+// Door is the REST API of a node. Make it with New.
+type Door struct {
+	cfg  Config
+	log  *slog.Logger
+	keys keyring
+	mux  *http.ServeMux
+	api  huma.API
+	// described is the OpenAPI document.
+	described []byte
+}
+
+// New returns a door that serves at once.
+func New(cfg Config) (*Door, error) {
+	d := &Door{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux()}
+	d.SetKeys(cfg.Keys)
+	d.api = humago.New(d.mux, describe(cfg.Version))
+	d.api.UseMiddleware(named)
+	d.registerUsers()
+	d.registerOnline()
+	d.registerSessions()
+	d.registerPresence()
+	var err error
+	if d.described, err = json.Marshal(d.api.OpenAPI()); err != nil {
+		return nil, fmt.Errorf("describe the REST API: %w", err)
+	}
+	return d, nil
+}
+
+// request is what is known of a request while it is served.
+type request struct {
+	id     string
+	key    *key   // nil until it is known
+	method string // id of the operation
+	code   string // of the problem it was answered with, if it was
+}
+
+// requestKey is the context's key of a *request.
+type requestKey struct{}
+
+// requestOf returns the request that ctx belongs to.
+func requestOf(ctx context.Context) *request {
+	if r, ok := ctx.Value(requestKey{}).(*request); ok {
+		return r
+	}
+	return &request{}
+}
+
+// named notes which operation a request is for.
+func named(ctx huma.Context, next func(huma.Context)) {
+	requestOf(ctx.Context()).method = ctx.Operation().OperationID
+	next(ctx)
+}
+
+// ServeHTTP answers what stands below Prefix, and the description.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	req := &request{id: requestID(r), method: "unknown", code: "OK"}
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
+	w.Header().Set("X-Request-Id", req.id)
+	w.Header().Set("Cache-Control", "no-store")
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.ErrorContext(r.Context(), "panic", "door", "rest", "method", req.method, "request", req.id, "panic", p, "stack", string(debug.Stack()))
+			d.refuse(w, r, fault.New(fault.Internal, internalDetail))
+		}
+		if d.cfg.Called != nil {
+			d.cfg.Called(Call{Method: req.method, Code: req.code, Took: time.Since(began)})
+		}
+	}()
+	d.serve(w, r, req)
+}
+
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, req *request) {
+	if r.URL.Path == OpenAPIPath {
+		d.describeTo(w, r, req)
+		return
+	}
+	if err := d.admit(w, r, req); err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	if at := r.URL.EscapedPath(); path.Clean(at) != at {
+		// The mux would send such a path elsewhere. In the name of a user "/" and a
+		// "." alone are escaped.
+		d.refusePath(w, r, "the path has an empty, a . or a .. segment; write %2F and %2E in names")
+		return
+	}
+	if _, pattern := d.mux.Handler(r); pattern == "" {
+		d.unknown(w, r)
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
+
+// describeTo gives the OpenAPI document, to everybody.
+func (d *Door) describeTo(w http.ResponseWriter, r *http.Request, req *request) {
+	req.method = "openapi"
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		d.refuseMethod(w, r, "GET, HEAD")
+		return
+	}
+	w.Header().Set("Content-Type", "application/openapi+json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(d.described)))
+	if r.Method == http.MethodGet {
+		w.Write(d.described)
+	}
+}
+
+// unknown answers what no operation is for: 405 when another method is.
+func (d *Door) unknown(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		other := *r
+		other.Method = m
+		if _, pattern := d.mux.Handler(&other); pattern != "" {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) == 0 {
+		d.refusePath(w, r, "there is nothing at this path; "+OpenAPIPath+" lists what there is")
+		return
+	}
+	d.refuseMethod(w, r, strings.Join(allowed, ", "))
+}
+
+// maxRequestID bounds an id that the caller gave.
+const maxRequestID = 64
+
+// requestID is the id that the caller gave, if it is a decent one, or a new one.
+// It is in the answer, in problems and in the log.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	decent := len(id) > 0 && len(id) <= maxRequestID
+	for i := range len(id) {
+		c := id[i]
+		decent = decent && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.", c) >= 0)
+	}
+	if decent {
+		return id
+	}
+	return rand.Text()
+}

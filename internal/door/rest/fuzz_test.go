@@ -1,0 +1,69 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// fuzzBody sends whatever bytes as the body of one call. The answer must be
+// JSON, a problem unless it is 200, and never an internal error.
+func fuzzBody(f *testing.F, method, target string, seeds ...string) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	for _, s := range []string{``, `{}`, `null`, `[]`, `{"a":`, `{"ttl":1e400}`, "{\"\xff\":1}", strings.Repeat(`{"a":`, 200)} {
+		f.Add(s)
+	}
+	n := newNode(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		n.answered(t, n.do(method, target, body))
+	})
+}
+
+// answered fails the test unless w is an answer that may be given to anything.
+func (n *node) answered(t *testing.T, w *httptest.ResponseRecorder) {
+	var v map[string]any
+	switch err := json.Unmarshal(w.Body.Bytes(), &v); {
+	case err != nil:
+		t.Fatalf("%d %q: %v", w.Code, w.Body, err)
+	case w.Code >= 500:
+		t.Fatalf("%d %s", w.Code, w.Body)
+	case w.Code != 200 && (v["code"] == nil || w.Header().Get("Content-Type") != "application/problem+json"):
+		t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+func FuzzQueryUsers(f *testing.F) {
+	fuzzBody(f, "POST", "/users/query", `{"users":["alice","b\u0000b"],"view":true}`)
+}
+
+func FuzzPutPresence(f *testing.F) {
+	fuzzBody(f, "PUT", "/users/bot/presence",
+		`{"status":"busy","rich_text":"x","ttl":60,"device":{"platform":"desk"}}`,
+		`{"ttl":60,"properties":{"a":-0,"b":1e30,"c":9223372036854775808,"d":{"token":"t","args":{"x":"y"},"fallback":"z"},"e":true}}`,
+		`{"ttl":60,"rich_text":{"token":"t"},"invisible":true}`)
+}
+
+// FuzzTargets sends any path and query.
+func FuzzTargets(f *testing.F) {
+	for _, s := range []string{"/users/a%2Fb", "/users/%ff?view=1", "/online?next=AW8B&limit=2", "/users/../x", "/users/a/sessions/Q0rYb1cKTo2mFqS4kq1pCA", "/users/a/presence?name=%00"} {
+		f.Add("GET", s)
+		f.Add("DELETE", s)
+	}
+	n := newNode(f)
+	f.Fuzz(func(t *testing.T, method, target string) {
+		u, err := url.ParseRequestURI(Prefix + target)
+		if err != nil || method != "GET" && method != "DELETE" && method != "PUT" {
+			return
+		}
+		r := httptest.NewRequest(method, "http://node/", nil)
+		r.URL = u
+		r.Header.Set("Authorization", "Bearer "+secret)
+		w := httptest.NewRecorder()
+		n.door.ServeHTTP(w, r)
+		n.answered(t, w)
+	})
+}

@@ -1,0 +1,141 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// OfSession is the session in the path.
+type OfSession struct {
+	SID string `path:"sid" doc:"The session's public id." example:"Q0rYb1cKTo2mFqS4kq1pCA"`
+
+	public presence.PublicID
+}
+
+// Resolve refuses what cannot be a session's id.
+func (s *OfSession) Resolve(huma.Context) []error {
+	var err error
+	if s.public, err = presence.ParsePublicID(s.SID); err != nil {
+		return []error{&huma.ErrorDetail{Location: "path.sid", Message: err.Error()}}
+	}
+	return nil
+}
+
+type sessionsIn struct {
+	OfUser
+	View
+}
+
+// Sessions are a user's sessions.
+type Sessions struct {
+	Sessions []Session `json:"sessions" doc:"The oldest first."`
+}
+
+type sessionsOut struct{ Body Sessions }
+
+type sessionIn struct {
+	OfUser
+	OfSession
+	View
+}
+
+type sessionOut struct{ Body Session }
+
+type dropIn struct {
+	OfUser
+}
+
+type dropOneIn struct {
+	OfUser
+	OfSession
+}
+
+// Dropped says what a drop did.
+type Dropped struct {
+	Dropped int `json:"dropped" doc:"How many sessions were not closed before." example:"1"`
+}
+
+type dropOut struct{ Body Dropped }
+
+func (d *Door) registerSessions() {
+	register(d, operation{
+		id: "listSessions", method: http.MethodGet, path: "/users/{id}/sessions", tag: "sessions",
+		summary: "List a user's sessions",
+		text:    "The open sessions as others see them; with view=true all that are not closed, those that are only created or invisible too, with their phase.",
+		answers: map[string]any{"sessions": []any{exampleSession()}},
+	}, d.listSessions)
+	register(d, operation{
+		id: "getSession", method: http.MethodGet, path: "/users/{id}/sessions/{sid}", tag: "sessions",
+		summary: "Read one session", text: "404 SESSION_GONE when listSessions with the same view would not have it.",
+		answers: exampleSession(), faults: []fault.Kind{fault.SessionGone},
+	}, d.getSession)
+	register(d, operation{
+		id: "dropSessions", method: http.MethodDelete, path: "/users/{id}/sessions", tag: "sessions",
+		summary: "Drop all sessions of a user",
+		text:    "They close with the reason dropped, their connections end, and nothing resumes them; sessions that closed a moment ago cannot come back either. The user may make new ones. Sent again it drops what came since.",
+		answers: map[string]any{"dropped": 2}, faults: []fault.Kind{fault.LogUnavailable},
+	}, d.dropSessions)
+	register(d, operation{
+		id: "dropSession", method: http.MethodDelete, path: "/users/{id}/sessions/{sid}", tag: "sessions",
+		summary: "Drop one session", text: "As dropSessions for one. A session that is closed or unknown is answered with 200 and dropped 0.",
+		answers: map[string]any{"dropped": 1}, faults: []fault.Kind{fault.LogUnavailable},
+	}, d.dropSession)
+}
+
+// visible lists a user's sessions, in truth or as others see them.
+func (d *Door) visible(user presence.User, truth bool) []Session {
+	list := []Session{}
+	for _, s := range d.cfg.Tracker.Sessions(user) {
+		if truth || s.Shown.Open() {
+			list = append(list, sessionAs(&s, truth))
+		}
+	}
+	return list
+}
+
+func (d *Door) listSessions(ctx context.Context, in *sessionsIn) (*sessionsOut, error) {
+	out := &sessionsOut{}
+	out.Body.Sessions = d.visible(in.of(ctx), in.Truth)
+	return out, nil
+}
+
+func (d *Door) getSession(ctx context.Context, in *sessionIn) (*sessionOut, error) {
+	for _, s := range d.visible(in.of(ctx), in.Truth) {
+		if s.Session == in.SID {
+			return &sessionOut{s}, nil
+		}
+	}
+	return nil, fault.New(fault.SessionGone, "the user has no such session; it may have closed")
+}
+
+func (d *Door) dropSessions(ctx context.Context, in *dropIn) (*dropOut, error) {
+	return d.drop(ctx, in.of(ctx), nil)
+}
+
+func (d *Door) dropSession(ctx context.Context, in *dropOneIn) (*dropOut, error) {
+	return d.drop(ctx, in.of(ctx), &in.public)
+}
+
+func (d *Door) drop(ctx context.Context, user presence.User, which *presence.PublicID) (*dropOut, error) {
+	n, err := d.cfg.Tracker.Drop(ctx, user, which)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		d.note(ctx, "dropped sessions", "user", user.ID, "sessions", n)
+	}
+	out := &dropOut{}
+	out.Body.Dropped = n
+	return out, nil
+}
+
+// note logs what a server key did that somebody may ask about later.
+func (d *Door) note(ctx context.Context, what string, with ...any) {
+	req := requestOf(ctx)
+	d.log.InfoContext(ctx, what, append([]any{"app", req.key.app, "key", req.key.id, "request", req.id}, with...)...)
+}
