@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/app"
 	"github.com/porchlight-dev/porchlight/internal/config"
@@ -21,46 +22,54 @@ const Version = "0.1.0-dev"
 // Options say which node to run. The zero value is a development node on the
 // default ports with a temporary directory.
 type Options struct {
-	// ConfigFile is a configuration; empty means the development one, whose
-	// keys everybody knows: it listens on loopback only.
+	// ConfigFile is a configuration (YAML), Config the text of one. At most one of
+	// them; without any the node has the development configuration, whose keys
+	// everybody knows: it listens on loopback only. Relative file names in a
+	// configuration begin at the directory of ConfigFile, or at the working
+	// directory for Config.
 	ConfigFile string
+	Config     []byte
+	// Environ overrides single keys, as variables like
+	// PORCHLIGHT_APPS_DEMO_POLICY_GRACE=2s. It is not taken from the process: give
+	// os.Environ() where that is wanted.
+	Environ []string
 	// HTTP, GRPC and Data, when not empty, are used in place of the
 	// configuration's.
 	HTTP, GRPC, Data string
-	// Logger takes the node's log; nil drops it.
+	// HTTPListener and GRPCListener, when not nil, are served in place of the
+	// addresses, and closed by Stop. With GRPCListener alone there is no HTTP port.
+	HTTPListener, GRPCListener net.Listener
+	// Logger takes the node's log; nil drops it. It never gets tokens or keys.
 	Logger *slog.Logger
 }
 
-// Server is one node.
+// Server is one node. Make it with New, start it once and stop it once. Several
+// may run in one process, each with a data directory of its own.
 type Server struct {
 	app       *app.App
+	config    *config.Config
 	temporary string // directory to remove at the end; empty: none
+	given     []net.Listener
 }
 
-// New checks the options and the configuration. Nothing is opened before Start.
+// New checks the options and the configuration. Nothing is listened on before
+// Start. A Server that is not started must be stopped all the same: a temporary
+// data directory goes with it.
 func New(o Options) (*Server, error) {
-	c := config.Development()
-	if o.ConfigFile != "" {
-		var err error
-		if c, err = config.Load(o.ConfigFile); err != nil {
-			return nil, err
-		}
+	c, err := o.read()
+	if err != nil {
+		return nil, err
 	}
-	override(&c.Listen.HTTP, o.HTTP, config.DefaultHTTP)
-	override(&c.Listen.GRPC, o.GRPC, config.DefaultGRPC)
-	override(&c.Data, o.Data, "")
-	for _, a := range []string{c.Listen.HTTP, c.Listen.GRPC} {
-		if err := c.Exposes(a); err != nil {
-			return nil, err
-		}
+	if err := o.exposes(c); err != nil {
+		return nil, err
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{}
+	s := &Server{config: c, given: []net.Listener{o.HTTPListener, o.GRPCListener}}
 	if c.Data == "" {
-		if o.ConfigFile != "" {
-			return nil, errors.New("no data directory: set data in the configuration, or --data")
+		if !o.development() {
+			return nil, errors.New("no data directory: set data in the configuration, or Options.Data (--data)")
 		}
 		dir, err := os.MkdirTemp("", "porchlight-*")
 		if err != nil {
@@ -68,20 +77,71 @@ func New(o Options) (*Server, error) {
 		}
 		c.Data, s.temporary = dir, dir
 	}
-	var err error
-	if s.app, err = app.New(app.Params{Config: c, Temporary: s.temporary != "", Logger: o.Logger, Version: Version}); err != nil {
+	s.app, err = app.New(app.Params{
+		Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Logger: o.Logger, Version: Version,
+	})
+	if err != nil {
 		s.clean()
 		return nil, err
 	}
 	return s, nil
 }
 
-func override(field *string, values ...string) {
-	if values[0] != "" {
-		*field = values[0]
+func (o *Options) development() bool { return o.ConfigFile == "" && o.Config == nil }
+
+// read gives the configuration with everything in its place.
+func (o *Options) read() (c *config.Config, err error) {
+	switch {
+	case o.ConfigFile != "" && o.Config != nil:
+		return nil, errors.New("options: both ConfigFile and Config are given; one configuration is enough")
+	case o.ConfigFile != "":
+		c, err = config.Load(o.ConfigFile, o.Environ...)
+	case o.Config != nil:
+		c, err = config.Parse(o.Config, o.Environ...)
+	default:
+		c, err = config.DevelopmentWith(o.Environ...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	override(&c.Listen.HTTP, o.HTTP, config.DefaultHTTP)
+	override(&c.Listen.GRPC, o.GRPC, config.DefaultGRPC)
+	override(&c.Data, o.Data, "")
+	return c, nil
+}
+
+// exposes refuses to serve keys that everybody knows beyond loopback.
+func (o *Options) exposes(c *config.Config) error {
+	addrs := []string{c.Listen.HTTP, c.Listen.GRPC}
+	for i, l := range []net.Listener{o.HTTPListener, o.GRPCListener} {
+		switch {
+		case l == nil:
+		case l.Addr().Network() == "tcp":
+			addrs[i] = l.Addr().String()
+		default:
+			addrs[i] = "" // a network in memory, a Unix socket: not for strangers
+		}
+	}
+	if o.GRPCListener != nil && o.HTTPListener == nil {
+		addrs[0] = "" // no port at all
+	}
+	for _, a := range addrs {
+		if a == "" {
+			continue
+		}
+		if err := c.Exposes(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func override(field *string, given, preset string) {
+	if given != "" {
+		*field = given
 	}
 	if *field == "" {
-		*field = values[1]
+		*field = preset
 	}
 }
 
@@ -94,13 +154,35 @@ func (s *Server) Stop(ctx context.Context) error { return errors.Join(s.app.Stop
 // Failed gives an error when a port fails while the node runs.
 func (s *Server) Failed() <-chan error { return s.app.Failed() }
 
+// Token makes an access token for a user of an app, good for ttl from now,
+// signed with the app's first key. It is for tests, tools and trying out; products
+// sign with their own identity provider.
+func (s *Server) Token(app, user string, ttl time.Duration) (string, error) {
+	return s.config.Token(app, user, ttl)
+}
+
+// ServerKey is the app's first server key, with which its backend calls the
+// server API; empty when it has none. It is a secret.
+func (s *Server) ServerKey(app string) string {
+	if keys := s.config.Apps[app].ServerKeys; len(keys) > 0 {
+		return keys[0].Secret
+	}
+	return ""
+}
+
 // GRPCAddr is the address of the gRPC port, after Start.
 func (s *Server) GRPCAddr() net.Addr { return s.app.GRPCAddr() }
 
-// HTTPAddr is the address of the HTTP port, after Start.
+// HTTPAddr is the address of the HTTP port, after Start; nil when there is none.
 func (s *Server) HTTPAddr() net.Addr { return s.app.HTTPAddr() }
 
+// clean also closes listeners that a node which never started leaves open.
 func (s *Server) clean() error {
+	for _, l := range s.given {
+		if l != nil {
+			l.Close() // again: an error of the second is no news
+		}
+	}
 	if s.temporary == "" {
 		return nil
 	}

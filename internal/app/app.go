@@ -24,6 +24,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -66,6 +67,7 @@ type App struct {
 	tracker *tracker.Tracker
 	hub     *hub.Hub
 	roster  *roster.Roster
+	sources map[presence.AppID]source
 	texts   localize.Set
 	door    *isonline.Door
 	api     *restdoor.Door

@@ -8,11 +8,12 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
+	"github.com/porchlight-dev/porchlight/internal/roster/httpsource"
 )
 
 // makeRoster makes the roster of the configuration; the tracker is made.
 func (a *App) makeRoster() error {
-	apps, err := rosterApps(a.p.Config)
+	apps, err := a.rosterApps(a.p.Config)
 	if err != nil {
 		return err
 	}
@@ -22,22 +23,52 @@ func (a *App) makeRoster() error {
 
 func (a *App) startRoster(ctx context.Context) error { return a.roster.Start(ctx) }
 
-func (a *App) stopRoster(ctx context.Context) error { return a.roster.Stop(ctx) }
+func (a *App) stopRoster(ctx context.Context) error {
+	err := a.roster.Stop(ctx)
+	for _, s := range a.sources {
+		s.source.Close()
+	}
+	return err
+}
 
-// rosterApps is how each app's friend lists are kept.
-func rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig, error) {
+// source is whom an app's friend lists are asked of, and what it was made of.
+type source struct {
+	cfg    httpsource.Config
+	source *httpsource.Source
+}
+
+// rosterApps is how each app's friend lists are kept. What an app had of a
+// source stays when nothing of it changed, and with it what the roster knows.
+func (a *App) rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig, error) {
 	apps := make(map[presence.AppID]roster.AppConfig, len(c.Apps))
+	sources := map[presence.AppID]source{}
 	for name := range c.Apps {
 		app, _ := c.App(name)
-		r := roster.AppConfig{MaxFriends: app.Limits.Friends, MaxAge: app.Friends.MaxAge}
+		id, f := presence.AppID(name), app.Friends
+		r := roster.AppConfig{MaxFriends: app.Limits.Friends, MaxAge: f.MaxAge}
 		if app.Policy.Visibility == config.VisibleToFriends {
 			r.Visibility = roster.Friends
 		}
-		if app.Friends.Source == config.FriendsFromHTTP {
-			return nil, fmt.Errorf("apps.%s.friends.source: http is not in this build", name)
+		if f.Source == config.FriendsFromHTTP {
+			s := a.sources[id]
+			cfg := httpsource.Config{URL: f.URL, Secret: f.Secret, Timeout: f.Timeout, Most: app.Limits.Friends, AllowPrivate: f.AllowPrivate}
+			if s.source == nil || s.cfg != cfg {
+				fresh, err := httpsource.New(cfg)
+				if err != nil {
+					return nil, fmt.Errorf("configuration: apps.%s.friends: %w", name, err)
+				}
+				s = source{cfg, fresh}
+			}
+			sources[id], r.Source = s, s.source
 		}
-		apps[presence.AppID(name)] = r
+		apps[id] = r
 	}
+	for id, old := range a.sources {
+		if sources[id].source != old.source {
+			old.source.Close()
+		}
+	}
+	a.sources = sources
 	return apps, nil
 }
 

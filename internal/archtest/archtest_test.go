@@ -118,6 +118,7 @@ func TestWhatProgramsLink(t *testing.T) {
 	}{
 		{"client", []string{module + "/internal/", "github.com/nats-io/"}, "a user's program must not link the server"},
 		{"internal/presence", []string{module + "/internal/", "golang.org/x/", "github.com/", "google.golang.org/"}, "the core is the standard library and rules"},
+		{"porchlighttest", []string{"go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp", "github.com/rogpeppe/", "github.com/stretchr/", "github.com/alecthomas/"}, "users' tests get a server, not our tools"},
 		{"cmd/porchlight", []string{"go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp", "github.com/rogpeppe/"}, "test libraries stay in tests"},
 	}
 	for _, tt := range tests {

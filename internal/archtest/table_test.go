@@ -11,7 +11,7 @@ type line struct {
 
 // leaves: everyone may lean on them.
 var leaves = []string{
-	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel", "internal/localize", "internal/listen",
+	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel", "internal/outbound", "internal/localize", "internal/listen",
 }
 
 // core is what a door may build on.
@@ -26,6 +26,7 @@ var table = []line{
 	{"internal/presence", nil, "the words and the rules: pure, standard library only"},
 	{"internal/fault", nil, "everyone returns its errors, so it knows nobody"},
 	{"internal/lifecycle", nil, "a list of functions with names"},
+	{"internal/outbound", nil, "calls addresses that are not ours; what is said to them is the caller's affair"},
 	{"internal/wheel", nil, "deadlines by key; what they mean is the caller's affair"},
 
 	{"internal/localize", []string{"internal/presence"}, "makes text of references, which are presence words"},
@@ -36,6 +37,7 @@ var table = []line{
 	{"internal/tracker", with(leaves, "internal/store"), "never a door, a webhook or an engine"},
 	{"internal/hub", leaves, "knows watchers and changes, no storage"},
 	{"internal/roster", with(leaves, "internal/store"), "who may watch whom; tells of changes through a listener of its own"},
+	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
 
 	// The engine.
@@ -55,6 +57,7 @@ var table = []line{
 		"composes the Config types of all, does not invent"},
 	{"internal/app", []string{"internal/…/", "api/…/"}, "the one meeting point"},
 	{".", with(leaves, "internal/app", "internal/config"), "the thin front for programs that embed the server"},
+	{"porchlighttest", []string{".", "client", "internal/natsbus"}, "a server for users' tests, and the one line that a fake clock needs of the engine"},
 	{"internal/bench", with(leaves, "client", "api/…/"), "a tool of the command line: it meets the server over the wire alone"},
 	{"cmd/porchlight", with(leaves, ".", "internal/config", "client", "internal/bench"), "thin: flags in, one call, text out"},
 
@@ -116,6 +119,8 @@ var walls = []wall{
 		[]string{"internal/token"}, nil, "one place to get signatures right"},
 	{"command line", []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/…/"},
 		[]string{"cmd/…/", "internal/bench"}, nil, "flags end where the program begins; a bar is drawn by what makes progress"},
+	{"SSRF guard", []string{"code.dny.dev/ssrf"},
+		[]string{"internal/outbound"}, nil, "one place decides which addresses may be called"},
 	{"YAML", []string{"github.com/goccy/go-yaml", "github.com/goccy/go-yaml/…/"},
 		[]string{"internal/config"}, nil, "one reader of configuration"},
 	{"environment", []string{"github.com/caarlos0/env/…/"},

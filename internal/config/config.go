@@ -99,9 +99,13 @@ func Load(path string, environ ...string) (*Config, error) {
 	return c, nil
 }
 
-// Parse reads the text of a file and checks it.
-func Parse(b []byte) (*Config, error) {
-	c, err := read("", b, nil)
+// Parse is Load for the text of a file; relative file names begin at the working
+// directory.
+func Parse(b []byte, environ ...string) (*Config, error) {
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("configuration: more than %d bytes; a configuration is shorter", maxFile)
+	}
+	c, err := read("", b, environ)
 	if err != nil {
 		return nil, err
 	}
@@ -170,4 +174,17 @@ func Development() *Config {
 		Catalogues: Catalogues{demo: true},
 		CORS:       CORS{Origins: []string{"*"}},
 	}}}
+}
+
+// DevelopmentWith is Development with the variables of an environment over it, as
+// Load takes them.
+func DevelopmentWith(environ ...string) (*Config, error) {
+	var p problems
+	c := Development()
+	c.src = readSource("", "", &p)
+	c.override(environ, &p)
+	if len(p.list) > 0 {
+		return nil, p.err(c.src)
+	}
+	return c, c.Check()
 }

@@ -20,12 +20,24 @@ func Token(file, app, user string, ttl time.Duration) (string, error) {
 			return "", err
 		}
 	}
+	jwt, err := c.Token(app, user, ttl)
+	if err == nil {
+		return jwt, nil
+	}
+	if _, ok := c.Apps[app]; ok {
+		return "", err
+	}
+	if file == "" {
+		return "", fmt.Errorf("the development keys know app demo only; name a configuration with app %q by --config", app)
+	}
+	return "", fmt.Errorf("%s has no app %q", file, app)
+}
+
+// Token is the same with the app's first key in c.
+func (c *Config) Token(app, user string, ttl time.Duration) (string, error) {
 	iss, ok := c.Issuer(app)
 	if !ok {
-		if file == "" {
-			return "", fmt.Errorf("the development keys know app demo only; name a configuration with app %q by --config", app)
-		}
-		return "", fmt.Errorf("%s has no app %q", file, app)
+		return "", fmt.Errorf("the configuration has no app %q", app)
 	}
 	if ttl <= 0 {
 		return "", fmt.Errorf("a token that is good for %v is good for nothing; give a time above zero", ttl)

@@ -54,7 +54,7 @@ func (l *dirLock) release() error {
 	if l == nil {
 		return nil
 	}
-	return l.file.Close()
+	return errors.Join(unlock(l.file), l.file.Close())
 }
 
 // claimMode checks that dir is new or belongs to mode, and marks a new one. A

@@ -24,6 +24,13 @@ func tryLock(f *os.File) error {
 	}
 }
 
+// unlock gives f's lock free at once: a process that is being started at this
+// moment holds a copy of the descriptor, and the lock would last until that is
+// closed too.
+func unlock(f *os.File) error {
+	return os.NewSyscallError("flock", unix.Flock(int(f.Fd()), unix.LOCK_UN))
+}
+
 // syncDir makes the names in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -1,0 +1,166 @@
+// Package outbound is the HTTP client for addresses that are not ours: those an
+// operator or a customer configured, which may lead anywhere. It refuses to
+// connect to private networks unless it was told to, follows no redirect, uses
+// no proxy of the environment, and bounds what an answer may take of time and
+// memory. It knows nothing of what is sent; it does not sign and does not retry.
+//
+// The guard looks at the address of each connection, after names were resolved,
+// so a name that changes its mind between a check and the call gains nothing.
+package outbound
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"code.dny.dev/ssrf"
+)
+
+const (
+	defaultTimeout   = 5 * time.Second
+	defaultMaxAnswer = 1 << 20
+	maxHeader        = 64 << 10
+	// maxConns is how many connections one client has to one host: more waiting
+	// users must not become more load on a host that is slow already.
+	maxConns     = 128
+	idleConns    = 32
+	idleLimit    = 90 * time.Second
+	keepAlive    = 30 * time.Second
+	hasteTLS     = 5 * time.Second
+	dialFallback = 300 * time.Millisecond
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrAddress: the host's address is in a network that may not be called.
+	ErrAddress = errors.New("its address is private, loopback, link-local or reserved, and such are not allowed here")
+	// ErrTooLarge: the answer was longer than Config.MaxAnswer.
+	ErrTooLarge = errors.New("the answer is too large")
+)
+
+// Config says what a client may do. The zero value is strict.
+type Config struct {
+	// Timeout bounds a call from the resolving of the name to the last byte of
+	// the answer; 5 s if zero.
+	Timeout time.Duration
+	// MaxAnswer bounds the body of an answer in bytes; 1 MB if zero.
+	MaxAnswer int64
+	// AllowPrivate lets it call private networks and this machine. Link-local
+	// addresses, where clouds keep their secrets, are refused all the same.
+	AllowPrivate bool
+}
+
+// Client calls addresses that are not ours. Make it with New. It may be used by
+// several goroutines.
+type Client struct {
+	cfg  Config
+	http *http.Client
+}
+
+// privateV4 and privateV6 are what AllowPrivate adds.
+func privateV4() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
+		netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
+	}
+}
+
+func privateV6() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fc00::/7")}
+}
+
+// New returns a client.
+func New(cfg Config) *Client {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.MaxAnswer <= 0 {
+		cfg.MaxAnswer = defaultMaxAnswer
+	}
+	rules := []ssrf.Option{ssrf.WithAnyPort()}
+	if cfg.AllowPrivate {
+		rules = append(rules, ssrf.WithAllowedV4Prefixes(privateV4()...), ssrf.WithAllowedV6Prefixes(privateV6()...))
+	}
+	dialer := &net.Dialer{Control: ssrf.New(rules...).Safe, KeepAlive: keepAlive, FallbackDelay: dialFallback}
+	return &Client{cfg: cfg, http: &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  nil, // one of the environment would go round the guard
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    hasteTLS,
+			MaxConnsPerHost:        maxConns,
+			MaxIdleConnsPerHost:    idleConns,
+			IdleConnTimeout:        idleLimit,
+			MaxResponseHeaderBytes: maxHeader,
+			DisableCompression:     true, // what is bounded is what comes over the wire
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Answer is what came back, whatever its status.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Post sends body to address and reads the whole answer. An answer of any
+// status is no error, a redirect neither. The errors name the host and never
+// the rest of the address, the headers or a body; they may wrap ErrAddress,
+// ErrTooLarge, context.DeadlineExceeded and context.Canceled.
+func (c *Client) Post(ctx context.Context, address string, header http.Header, body []byte) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil || req.URL.Host == "" {
+		return Answer{}, errors.New("the address to call is not a URL with a host")
+	}
+	req.Header = header.Clone()
+	answer, err := c.do(req)
+	if err != nil {
+		return Answer{}, fmt.Errorf("%s: %w", req.URL.Host, err)
+	}
+	return answer, nil
+}
+
+func (c *Client) do(req *http.Request) (Answer, error) {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return Answer{}, refine(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxAnswer+1))
+	switch {
+	case err != nil:
+		return Answer{}, refine(err)
+	case int64(len(b)) > c.cfg.MaxAnswer:
+		return Answer{}, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.cfg.MaxAnswer)
+	}
+	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: b}, nil
+}
+
+// refine takes the address out of an error, and says what the guard means.
+func refine(err error) error {
+	var whole *url.Error
+	if errors.As(err, &whole) {
+		err = whole.Err
+	}
+	for _, guarded := range []error{ssrf.ErrProhibitedIP, ssrf.ErrProhibitedNetwork, ssrf.ErrInvalidHostPort, ssrf.ErrProhibitedPort} {
+		if errors.Is(err, guarded) {
+			return ErrAddress
+		}
+	}
+	return err
+}
+
+// Close lets go of connections that are not in use.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
