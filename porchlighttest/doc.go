@@ -8,8 +8,8 @@
 //	}
 //
 // The server stops with the test and leaves no goroutine and no file. Any number
-// of them run beside each other, in parallel tests too. A start takes about a
-// tenth of a second.
+// of them run beside each other, in parallel tests too. Starting and stopping one
+// takes about a quarter of a second.
 //
 // It has the development configuration: one app, "demo", whose key signs the
 // tokens that Token gives, and the demo catalogue of texts. Set changes single

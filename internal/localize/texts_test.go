@@ -58,6 +58,7 @@ func TestChain(t *testing.T) {
 			"pt": {"t.all": "português"},
 			"pt_BR": {"t.all": "português do Brasil"},
 			"zh-Hans": {"t.all": "简体"}, "zh-Hant": {"t.all": "繁體"},
+			"es-419": {"t.all": "español de América"}, "es": {"t.shared": "español"},
 			"no": {"t.all": "norsk"}}}`,
 		"game": `{"locales": {"de": {"t.all": "spiel"}, "": {"t.shared": "game neutral"}, "fr": {"t.game": "jeu"}}}`,
 	})
@@ -72,6 +73,9 @@ func TestChain(t *testing.T) {
 		{"", "zh-TW", "t.all", "繁體", "zh-Hant"},
 		{"", "zh-Hant-HK", "t.all", "繁體", "zh-Hant"},
 		{"", "zh-MO", "t.all", "繁體", "zh-Hant"},
+		{"", "es-MX", "t.all", "español de América", "es-419"},
+		{"", "es-MX", "t.shared", "español", "es"},
+		{"", "es-ES", "t.all", "english", "en"},
 		{"", "nb-NO", "t.all", "norsk", "nb"},
 		{"", "fr", "t.all", "english", "en"}, // the default locale, by its parents
 		{"", "", "t.all", "english", "en"},
