@@ -10,8 +10,9 @@ import (
 // Texts are all catalogues of one app, ready to be read. They never change, so
 // any number of goroutines may read them. A nil *Texts has no catalogue.
 type Texts struct {
-	// locales are those that some catalogue has.
-	locales map[string]bool
+	// locales are those that some catalogue has, each by its name: one string for
+	// all who read in it.
+	locales map[string]string
 	// chains says for each product and each of the locales, and for "" of both,
 	// where to look, the first place first.
 	chains map[chainKey][]step
@@ -29,11 +30,11 @@ type step struct {
 // sessions without one and the fallback of all others. defaultLocale may be
 // empty; otherwise some catalogue must have it, or a parent of it.
 func New(defaultLocale string, products map[string]*Catalogue) (*Texts, error) {
-	t := &Texts{locales: map[string]bool{}, chains: map[chainKey][]step{}}
+	t := &Texts{locales: map[string]string{}, chains: map[chainKey][]step{}}
 	for _, c := range products {
 		for l := range c.locales {
 			if l != "" {
-				t.locales[l] = true
+				t.locales[l] = l
 			}
 		}
 	}
@@ -81,11 +82,11 @@ func (t *Texts) Locale(locale string) string {
 	if t == nil || locale == "" {
 		return ""
 	}
-	if t.locales[locale] {
-		return locale
+	if name, ok := t.locales[locale]; ok {
+		return name
 	}
-	for _, name := range family(locale) {
-		if t.locales[name] {
+	for _, parent := range family(locale) {
+		if name, ok := t.locales[parent]; ok {
 			return name
 		}
 	}
@@ -111,9 +112,7 @@ func (t *Texts) chain(product, locale string) []step {
 	if t == nil {
 		return nil
 	}
-	if locale != "" && !t.locales[locale] {
-		locale = t.Locale(locale)
-	}
+	locale = t.Locale(locale)
 	if chain, ok := t.chains[chainKey{product, locale}]; ok {
 		return chain
 	}
