@@ -66,6 +66,9 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	for _, w := range c.Warnings() {
+		o.Logger.Warn(w)
+	}
 	s := &Server{config: c, given: []net.Listener{o.HTTPListener, o.GRPCListener}}
 	if c.Data == "" {
 		if !o.development() {

@@ -271,3 +271,19 @@ func TestServeWithConfigAndToken(t *testing.T) {
 		t.Errorf("serve ended with %v: %s", err, serve.err.String())
 	}
 }
+
+// Variables of the environment go over the file.
+func TestServeTakesVariables(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("apps: {shop: {jwt: {issuer: https://id.example, keys: [{secret: 0123456789abcdef0123456789abcdef}]}}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	serve := command(ctx, "serve", "--config", file, "--data", t.TempDir())
+	serve.Env = append(serve.Env, "PORCHLIGHT_APPS_SHOP_POLICY_GRACE=soon")
+	if out, err := serve.CombinedOutput(); err == nil || !strings.Contains(string(out), "PORCHLIGHT_APPS_SHOP_POLICY_GRACE") {
+		t.Errorf("serve with a wrong variable: %v, %s", err, out)
+	}
+}

@@ -30,7 +30,7 @@ func (serveCommand) Help() string {
 
 // Run serves until the process is told to stop.
 func (s serveCommand) Run(ctx context.Context, c console) error {
-	o := porchlight.Options{ConfigFile: s.Config, HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Logger: logger(c)}
+	o := porchlight.Options{ConfigFile: s.Config, Environ: os.Environ(), HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Logger: logger(c)}
 	return hold(ctx, o, func(srv *porchlight.Server) error {
 		fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n", srv.GRPCAddr(), srv.HTTPAddr())
 		return nil
