@@ -60,7 +60,9 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	cfg := bench.Config{
 		Addr: b.GRPC, Door: b.Door, Users: b.Users, Friends: b.Friends, Seconds: b.Seconds,
 		Phases: strings.Split(b.Phase, ","),
-		Token:  func(user string) (string, error) { return config.Token("", "demo", user, 12*time.Hour) },
+		Token: func(user string) (string, error) {
+			return config.Token(config.TokenParams{App: "demo", User: user, TTL: 12 * time.Hour})
+		},
 	}
 	if b.GRPC == "" {
 		cfg.Self = bench.Child([]string{self}, benchRole+"="+roleSelf)

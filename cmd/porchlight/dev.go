@@ -38,7 +38,7 @@ func (d devCommand) greet(c console, srv *porchlight.Server) error {
 	fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n\n", addr, srv.HTTPAddr())
 	var alice string
 	for _, user := range []string{"alice", "bob", "carol"} {
-		jwt, err := config.Token("", "demo", user, devTokens)
+		jwt, err := config.Token(config.TokenParams{App: "demo", User: user, TTL: devTokens})
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,9 @@ func (f dialFlags) dial(c console, product, locale string) (*client.Client, erro
 		if !loopback(f.GRPC) {
 			return nil, fmt.Errorf("--user signs with keys that everybody knows, so it works on loopback only; use --token for %s", f.GRPC)
 		}
-		source = func(context.Context) (string, error) { return config.Token("", "demo", f.User, tokenLife) }
+		source = func(context.Context) (string, error) {
+			return config.Token(config.TokenParams{App: "demo", User: f.User, TTL: tokenLife})
+		}
 	case f.Token != "":
 		source = func(context.Context) (string, error) { return f.Token, nil }
 	default:

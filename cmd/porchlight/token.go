@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/config"
@@ -12,7 +13,7 @@ type tokenCommand struct {
 	App    string        `default:"demo" help:"App the token is for. Default: ${default}."`
 	User   string        `required:"" help:"User the token is for."`
 	TTL    time.Duration `name:"ttl" default:"1h" help:"How long it is good. Default: ${default}."`
-	Config string        `placeholder:"FILE" help:"Configuration whose key signs; without it the development key."`
+	Config string        `placeholder:"FILE" help:"Configuration whose first secret of the app signs; without it the development key."`
 }
 
 // Help shows an example.
@@ -22,7 +23,7 @@ func (tokenCommand) Help() string {
 
 // Run prints it.
 func (t tokenCommand) Run(c console) error {
-	jwt, err := config.Token(t.Config, t.App, t.User, t.TTL)
+	jwt, err := config.Token(config.TokenParams{File: t.Config, Environ: os.Environ(), App: t.App, User: t.User, TTL: t.TTL})
 	if err != nil {
 		return err
 	}

@@ -182,7 +182,11 @@ func (a *App) startTracker(ctx context.Context) error {
 func (a *App) stopTracker(ctx context.Context) error { return a.tracker.Stop(ctx) }
 
 func (a *App) startGRPC(context.Context) error {
-	verifier, err := token.NewVerifier(a.p.Config.Issuers(), time.Now)
+	issuers, err := a.p.Config.Issuers()
+	if err != nil {
+		return err
+	}
+	verifier, err := token.NewVerifier(issuers, time.Now)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
-	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
 // Check returns what is wrong with the configuration, all of it.
@@ -46,9 +45,6 @@ func (c *Config) checkApps(p *problems) {
 			serverKeys[k.Secret] = name + "." + k.ID
 		}
 		a.check(p, at)
-	}
-	if _, err := token.NewVerifier(c.Issuers(), nil); err != nil && len(p.list) == 0 {
-		p.add(apps, "%v", err)
 	}
 }
 

@@ -78,16 +78,17 @@ func headerText(s string) bool {
 	return strings.TrimSpace(s) == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
+// takenClaims cannot name the user.
+var takenClaims = []string{"iss", "aud", "exp", "nbf", "iat"}
+
 func (j *JWT) check(p *problems, at place) {
 	if j.Issuer == "" {
 		p.add(at.key("issuer"), "is missing; it selects the app of a token")
 	}
-	if len(j.Keys) == 0 && j.JWKSURL == "" {
-		p.add(at.key("keys"), "at least one is needed, or jwks_url")
+	if slices.Contains(takenClaims, j.UserClaim) {
+		p.add(at.key("user_claim"), "%q has a meaning of its own; choose another", j.UserClaim)
 	}
-	for i, k := range j.Keys {
-		k.check(p, at.key("keys").item(i))
-	}
+	j.checkKeys(p, at.key("keys"))
 	if j.JWKSURL != "" {
 		checkURL(p, at.key("jwks_url"), j.JWKSURL, j.AllowPrivate)
 	}
@@ -107,8 +108,42 @@ func (k *Key) check(p *problems, at place) {
 		p.add(at, "has %d of secret, public_key and public_key_file; a key is one of them", given)
 	case strings.HasPrefix(k.Secret, exampleSecret):
 		p.add(at.key("secret"), stillExample)
-	case k.Secret != "" && len(k.Secret) < token.MinSecret:
-		p.add(at.key("secret"), "%d bytes; HS256 needs at least %d", len(k.Secret), token.MinSecret)
+	case k.Secret != "":
+		if len(k.Secret) < token.MinSecret {
+			p.add(at.key("secret"), "%d bytes; HS256 needs at least %d", len(k.Secret), token.MinSecret)
+		}
+	default:
+		k.checkPublic(p, at)
+	}
+}
+
+func (k *Key) checkPublic(p *problems, at place) {
+	at = at.key("public_key")
+	if k.PublicKeyFile != "" {
+		at = at[:len(at)-1].key("public_key_file")
+	}
+	if _, err := k.read(); err != nil {
+		p.add(at, "%v", err)
+	}
+}
+
+// maxKeys is how many a token without a key id may be tried with.
+const maxKeys = 16
+
+func (j *JWT) checkKeys(p *problems, at place) {
+	if len(j.Keys) == 0 && j.JWKSURL == "" {
+		p.add(at, "at least one is needed, or jwks_url")
+	}
+	if len(j.Keys) > maxKeys {
+		p.add(at, "%d keys; at most %d are allowed", len(j.Keys), maxKeys)
+	}
+	ids := map[string]bool{}
+	for i, k := range j.Keys {
+		k.check(p, at.item(i))
+		if k.ID != "" && ids[k.ID] {
+			p.add(at.item(i).key("id"), "two keys have the id %.64q", k.ID)
+		}
+		ids[k.ID] = true
 	}
 }
 

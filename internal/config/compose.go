@@ -2,7 +2,11 @@ package config
 
 import (
 	"fmt"
+	"io"
+	"maps"
 	"net"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
@@ -101,27 +105,71 @@ func (c *Config) ServerKeys() (list []rest.Key) {
 	return list
 }
 
-// Issuers is what the verifier of access tokens needs.
-func (c *Config) Issuers() []token.Issuer {
+// Issuers is what the verifier of access tokens needs. It reads the files of
+// public keys, anew with each call. What issuers publish is the caller's to add.
+func (c *Config) Issuers() ([]token.Issuer, error) {
 	var list []token.Issuer
-	for name, a := range c.Apps {
-		list = append(list, a.JWT.issuer(name))
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		iss, err := c.Issuer(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, iss)
 	}
-	return list
+	return list, nil
 }
 
-// Issuer is the issuer of one app; ok is false when there is no such app.
-func (c *Config) Issuer(app string) (iss token.Issuer, ok bool) {
-	a, ok := c.Apps[app]
-	return a.JWT.issuer(app), ok
-}
-
-func (j *JWT) issuer(app string) token.Issuer {
+// Issuer is the issuer of one app, which there must be.
+func (c *Config) Issuer(app string) (token.Issuer, error) {
+	j := c.Apps[app].JWT
 	iss := token.Issuer{App: presence.AppID(app), Issuer: j.Issuer, Audience: j.Audience, UserClaim: j.UserClaim}
-	for _, k := range j.Keys {
-		iss.Keys = append(iss.Keys, token.Key{ID: k.ID, Secret: []byte(k.Secret)})
+	for i, k := range j.Keys {
+		key, err := k.read()
+		if err != nil {
+			return iss, fmt.Errorf("%s: %w", place{"apps", app, "jwt", "keys"}.item(i), err)
+		}
+		iss.Keys = append(iss.Keys, key)
 	}
-	return iss
+	return iss, nil
+}
+
+// read makes the key, of its file if it is in one.
+func (k *Key) read() (token.Key, error) {
+	key := token.Key{ID: k.ID, Secret: []byte(k.Secret)}
+	text := []byte(k.PublicKey)
+	var err error
+	if k.PublicKeyFile != "" {
+		if text, err = readBounded(k.PublicKeyFile, maxKeyFile); err != nil {
+			return key, err
+		}
+	}
+	if len(text) > 0 {
+		key.Public, err = token.ParsePublicKey(text)
+	}
+	return key, err
+}
+
+// maxKeyFile is more than any public key or certificate needs.
+const maxKeyFile = 64 << 10
+
+// readBounded reads a small file.
+func readBounded(path string, limit int64) ([]byte, error) {
+	// Opening a pipe would wait for somebody to write.
+	if st, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: is not a file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: more than %d bytes", path, limit)
+	}
+	return b, err
 }
 
 // Exposes refuses an address beyond loopback while an app trusts one of the

@@ -8,36 +8,44 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
-// Token makes an access token for a user of an app, good for ttl from now: with
-// the app's first key in a configuration file, or with the development key when
-// file is empty. It is for the command line and for tests; products sign with
-// their own identity provider.
-func Token(file, app, user string, ttl time.Duration) (string, error) {
+// TokenParams say which access token to make.
+type TokenParams struct {
+	// File is the configuration whose first secret of App signs; empty: the
+	// development key signs, for app "demo".
+	File string
+	// Environ overrides the file, as in Load.
+	Environ   []string
+	App, User string
+	TTL       time.Duration // from now
+}
+
+// Token makes an access token. It is for the command line and for tests;
+// products sign with their own identity provider.
+func Token(p TokenParams) (string, error) {
 	c := Development()
-	if file != "" {
+	if p.File != "" {
 		var err error
-		if c, err = Load(file); err != nil {
+		if c, err = Load(p.File, p.Environ...); err != nil {
 			return "", err
 		}
 	}
-	jwt, err := c.Token(app, user, ttl)
-	if err == nil {
-		return jwt, nil
+	if _, ok := c.Apps[p.App]; !ok {
+		if p.File == "" {
+			return "", fmt.Errorf("the development keys know app demo only; name a configuration with app %q by --config", p.App)
+		}
+		return "", fmt.Errorf("%s has no app %q", p.File, p.App)
 	}
-	if _, ok := c.Apps[app]; ok {
-		return "", err
-	}
-	if file == "" {
-		return "", fmt.Errorf("the development keys know app demo only; name a configuration with app %q by --config", app)
-	}
-	return "", fmt.Errorf("%s has no app %q", file, app)
+	return c.Token(p.App, p.User, p.TTL)
 }
 
-// Token is the same with the app's first key in c.
+// Token is the same with the app's first secret in c.
 func (c *Config) Token(app, user string, ttl time.Duration) (string, error) {
-	iss, ok := c.Issuer(app)
-	if !ok {
+	if _, ok := c.Apps[app]; !ok {
 		return "", fmt.Errorf("the configuration has no app %q", app)
+	}
+	iss, err := c.Issuer(app)
+	if err != nil {
+		return "", err
 	}
 	if ttl <= 0 {
 		return "", fmt.Errorf("a token that is good for %v is good for nothing; give a time above zero", ttl)

@@ -28,6 +28,7 @@ const (
 	ResumeFromFuture
 	LogUnavailable
 	FriendsUnavailable
+	KeysUnavailable
 	FieldInvalid
 	LimitSubscriptions
 	LimitSessions
@@ -52,6 +53,7 @@ var names = [kindCount]string{
 	ResumeFromFuture:     "RESUME_FROM_FUTURE",
 	LogUnavailable:       "LOG_UNAVAILABLE",
 	FriendsUnavailable:   "FRIENDS_UNAVAILABLE",
+	KeysUnavailable:      "KEYS_UNAVAILABLE",
 	FieldInvalid:         "FIELD_INVALID",
 	LimitSubscriptions:   "LIMIT_SUBSCRIPTIONS",
 	LimitSessions:        "LIMIT_SESSIONS",

@@ -21,6 +21,7 @@ const (
 // cache keeps. Times are seconds since 1970, 0 when absent.
 type grant struct {
 	issuer    *issuer
+	key       *held // that signed it
 	user      presence.UserID
 	issued    int64
 	notBefore int64

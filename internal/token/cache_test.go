@@ -75,12 +75,12 @@ func TestRememberedTokensGrowOld(t *testing.T) {
 			// Clocks get set back too.
 			offset := rapid.Int64Range(-60_000, 3_660_000).Draw(t, "ms after noon")
 			clock = noon.Add(time.Duration(offset) * time.Millisecond)
-			_, got := v.Verify(raw)
+			_, got := v.Verify(t.Context(), raw)
 			fresh, err := NewVerifier(issuers, now)
 			if err != nil {
 				t.Fatalf("NewVerifier: %v", err)
 			}
-			_, want := fresh.Verify(raw)
+			_, want := fresh.Verify(t.Context(), raw)
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Fatalf("%v after noon: remembered says %v, fresh says %v", clock.Sub(noon), got, want)
 			}
@@ -97,7 +97,7 @@ func TestRefusedTokensAreNotRemembered(t *testing.T) {
 	t.Parallel()
 	v := newTestVerifier(t, atNoon)
 	for _, r := range refusedTokens() {
-		if _, err := v.Verify(r.raw); err == nil {
+		if _, err := v.Verify(t.Context(), r.raw); err == nil {
 			t.Errorf("%s: accepted", r.name)
 		}
 	}
@@ -133,7 +133,7 @@ func TestCacheConcurrently(t *testing.T) {
 			wg.Go(func() {
 				for i := range raws {
 					i = (i*7 + c*13) % tokens
-					a, err := v.Verify(raws[i])
+					a, err := v.Verify(t.Context(), raws[i])
 					if want := wantShort || i%2 == 1; (err == nil) != want {
 						t.Errorf("token %d: %v, want accepted = %v", i, err, want)
 					} else if want && a.User != presence.UserID(fmt.Sprintf("u%d", i)) {

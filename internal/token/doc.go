@@ -2,8 +2,10 @@
 // session do they hold.
 //
 // Who: an access token is a JWT (RFC 7519) that an app's own identity provider
-// signed. A [Verifier] knows the issuers of all apps; the issuer claim selects
-// the app, and a configurable claim names the user.
+// signed, with HS256, RS256, ES256 or EdDSA. A [Verifier] knows the issuers of
+// all apps; the issuer claim selects the app, and a configurable claim names the
+// user. The keys stand in the configuration, or a [Published] set gets them from
+// where the issuer publishes them (JWK Set, RFC 7517).
 //
 // Which session: a session token is made by us and opaque to everyone else. A
 // [Ring] seals the names of a session with XChaCha20-Poly1305 and opens them

@@ -20,8 +20,8 @@ func FuzzVerify(f *testing.F) {
 	}
 	v := newTestVerifier(f, atNoon)
 	f.Fuzz(func(t *testing.T, raw string) {
-		got, err := v.Verify(raw)
-		again, errAgain := v.Verify(raw)
+		got, err := v.Verify(t.Context(), raw)
+		again, errAgain := v.Verify(t.Context(), raw)
 		if got != again || (err == nil) != (errAgain == nil) {
 			t.Errorf("first %+v, %v; then %+v, %v", got, err, again, errAgain)
 		}
@@ -50,7 +50,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add(`{"alg":"HS256","crit":[]}`, `{"iss":"https://id.shop.test","sub":{},"exp":[],"iat":{},"aud":{}}`)
 	v := newTestVerifier(f, atNoon)
 	f.Fuzz(func(t *testing.T, header, claims string) {
-		a, err := v.Verify(forge(header, claims, secretA, sha256.New))
+		a, err := v.Verify(t.Context(), forge(header, claims, secretA, sha256.New))
 		if err != nil {
 			if k := fault.KindOf(err); k != fault.JWTInvalid && k != fault.JWTExpired {
 				t.Errorf("error %v is no fault of a JWT", err)

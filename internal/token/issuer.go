@@ -3,25 +3,12 @@ package token
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
-)
-
-// Bounds of an issuer's keys.
-const (
-	// MinSecret is the least length of an HS256 secret in bytes: as long as the
-	// hash, as RFC 7518 §3.2 demands. A shorter one can be guessed offline from
-	// a single token.
-	MinSecret = 32
-	// maxKeys bounds the work a forged token without a key id can cause, since
-	// every key is tried for it.
-	maxKeys = 16
 )
 
 // defaultUserClaim names the user where an issuer does not say otherwise.
@@ -34,28 +21,9 @@ type Issuer struct {
 	Issuer    string         // the iss claim, byte for byte; never empty
 	Audience  string         // must be among the aud claim; empty accepts every audience
 	UserClaim string         // the claim that holds the user id; empty means "sub"
-	Keys      []Key          // 1 to 16; the first one signs
+	Keys      []Key          // up to 16; at least one, unless there is Published
+	Published *Published     // keys beside them that the issuer publishes; may be nil
 }
-
-// Key is one HS256 secret of an issuer. However it is formatted, logged or
-// marshalled, the secret does not show.
-type Key struct {
-	ID     string // the kid header that selects it; empty: tried only for tokens without kid
-	Secret []byte `json:"-"` // at least MinSecret bytes
-}
-
-// String names the key without its secret.
-func (k Key) String() string { return "key " + k.ID + " (secret not shown)" }
-
-// GoString is String, for %#v.
-func (k Key) GoString() string { return k.String() }
-
-// Format writes String for every verb: with a Stringer alone, %d would still
-// print the bytes of the secret.
-func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }
-
-// LogValue is String, for log/slog.
-func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // Development returns the issuer of app "demo" with a key that is printed here
 // for everyone to read. It exists so that a first try needs no identity
@@ -90,14 +58,13 @@ func (iss Issuer) check() error {
 	if slices.Contains([]string{"iss", "aud", "exp", "nbf", "iat"}, iss.UserClaim) {
 		return fmt.Errorf("jwt issuer %q: the user claim %q has a meaning of its own; choose another", iss.Issuer, iss.UserClaim)
 	}
-	if n := len(iss.Keys); n == 0 || n > maxKeys {
+	if n := len(iss.Keys); n > maxKeys || n == 0 && iss.Published == nil {
 		return fmt.Errorf("jwt issuer %q: has %d keys, want 1 to %d", iss.Issuer, n, maxKeys)
 	}
 	seen := make(map[string]bool, len(iss.Keys))
 	for i, k := range iss.Keys {
-		if len(k.Secret) < MinSecret {
-			return fmt.Errorf("jwt issuer %q: the secret of key %d (id %q) has %d bytes, want at least %d",
-				iss.Issuer, i+1, k.ID, len(k.Secret), MinSecret)
+		if err := k.check(); err != nil {
+			return fmt.Errorf("jwt issuer %q: key %d (id %q) %w", iss.Issuer, i+1, k.ID, err)
 		}
 		if k.ID != "" && seen[k.ID] {
 			return fmt.Errorf("jwt issuer %q: two keys have the id %q", iss.Issuer, k.ID)
@@ -107,7 +74,17 @@ func (iss Issuer) check() error {
 	return nil
 }
 
-// Sign returns an access token for user, signed with the first key of iss,
+// signer is the first secret of iss.
+func (iss Issuer) signer() (Key, error) {
+	for _, k := range iss.Keys {
+		if len(k.Secret) > 0 {
+			return k, nil
+		}
+	}
+	return Key{}, fmt.Errorf("issuer %q has public keys only, which check tokens but cannot make them; get one from that identity provider", iss.Issuer)
+}
+
+// Sign returns an access token for user, signed with the first secret of iss,
 // issued at now and valid for ttl. JWT times are whole seconds, so ttl must be
 // at least one second, and what is left of a second is cut off.
 //
@@ -115,7 +92,11 @@ func (iss Issuer) check() error {
 // provider signs. It fails when iss is not usable, the user id is not valid, or
 // ttl is too short.
 func Sign(iss Issuer, user presence.UserID, ttl time.Duration, now time.Time) (string, error) {
-	if err := iss.check(); err != nil {
+	key, err := iss.signer()
+	if err == nil {
+		err = iss.check()
+	}
+	if err != nil {
 		return "", fmt.Errorf("sign access token: %w", err)
 	}
 	if !validUser(string(user)) {
@@ -134,10 +115,10 @@ func Sign(iss Issuer, user presence.UserID, ttl time.Duration, now time.Time) (s
 		claims["aud"] = iss.Audience
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
-	if id := iss.Keys[0].ID; id != "" {
-		t.Header["kid"] = id
+	if key.ID != "" {
+		t.Header["kid"] = key.ID
 	}
-	raw, err := t.SignedString(iss.Keys[0].Secret)
+	raw, err := t.SignedString(key.Secret)
 	if err != nil {
 		return "", fmt.Errorf("sign access token: %w", err)
 	}

@@ -34,7 +34,7 @@ func TestNewVerifierChecksItsConfig(t *testing.T) {
 		{"user claim that means something else", change(func(i *Issuer) { i.UserClaim = "exp" }), `user claim "exp"`},
 		{"no keys", change(func(i *Issuer) { i.Keys = nil }), "0 keys"},
 		{"too many keys", change(func(i *Issuer) { i.Keys = make([]Key, 17) }), "17 keys"},
-		{"secret too short", change(func(i *Issuer) { i.Keys[1].Secret = make([]byte, 31) }), "key 2 (id \"old\") has 31 bytes"},
+		{"secret too short", change(func(i *Issuer) { i.Keys[1].Secret = make([]byte, 31) }), "key 2 (id \"old\") has a secret of 31 bytes"},
 		{"key id twice", change(func(i *Issuer) { i.Keys[1].ID = "new" }), `two keys have the id "new"`},
 		{"issuer twice", []Issuer{shop(), shop()}, "listed twice"},
 		{"issuer of another app", append(change(func(i *Issuer) { i.App = "other" }), shop()), "listed twice"},
@@ -77,7 +77,7 @@ func TestSignedTokensVerify(t *testing.T) {
 		}
 		want := Access{App: iss.App, User: user, IssuedAt: noon, Expires: noon.Add(ttl)}
 		for range 2 {
-			if got, err := v.Verify(raw); err != nil || got != want {
+			if got, err := v.Verify(t.Context(), raw); err != nil || got != want {
 				t.Fatalf("Verify = %+v, %v; want %+v", got, err, want)
 			}
 		}

@@ -1,10 +1,11 @@
 package token
 
 import (
-	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,11 +30,6 @@ const (
 	maxNumericDate = 253402300799
 )
 
-// algorithms lists what a signature may be made with. Asymmetric ones join here
-// once an issuer can hold public keys; until then a token that names one is
-// refused before any key is touched, so no public key can pass for a secret.
-func algorithms() []string { return []string{jwt.SigningMethodHS256.Alg()} }
-
 // Access is what a verified access token says.
 type Access struct {
 	App      presence.AppID
@@ -44,7 +40,9 @@ type Access struct {
 
 // Verifier checks access tokens against a fixed set of issuers. It is safe for
 // concurrent use and starts nothing. To change issuers or keys, make a new one
-// and drop the old one: what the old one remembered goes with it.
+// and drop the old one: what the old one remembered goes with it. Keys that an
+// issuer publishes change under it (see [Published]), and what was remembered of
+// a key goes with the key.
 type Verifier struct {
 	issuers map[string]*issuer // by iss claim
 	parser  *jwt.Parser
@@ -57,18 +55,15 @@ type issuer struct {
 	app       presence.AppID
 	audience  string
 	userClaim string
-	// named returns the key with an id, every returns all keys, to be tried in
-	// turn. Both are funcs because a func prints as an address: with some verbs
-	// fmt follows pointers and would print the secrets of a Verifier otherwise.
-	named func(id string) (secret []byte, ok bool)
-	every func() jwt.VerificationKeySet
+	keys      keyset     // from the configuration
+	published *Published // may be nil
 }
 
 // NewVerifier checks the configuration and returns a Verifier for it. Each
-// issuer must name a valid app, have an issuer string that no other one has,
-// and 1 to 16 keys of at least MinSecret bytes with distinct ids; what is wrong
-// is in the error. No issuers at all is allowed and refuses every token. A nil
-// now means time.Now. The issuers are copied.
+// issuer must name a valid app, have an issuer string that no other one has, and
+// 1 to 16 keys that are strong enough, with distinct ids, or publish some; what
+// is wrong is in the error. No issuers at all is allowed and refuses every
+// token. A nil now means time.Now. The issuers are copied.
 func NewVerifier(issuers []Issuer, now func() time.Time) (*Verifier, error) {
 	if now == nil {
 		now = time.Now
@@ -77,7 +72,7 @@ func NewVerifier(issuers []Issuer, now func() time.Time) (*Verifier, error) {
 		issuers: make(map[string]*issuer, len(issuers)),
 		// Times and audience are judged here, not by the library: its leeway
 		// would stretch exp too, and remembered tokens need the same judgement.
-		parser: jwt.NewParser(jwt.WithValidMethods(algorithms()), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding()),
+		parser: jwt.NewParser(jwt.WithValidMethods(methods()), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding()),
 		now:    now,
 		cache:  newCache(cacheLimit),
 	}
@@ -96,35 +91,28 @@ func NewVerifier(issuers []Issuer, now func() time.Time) (*Verifier, error) {
 // ready copies a checked Issuer, secrets included, so that the caller may wipe
 // or change its own.
 func ready(cfg Issuer) *issuer {
-	var all jwt.VerificationKeySet
-	byID := make(map[string][]byte, len(cfg.Keys))
+	iss := &issuer{app: cfg.App, audience: cfg.Audience, userClaim: cfg.userClaim(), published: cfg.Published}
 	for _, k := range cfg.Keys {
-		secret := bytes.Clone(k.Secret)
-		all.Keys = append(all.Keys, secret)
-		if k.ID != "" {
-			byID[k.ID] = secret
-		}
+		iss.keys = append(iss.keys, hold(k))
 	}
-	return &issuer{
-		app:       cfg.App,
-		audience:  cfg.Audience,
-		userClaim: cfg.userClaim(),
-		named:     func(id string) ([]byte, bool) { secret, ok := byID[id]; return secret, ok },
-		every:     func() jwt.VerificationKeySet { return all },
-	}
+	return iss
 }
 
 // Verify checks a raw access token, without any "Bearer " in front, and returns
 // what it says. It accepts only a JWT in compact form of at most MaxAccessToken
-// bytes, signed with HS256 by a known issuer's key: the one its kid header
-// names or, without kid, any of them. The claims exp and the issuer's user
-// claim are required; iat and nbf are respected within Leeway; aud must contain
-// the issuer's audience if one is configured.
+// bytes, signed by a known issuer's key: the one its kid header names or, without
+// kid, any that has its algorithm. Its alg must be that of the key. The claims
+// exp and the issuer's user claim are required; iat and nbf are respected within
+// Leeway; aud must contain the issuer's audience if one is configured.
 //
-// Every error is a *fault.Error of kind JWTInvalid or, for a token that is good
-// but for its age, JWTExpired. The detail says what to mend and holds nothing
-// out of the token.
-func (v *Verifier) Verify(raw string) (Access, error) {
+// When an issuer publishes its keys and the token names another one, Verify may
+// wait some seconds, or until ctx ends, for them to be fetched anew.
+//
+// Every error is a *fault.Error of kind JWTInvalid; JWTExpired for a token that
+// is good but for its age; or KeysUnavailable while the keys that its issuer
+// publishes cannot be had. The detail says what to mend and holds nothing out of
+// the token.
+func (v *Verifier) Verify(ctx context.Context, raw string) (Access, error) {
 	switch {
 	case raw == "":
 		return Access{}, invalid("the access token is missing")
@@ -133,10 +121,13 @@ func (v *Verifier) Verify(raw string) (Access, error) {
 	}
 	// A token of usual length is hashed on the stack.
 	sum := sha256.Sum256(append(make([]byte, 0, 1<<10), raw...))
-	if g, ok := v.cache.get(sum); ok {
+	if g, ok := v.cache.get(sum); ok && g.key.trusted() {
 		return g.judge(v.now())
 	}
-	g, err := v.read(raw)
+	g, missing, err := v.read(raw)
+	if missing != nil && missing.ask(ctx) {
+		g, _, err = v.read(raw)
+	}
 	if err != nil {
 		return Access{}, err
 	}
@@ -147,63 +138,108 @@ func (v *Verifier) Verify(raw string) (Access, error) {
 	return access, err
 }
 
-// read checks everything about a token that does not change with time.
-func (v *Verifier) read(raw string) (grant, error) {
+// read checks everything about a token that does not change with time. When the
+// key may be one that its issuer published since, missing says whose.
+func (v *Verifier) read(raw string) (g grant, missing *Published, err error) {
 	if !compactForm(raw) {
-		return grant{}, invalid("the access token is not a JWT: want header.claims.signature, each in base64url")
+		return grant{}, nil, invalid("the access token is not a JWT: want header.claims.signature, each in base64url")
 	}
-	var iss *issuer
-	t, err := v.parser.ParseWithClaims(raw, jwt.MapClaims{}, func(t *jwt.Token) (key any, err error) {
-		iss, key, err = v.choose(t)
-		return key, err
+	var c choice
+	t, err := v.parser.ParseWithClaims(raw, jwt.MapClaims{}, func(t *jwt.Token) (any, error) {
+		if c = v.choose(t); c.err != nil {
+			return nil, c.err
+		}
+		c.key = c.keys.signerOf(t, raw)
+		return c.key.material(), nil
 	})
 	if err != nil {
-		return grant{}, refusal(t, err)
+		return grant{}, c.missing, c.refusal(t, err)
 	}
 	// From here on the signature holds: the claims are the issuer's words.
-	return iss.vouch(t.Claims.(jwt.MapClaims))
+	g, err = c.issuer.vouch(t.Claims.(jwt.MapClaims))
+	g.key = c.key
+	return g, nil, err
+}
+
+// choice is whose keys may have signed a token that is not verified yet.
+type choice struct {
+	issuer  *issuer
+	keys    keyset // at least one when err is nil, all of the token's algorithm
+	key     *held  // the one that did, or did not
+	missing *Published
+	err     error
+}
+
+// signerOf is the key among several that signed a token; the last one when none
+// did. With one key there is nothing to find out.
+func (k keyset) signerOf(t *jwt.Token, raw string) *held {
+	signed := raw[:strings.LastIndexByte(raw, '.')]
+	for _, h := range k[:len(k)-1] {
+		if t.Method.Verify(signed, t.Signature, h.material()) == nil {
+			return h
+		}
+	}
+	return k[len(k)-1]
 }
 
 // choose finds the issuer of a token that is not verified yet, and the key or
 // keys to verify it with.
-func (v *Verifier) choose(t *jwt.Token) (*issuer, any, error) {
+func (v *Verifier) choose(t *jwt.Token) (c choice) {
 	// RFC 7515 §4.1.11: who does not understand a critical header must refuse
 	// the token. We understand none.
 	if _, ok := t.Header["crit"]; ok {
-		return nil, nil, invalid("the access token has a crit header, and no critical extension is supported")
+		c.err = invalid("the access token has a crit header, and no critical extension is supported")
+		return c
 	}
 	name, err := t.Claims.GetIssuer()
 	if err != nil || name == "" {
-		return nil, nil, invalid("the access token has no issuer (iss)")
+		c.err = invalid("the access token has no issuer (iss)")
+		return c
 	}
-	iss := v.issuers[name]
-	if iss == nil {
-		return nil, nil, invalid("the issuer (iss) of the access token is not one that an app here trusts")
+	if c.issuer = v.issuers[name]; c.issuer == nil {
+		c.err = invalid("the issuer (iss) of the access token is not one that an app here trusts")
+		return c
 	}
-	kid, ok := t.Header["kid"]
-	if !ok {
-		return iss, iss.every(), nil
+	all, published := c.issuer.keys, c.issuer.published
+	if published != nil {
+		all = append(all[:len(all):len(all)], published.keys()...)
 	}
-	// A kid that is no string is the empty id, which selects no key.
-	id, _ := kid.(string)
-	secret, ok := iss.named(id)
-	if !ok {
-		return nil, nil, invalid("the key id (kid) of the access token is not one of its issuer's keys")
+	kid, named := t.Header["kid"]
+	if named {
+		id, _ := kid.(string) // a kid that is no string selects no key, like the empty one
+		all = all.with(id)
 	}
-	return iss, secret, nil
+	c.keys = all.of(t.Method.Alg())
+	switch {
+	case len(c.keys) > 0:
+		if !named && published != nil && !published.usable() {
+			c.missing = published // it may be one of those that are not here
+		}
+	case len(all) > 0 && named:
+		c.err = invalid("the algorithm (alg) of the access token is not that of the key it names")
+	case published != nil && !published.usable():
+		c.missing, c.err = published, published.unavailable()
+	case named:
+		c.missing, c.err = published, invalid("the key id (kid) of the access token is not one of its issuer's keys")
+	default:
+		c.missing, c.err = published, invalid("the issuer of the access token has no key of its algorithm (alg)")
+	}
+	return c
 }
 
 // refusal turns the parser's error into ours. The parser's own words may quote
 // the token, so none of them are passed on.
-func refusal(t *jwt.Token, err error) error {
+func (c *choice) refusal(t *jwt.Token, err error) error {
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own
 	}
 	switch {
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return invalid("the access token is not a JWT: its parts must be base64url of a JSON header, JSON claims and a signature")
-	case errors.Is(err, jwt.ErrTokenUnverifiable), t == nil, t.Method.Alg() != jwt.SigningMethodHS256.Alg():
-		return invalid("the access token is not signed with an accepted algorithm: want HS256")
+	case errors.Is(err, jwt.ErrTokenUnverifiable), t == nil, !slices.Contains(methods(), t.Method.Alg()):
+		return invalid("the access token is not signed with an accepted algorithm: want HS256, RS256, ES256 or EdDSA")
+	case c.missing != nil && !c.missing.usable():
+		return c.missing.unavailable()
 	}
 	return invalid("the signature of the access token is wrong: no key of its issuer made it")
 }

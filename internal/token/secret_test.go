@@ -57,7 +57,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Sign: %v", err)
 	}
-	if _, err := v.Verify(raw); err != nil { // fill the cache too
+	if _, err := v.Verify(t.Context(), raw); err != nil { // fill the cache too
 		t.Fatalf("Verify: %v", err)
 	}
 	for _, x := range []any{
@@ -92,7 +92,7 @@ func TestRefusalsQuoteNothing(t *testing.T) {
 	t.Parallel()
 	v := newTestVerifier(t, atNoon)
 	for _, r := range refusedTokens() {
-		_, err := v.Verify(r.raw)
+		_, err := v.Verify(t.Context(), r.raw)
 		if err == nil {
 			t.Errorf("%s: accepted", r.name)
 			continue

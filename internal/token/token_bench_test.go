@@ -29,7 +29,7 @@ func BenchmarkVerify(b *testing.B) {
 				if !remember && i%users == 0 {
 					v.cache = newCache(cacheLimit)
 				}
-				if _, err := v.Verify(raws[i%users]); err != nil {
+				if _, err := v.Verify(b.Context(), raws[i%users]); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -40,7 +40,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for i := 0; pb.Next(); i++ {
-				if _, err := v.Verify(raws[i%users]); err != nil {
+				if _, err := v.Verify(b.Context(), raws[i%users]); err != nil {
 					b.Error(err)
 					return
 				}
@@ -51,7 +51,7 @@ func BenchmarkVerify(b *testing.B) {
 		v := newTestVerifier(b, atNoon)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			g, err := v.read(raws[i%users])
+			g, _, err := v.read(raws[i%users])
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func BenchmarkVerify(b *testing.B) {
 		raw := raws[0][:len(raws[0])-4] + "AAAA"
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := v.Verify(raw); err == nil {
+			if _, err := v.Verify(b.Context(), raw); err == nil {
 				b.Fatal("accepted")
 			}
 		}

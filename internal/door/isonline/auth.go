@@ -23,7 +23,7 @@ func (d *Door) access(ctx context.Context) (token.Access, error) {
 	if !ok || !strings.EqualFold(scheme, "bearer") {
 		return token.Access{}, fault.New(fault.JWTInvalid, "the authorization metadata must be of the form Bearer <JWT>")
 	}
-	a, err := d.verifier.Load().Verify(strings.TrimSpace(raw))
+	a, err := d.verifier.Load().Verify(ctx, strings.TrimSpace(raw))
 	if err != nil {
 		return token.Access{}, err
 	}

@@ -36,7 +36,7 @@ func codeOf(k fault.Kind) codes.Code {
 		return codes.Aborted
 	case fault.ResumeFromFuture:
 		return codes.OutOfRange
-	case fault.LogUnavailable, fault.FriendsUnavailable, fault.Draining:
+	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.Draining:
 		return codes.Unavailable
 	case fault.FieldInvalid:
 		return codes.InvalidArgument

@@ -36,6 +36,7 @@ func TestCodeOfIsTotal(t *testing.T) {
 		fault.ResumeFromFuture:     codes.OutOfRange,
 		fault.LogUnavailable:       codes.Unavailable,
 		fault.FriendsUnavailable:   codes.Unavailable,
+		fault.KeysUnavailable:      codes.Unavailable,
 		fault.FieldInvalid:         codes.InvalidArgument,
 		fault.LimitSubscriptions:   codes.ResourceExhausted,
 		fault.LimitSessions:        codes.ResourceExhausted,
