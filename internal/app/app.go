@@ -68,11 +68,14 @@ type App struct {
 	hub     *hub.Hub
 	roster  *roster.Roster
 	sources map[presence.AppID]source
-	texts   localize.Set
-	door    *isonline.Door
-	api     *restdoor.Door
-	http    *http.Server
-	ready   atomic.Bool
+	// publishers are those whose keys verifier believes.
+	publishers map[presence.AppID]publisher
+	verifier   *token.Verifier
+	texts      localize.Set
+	door       *isonline.Door
+	api        *restdoor.Door
+	http       *http.Server
+	ready      atomic.Bool
 
 	proxies      listen.Proxies
 	certificates *listen.Certificates // nil: both ports are in the clear
@@ -100,6 +103,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("store", a.startStore, a.stopStore)
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
 	a.parts.Add("roster", a.startRoster, a.stopRoster)
+	a.parts.Add("keys", a.startKeys, a.stopKeys)
 	a.parts.Add("ports", a.startPorts, a.stopPorts)
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
@@ -182,21 +186,13 @@ func (a *App) startTracker(ctx context.Context) error {
 func (a *App) stopTracker(ctx context.Context) error { return a.tracker.Stop(ctx) }
 
 func (a *App) startGRPC(context.Context) error {
-	issuers, err := a.p.Config.Issuers()
-	if err != nil {
-		return err
-	}
-	verifier, err := token.NewVerifier(issuers, time.Now)
-	if err != nil {
-		return err
-	}
 	ring, err := a.ring()
 	if err != nil {
 		return err
 	}
 	shortest, longest := a.p.Config.Timeouts()
 	a.door = isonline.New(isonline.Config{
-		Tracker: a.tracker, Hub: a.hub, Verifier: verifier, Ring: ring, Wheel: a.wheel,
+		Tracker: a.tracker, Hub: a.hub, Verifier: a.verifier, Ring: ring, Wheel: a.wheel,
 		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
 		Origins: a.p.Config.Origins(), Proxies: &a.proxies, TLS: a.tls(),
 	})

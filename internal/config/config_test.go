@@ -17,6 +17,14 @@ const (
 	serverSecret = "fedcba9876543210fedcba9876543210"
 )
 
+// publicKey is P-256, made by openssl genpkey -algorithm EC -pkeyopt
+// ec_paramgen_curve:P-256 | openssl pkey -pubout.
+const publicKey = `-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE+yAh0x9qYHmXehQi1QecQeVN1+3c
+yKiA4XxQh+J+kLyUk4mnAb9xp5Y6B9hJMYNSLhvfMCRZYzMZdxhtb4EJ3g==
+-----END PUBLIC KEY-----
+`
+
 const full = `
 apps:
   shop:
@@ -61,6 +69,19 @@ func TestParseReadsEveryField(t *testing.T) {
 	if c.Listen.HTTP != "127.0.0.1:8400" || c.Listen.GRPC != "127.0.0.1:8401" || c.Data != "/var/lib/porchlight" ||
 		c.RestartGrace != 20*time.Second || c.SessionKeys != "/etc/porchlight/keys" || c.LogMaxBytes != 100000000 {
 		t.Errorf("config = %+v", c)
+	}
+}
+
+// Public keys are read from the file as from beside it, and say their algorithm.
+func TestPublicKeys(t *testing.T) {
+	t.Parallel()
+	indented := strings.ReplaceAll(publicKey, "\n", "\n          ")
+	c, err := Parse([]byte("apps:\n  a:\n    jwt:\n      issuer: i\n      keys:\n      - id: p\n        public_key: |\n          " + indented + "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if iss, err := c.Issuer("a"); err != nil || iss.Keys[0].Algorithm() != "ES256" || iss.Keys[0].ID != "p" {
+		t.Errorf("issuer = %v, %v; want a key for ES256", iss, err)
 	}
 }
 
@@ -198,6 +219,17 @@ func TestTokenAndLoad(t *testing.T) {
 	if err := os.WriteFile(path, []byte(full), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	public := filepath.Join(t.TempDir(), "public.yaml")
+	text := "apps: {a: {jwt: {issuer: i, jwks_url: \"https://id.example/jwks\", keys: [{public_key_file: key.pem}]}}}"
+	if err := os.WriteFile(public, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(public), "key.pem"), []byte(publicKey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Token(TokenParams{File: public, App: "a", User: "alice", TTL: time.Hour}); err == nil || !strings.Contains(err.Error(), "that identity provider") {
+		t.Errorf("with public keys: %v, want a word on who can sign", err)
+	}
 	for name, test := range map[string]struct {
 		file, app string
 		ttl       time.Duration
@@ -206,6 +238,7 @@ func TestTokenAndLoad(t *testing.T) {
 		"development":     {"", "demo", time.Hour, true},
 		"development app": {"", "shop", time.Hour, false},
 		"file":            {path, "shop", time.Hour, true},
+		"public keys":     {public, "a", time.Hour, false},
 		"unknown app":     {path, "demo", time.Hour, false},
 		"no time":         {path, "shop", 0, false},
 		"no file":         {path + "x", "shop", time.Hour, false},

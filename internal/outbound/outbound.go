@@ -118,13 +118,30 @@ type Answer struct {
 // the rest of the address, the headers or a body; they may wrap ErrAddress,
 // ErrTooLarge, context.DeadlineExceeded and context.Canceled.
 func (c *Client) Post(ctx context.Context, address string, header http.Header, body []byte) (Answer, error) {
+	return c.call(ctx, http.MethodPost, address, call{header, bytes.NewReader(body)})
+}
+
+// Get reads what is at address; everything is as with Post.
+func (c *Client) Get(ctx context.Context, address string, header http.Header) (Answer, error) {
+	return c.call(ctx, http.MethodGet, address, call{header, nil})
+}
+
+// call is what a request has beside its address.
+type call struct {
+	header http.Header
+	body   io.Reader
+}
+
+func (c *Client) call(ctx context.Context, method, address string, send call) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, address, send.body)
 	if err != nil || req.URL.Host == "" {
 		return Answer{}, errors.New("the address to call is not a URL with a host")
 	}
-	req.Header = header.Clone()
+	if send.header != nil {
+		req.Header = send.header.Clone()
+	}
 	answer, err := c.do(req)
 	if err != nil {
 		return Answer{}, fmt.Errorf("%s: %w", req.URL.Host, err)

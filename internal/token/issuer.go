@@ -81,7 +81,7 @@ func (iss Issuer) signer() (Key, error) {
 			return k, nil
 		}
 	}
-	return Key{}, fmt.Errorf("issuer %q has public keys only, which check tokens but cannot make them; get one from that identity provider", iss.Issuer)
+	return Key{}, fmt.Errorf("no secret of issuer %q is here, and public keys check tokens but cannot make them; get one from that identity provider", iss.Issuer)
 }
 
 // Sign returns an access token for user, signed with the first secret of iss,

@@ -93,7 +93,7 @@ func TestSignRefuses(t *testing.T) {
 		ttl  time.Duration
 		want string
 	}{
-		{"no keys", Issuer{App: "demo", Issuer: "x"}, "alice", time.Hour, "0 keys"},
+		{"no keys", Issuer{App: "demo", Issuer: "x"}, "alice", time.Hour, "no secret"},
 		{"user empty", shop(), "", time.Hour, "user id"},
 		{"user with a control character", shop(), "a\nb", time.Hour, "user id"},
 		{"user of broken text", shop(), "a\uFFFDb", time.Hour, "user id"},

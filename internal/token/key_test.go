@@ -224,7 +224,7 @@ func TestSignWithoutASecret(t *testing.T) {
 	t.Parallel()
 	iss := shop()
 	iss.Keys = []Key{{ID: "p", Public: pairs()[EdDSA].private.Public()}}
-	if _, err := Sign(iss, "alice", time.Hour, noon); err == nil || !strings.Contains(err.Error(), "public keys only") {
+	if _, err := Sign(iss, "alice", time.Hour, noon); err == nil || !strings.Contains(err.Error(), "public keys check tokens") {
 		t.Errorf("err = %v, want it to say why not", err)
 	}
 	iss.Keys = append(iss.Keys, Key{ID: "s", Secret: []byte(secretA)})

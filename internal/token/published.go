@@ -30,8 +30,8 @@ const (
 	// Between attempts while there are no keys yet, and after one that failed.
 	firstRetry   = time.Second
 	longestRetry = time.Minute
-	// fetchLimit bounds one attempt.
-	fetchLimit = 10 * time.Second
+	// FetchLimit bounds one attempt.
+	FetchLimit = 10 * time.Second
 )
 
 // Fetcher gets what is at a URL: at most MaxJWKS bytes of a 200 answer, without
@@ -187,7 +187,7 @@ func (p *Published) ask(ctx context.Context) bool {
 
 // refresh asks the endpoint once.
 func (p *Published) refresh(ctx context.Context) (ok bool) {
-	limited, cancel := context.WithTimeout(ctx, fetchLimit)
+	limited, cancel := context.WithTimeout(ctx, FetchLimit)
 	defer cancel()
 	began := time.Now()
 	text, err := p.cfg.Fetcher.Fetch(limited, p.cfg.URL)
@@ -203,7 +203,6 @@ func (p *Published) refresh(ctx context.Context) (ok bool) {
 	if err == nil {
 		r.Changed = p.replace(keys, began)
 	} else {
-		r.Err = fmt.Errorf("keys at %s: %w", p.cfg.URL, err)
 		if old := p.set.Load(); old != nil {
 			r.Keys, r.Age = len(old.keys), time.Since(old.at)
 		}

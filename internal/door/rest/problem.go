@@ -43,7 +43,7 @@ func statusOf(k fault.Kind) int {
 		return http.StatusUnprocessableEntity
 	case fault.RateLimited:
 		return http.StatusTooManyRequests
-	case fault.LogUnavailable, fault.FriendsUnavailable, fault.SlowConsumer, fault.Draining:
+	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.SlowConsumer, fault.Draining:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
