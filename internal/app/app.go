@@ -178,7 +178,8 @@ func (a *App) startTracker(ctx context.Context) error {
 	if err := a.makeRoster(); err != nil {
 		return err
 	}
-	a.hub = hub.New(a.tracker, nil)
+	a.hub = hub.New(a.tracker, sights{a.roster})
+	a.roster.Listen(a.hub)
 	a.tracker.Listen(listeners{a.hub, a.roster}, a.hub)
 	return a.tracker.Start(ctx)
 }
@@ -192,7 +193,7 @@ func (a *App) startGRPC(context.Context) error {
 	}
 	shortest, longest := a.p.Config.Timeouts()
 	a.door = isonline.New(isonline.Config{
-		Tracker: a.tracker, Hub: a.hub, Verifier: a.verifier, Ring: ring, Wheel: a.wheel,
+		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Verifier: a.verifier, Ring: ring, Wheel: a.wheel,
 		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
 		Origins: a.p.Config.Origins(), Proxies: &a.proxies, TLS: a.tls(),
 	})

@@ -85,3 +85,22 @@ func (l listeners) Gone(id presence.SessionID) {
 	l.hub.Gone(id)
 	l.roster.Gone(id)
 }
+
+// sights is the roster as the hub and the doors know it.
+type sights struct{ *roster.Roster }
+
+// Sight implements hub.Seer.
+func (s sights) Sight(user presence.User) hub.Sight {
+	if sight := s.Roster.Sight(user); sight != nil {
+		return sight
+	}
+	return nil
+}
+
+// SightOf implements isonline.Roster.
+func (s sights) SightOf(ctx context.Context, user presence.User) (hub.Sight, error) {
+	if sight, err := s.Roster.SightOf(ctx, user); sight != nil || err != nil {
+		return sight, err
+	}
+	return nil, nil
+}

@@ -1,6 +1,7 @@
 package isonline
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -16,6 +17,10 @@ import (
 // farewell is how long a stream that ends may take to send what is queued and
 // its closing message before it ends without.
 const farewell = time.Second
+
+// friendsWait is how long a device that comes back after a restart waits for
+// its friend list before it is connected without.
+const friendsWait = time.Second
 
 // ConnectToIsOnlineSession opens the events stream of a session and makes it
 // visible, or takes up one that was (document, "Incepting an IsOnline Session",
@@ -70,6 +75,10 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 	if err != nil {
 		return nil, err
 	}
+	if err := d.cfg.Roster.Hold(ctx, ref.User, ref.Session); err != nil {
+		// Being online does not depend on a list; whom one sees waits for it.
+		d.cfg.Roster.Rejoin(ref.User, ref.Session, nil)
+	}
 	w, err := d.join(ref, device.Locale)
 	if err != nil {
 		return nil, err
@@ -103,16 +112,8 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 
 // attach takes up the session's stream, says connected and lets it flow.
 func (s *stream) attach(c tracker.Connected, after *uint64) error {
-	if len(c.Restored) > 0 {
-		// With a number to go on from, Attach marks the end of the full snapshot.
-		scope := hub.ScopeAll
-		if after != nil {
-			scope = hub.ScopeNone
-		}
-		if err := s.watcher.Restore(c.Restored, scope); err != nil {
-			return err
-		}
-		s.door.cfg.Tracker.WatchesChanged(s.ref)
+	if err := s.restore(c, after != nil); err != nil {
+		return err
 	}
 	if !c.Resumed {
 		after = nil
@@ -134,6 +135,44 @@ func (s *stream) attach(c tracker.Connected, after *uint64) error {
 	s.state.Store(waiting)
 	s.door.flushers.add(s)
 	return nil
+}
+
+// restore takes up what the session watched before its node started anew.
+func (s *stream) restore(c tracker.Connected, numbered bool) error {
+	if len(c.Restored) == 0 && !c.RestoredFriends {
+		return nil
+	}
+	// With a number to go on from, Attach marks the end of the full snapshot.
+	scope := hub.ScopeAll
+	if numbered || len(c.Restored) == 0 {
+		scope = hub.ScopeNone
+	}
+	if err := s.watcher.Restore(c.Restored, scope); err != nil {
+		return err
+	}
+	if c.RestoredFriends {
+		s.watcher.WatchFriendsLater() // the subscription stands, with or without a list
+		s.rejoin()
+	}
+	s.door.cfg.Tracker.WatchesChanged(s.ref)
+	return nil
+}
+
+// rejoin makes the session follow its friends again: at once, or if the list
+// cannot be read now, when it can be. The device is told of them then.
+func (s *stream) rejoin() {
+	follow := func(friends []presence.UserID) error {
+		if !s.watcher.OwesFriends() {
+			return nil // the device has subscribed or unsubscribed itself meanwhile
+		}
+		_, err := s.watcher.WatchFriends(friends)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.out.Context(), friendsWait)
+	defer cancel()
+	if s.door.cfg.Roster.Follow(ctx, s.ref.User, follow) != nil {
+		s.door.cfg.Roster.Rejoin(s.ref.User, s.ref.Session, follow)
+	}
 }
 
 // leave gives up what the stream holds: its watcher, its session's link, its

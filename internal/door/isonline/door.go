@@ -59,10 +59,32 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
+// Roster has the friend lists, and says who may see whom. roster.Roster is one,
+// behind a thin adapter.
+type Roster interface {
+	// Hold makes what a session's user may see known to the hub before the session
+	// watches anybody; it fails with FriendsUnavailable. It is harmless to repeat.
+	Hold(ctx context.Context, user presence.User, session presence.SessionID) error
+	// Rejoin is Hold and then Follow for a session that must not fail because of
+	// them: it returns at once and goes on trying until use was called, or the
+	// session is gone. use may be nil.
+	Rejoin(user presence.User, session presence.SessionID, use func(friends []presence.UserID) error)
+	// Gone takes back what Hold or Rejoin did.
+	Gone(presence.SessionID)
+	// Follow gives a user's list to use, and lets no change of the list happen
+	// between reading it and the end of use. It fails whole, with
+	// FriendsUnavailable, LimitFriends, or use's error.
+	Follow(ctx context.Context, user presence.User, use func(friends []presence.UserID) error) error
+	// SightOf is what a user may see, for a query without a session; nil is
+	// everybody.
+	SightOf(ctx context.Context, user presence.User) (hub.Sight, error)
+}
+
 // Config is what the door needs; all of it to Logger is required, but for Texts.
 type Config struct {
 	Tracker  *tracker.Tracker
 	Hub      *hub.Hub
+	Roster   Roster
 	Verifier *token.Verifier
 	Ring     *token.Ring
 	Wheel    *wheel.Wheel

@@ -112,7 +112,10 @@ var refusals = []struct {
 	{"make on a node that stops", drained("make"), codes.Unavailable, "DRAINING", true},
 	{"connect to a node that stops", drained("connect"), codes.Unavailable, "DRAINING", true},
 	{"unknown method", unknownMethod, codes.Unimplemented, "", false},
-	{"friends, which come later", friends, codes.Unimplemented, "", false},
+	{"friends on a closed session", closedThen("friends"), codes.NotFound, "SESSION_GONE", false},
+	{"unsubscribe from friends on a closed session", closedThen("unsubscribe from friends"), codes.NotFound, "SESSION_GONE", false},
+	{"friends whose list cannot be read", listsDown, codes.Unavailable, "FRIENDS_UNAVAILABLE", true},
+	{"more friends than may be", tooManyFriends, codes.ResourceExhausted, "LIMIT_FRIENDS", false},
 }
 
 // A refused call says why in a way that programs understand, and changes
@@ -238,6 +241,10 @@ func onSession(method string, d *device) (err error) {
 		_, err = d.api.SubscribeToUsersIsOnline(ctx, &isonlinev1.SubscribeToUsersIsOnlineRequest{SessionToken: d.tok, UserIds: []string{"bob"}})
 	case "unsubscribe":
 		_, err = d.api.UnsubscribeFromUserIsOnline(ctx, &isonlinev1.UnsubscribeFromUserIsOnlineRequest{SessionToken: d.tok, UserId: "bob"})
+	case "friends":
+		_, err = d.api.SubscribeToFriendsIsOnline(ctx, &isonlinev1.SubscribeToFriendsIsOnlineRequest{SessionToken: d.tok})
+	case "unsubscribe from friends":
+		_, err = d.api.UnsubscribeFromFriendsIsOnline(ctx, &isonlinev1.UnsubscribeFromFriendsIsOnlineRequest{SessionToken: d.tok})
 	case "connect":
 		return firstError(d, nil)
 	case "make":
@@ -353,11 +360,6 @@ func drained(method string) shot {
 		n.tracker.Drain(func() tracker.End { return tracker.End{Cause: tracker.CauseDraining, RetryAfter: time.Second} })
 		return onSession(method, d)
 	}
-}
-
-func friends(_ *testing.T, n *node, d *device) error {
-	_, err := isonlinev1.NewIsOnlineServiceClient(d.conn).SubscribeToFriendsIsOnline(d.ctx(), &isonlinev1.SubscribeToFriendsIsOnlineRequest{})
-	return err
 }
 
 func unknownMethod(t *testing.T, _ *node, d *device) error {

@@ -46,6 +46,7 @@ type node struct {
 	wheel    *wheel.Wheel
 	tracker  *tracker.Tracker
 	hub      *hub.Hub
+	roster   *rosterOf
 	ring     *token.Ring
 	texts    localize.Set
 	door     *Door
@@ -97,8 +98,9 @@ func newNode(t *testing.T, policy tracker.Policy, limits Limits) *node {
 	logger := slog.New(slog.NewTextHandler(io.MultiWriter(&n.log, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	policies := map[presence.AppID]tracker.Policy{"demo": policy, "other": {}}
 	n.tracker = tracker.New(tracker.Config{Policies: policies, Log: n.store, Incarnation: 1, Wheel: n.wheel, Logger: logger})
-	n.hub = hub.New(n.tracker, nil)
-	n.tracker.Listen(n.hub, n.hub)
+	n.roster = &rosterOf{lists: map[presence.User][]presence.UserID{}, held: map[presence.SessionID]bool{}}
+	n.hub = hub.New(n.tracker, n.roster)
+	n.tracker.Listen(ears{n.hub, n.roster}, n.hub)
 	n.wheel.Start()
 	if err := n.tracker.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -113,7 +115,7 @@ func newNode(t *testing.T, policy tracker.Policy, limits Limits) *node {
 	}
 	p := policy.WithDefaults()
 	n.door = New(Config{
-		Tracker: n.tracker, Hub: n.hub, Verifier: verifier, Ring: n.ring, Wheel: n.wheel,
+		Tracker: n.tracker, Hub: n.hub, Roster: n.roster, Verifier: verifier, Ring: n.ring, Wheel: n.wheel,
 		Limits: map[presence.AppID]Limits{"demo": limits}, Texts: &n.texts,
 		ShortestTimeout: p.HeartbeatTimeout, LongestTimeout: p.HeartbeatTimeout, Logger: logger,
 	})

@@ -32,7 +32,11 @@ func (d *Door) GetUserIsOnline(ctx context.Context, req *isonlinev1.GetUserIsOnl
 	if err := checkDetail(req.GetDetail()); err != nil {
 		return nil, err
 	}
-	return &isonlinev1.GetUserIsOnlineResponse{User: d.user(a, id, locale, req.GetDetail())}, nil
+	s, err := d.cfg.Roster.SightOf(ctx, presence.User{App: a.App, ID: a.User})
+	if err != nil {
+		return nil, err
+	}
+	return &isonlinev1.GetUserIsOnlineResponse{User: d.user(a, s, id, locale, req.GetDetail())}, nil
 }
 
 // BatchGetUserIsOnline is the same for several users: one entry for each id, in
@@ -56,18 +60,28 @@ func (d *Door) BatchGetUserIsOnline(ctx context.Context, req *isonlinev1.BatchGe
 	if err := checkDetail(req.GetDetail()); err != nil {
 		return nil, err
 	}
+	s, err := d.cfg.Roster.SightOf(ctx, presence.User{App: a.App, ID: a.User})
+	if err != nil {
+		return nil, err
+	}
 	answer := &isonlinev1.BatchGetUserIsOnlineResponse{Users: make([]*isonlinev1.UserIsOnline, len(users))}
 	for i, id := range users {
-		answer.Users[i] = d.user(a, id, locale, req.GetDetail())
+		answer.Users[i] = d.user(a, s, id, locale, req.GetDetail())
 	}
 	return answer, nil
 }
 
-// user is one user as the asker may see him.
-func (d *Door) user(a token.Access, id presence.UserID, locale string, detail isonlinev1.Detail) *isonlinev1.UserIsOnline {
+// user is one user as the asker, who has the sight s, may see him.
+func (d *Door) user(a token.Access, s hub.Sight, id presence.UserID, locale string, detail isonlinev1.Detail) *isonlinev1.UserIsOnline {
 	p := d.cfg.Tracker.Presence(presence.User{App: a.App, ID: id})
 	own := a.User == id
 	m := &isonlinev1.UserIsOnline{UserId: string(id), UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE}
+	if s != nil && !own {
+		if visible, _, seen := s.Of(id); !visible {
+			m.UserFlag, m.LastSeen = isonlinev1.UserFlag_USER_FLAG_OFFLINE, stamp(seen)
+			return m
+		}
+	}
 	if p.Available(own) == presence.Unavailable {
 		m.UserFlag = isonlinev1.UserFlag_USER_FLAG_OFFLINE
 		m.LastSeen = stamp(p.Seen(own))

@@ -187,9 +187,11 @@ func (s *stream) message(f *hub.Frame) any {
 	}
 	m := &isonlinev1.ConnectToIsOnlineSessionResponse{Sequence: f.Sequence}
 	if f.Mark.Scope == hub.ScopeEnded {
-		m.Event = &isonlinev1.ConnectToIsOnlineSessionResponse_SubscriptionEnded{
-			SubscriptionEnded: &isonlinev1.SubscriptionEnded{UserId: f.Mark.User, Reason: isonlinev1.SubscriptionEnded_UNSUBSCRIBED},
+		ended := &isonlinev1.SubscriptionEnded{UserId: f.Mark.User, Reason: isonlinev1.SubscriptionEnded_UNSUBSCRIBED}
+		if f.Mark.Reason == hub.EndUnfriended {
+			ended.Reason = isonlinev1.SubscriptionEnded_NO_LONGER_FRIEND
 		}
+		m.Event = &isonlinev1.ConnectToIsOnlineSessionResponse_SubscriptionEnded{SubscriptionEnded: ended}
 		return m
 	}
 	done := &isonlinev1.SnapshotDone{Users: uint32(f.Mark.Users)}
