@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,6 +87,28 @@ func TestHTTP(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != 200 {
 			t.Errorf("%s: /readyz = %s", name, resp.Status)
+		}
+	}
+}
+
+// ServerKey opens the server API, and nothing else does.
+func TestServerAPI(t *testing.T) {
+	t.Parallel()
+	srv := porchlighttest.Start(t)
+	for key, want := range map[string]int{srv.ServerKey: http.StatusOK, "another": http.StatusUnauthorized} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/api/v1/users/bob", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		resp, err := srv.HTTPClient().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != want {
+			t.Errorf("%s, %v, want %d: %s", resp.Status, err, want, b)
 		}
 	}
 }
