@@ -8,7 +8,7 @@ import (
 // makeAPI makes the REST API; the tracker and the roster are made.
 func (a *App) makeAPI() (err error) {
 	a.api, err = restdoor.New(restdoor.Config{
-		Tracker: a.tracker, Keys: a.p.Config.ServerKeys(), Version: a.p.Version, Retention: natsstore.DefaultMaxAge, Logger: a.log,
+		Tracker: a.tracker, Roster: a.roster, Keys: a.p.Config.ServerKeys(), Version: a.p.Version, Retention: natsstore.DefaultMaxAge, Logger: a.log,
 	})
 	return err
 }

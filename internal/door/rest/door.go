@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
 
@@ -27,9 +28,10 @@ const (
 	OpenAPIPath = "/openapi.json"
 )
 
-// Config is what the door needs. Tracker and Logger are required.
+// Config is what the door needs. Tracker, Roster and Logger are required.
 type Config struct {
 	Tracker *tracker.Tracker
+	Roster  *roster.Roster
 	Keys    []Key
 	// Version is the program's, for the description.
 	Version string
@@ -68,6 +70,8 @@ func New(cfg Config) (*Door, error) {
 	d.registerOnline()
 	d.registerSessions()
 	d.registerPresence()
+	d.registerFriends()
+	d.registerErasure()
 	var err error
 	if d.described, err = json.Marshal(d.api.OpenAPI()); err != nil {
 		return nil, fmt.Errorf("describe the REST API: %w", err)

@@ -67,3 +67,11 @@ func FuzzTargets(f *testing.F) {
 		n.answered(t, w)
 	})
 }
+
+func FuzzReplaceFriends(f *testing.F) {
+	fuzzBody(f, "PUT", "/users/alice/friends", `{"friends":["bob","carol","bob"]}`, `{"friends":["alice"]}`)
+}
+
+func FuzzPushFriends(f *testing.F) {
+	fuzzBody(f, "POST", "/friends/changes", `{"changes":[{"user":"alice","added":["bob"],"removed":["carol"]},{"user":"dave","reread":true}]}`)
+}

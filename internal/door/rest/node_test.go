@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
@@ -34,6 +36,7 @@ type node struct {
 	t       testing.TB
 	store   *storetest.Memory
 	tracker *tracker.Tracker
+	roster  *roster.Roster
 	door    *Door
 	book    logBook
 
@@ -68,16 +71,27 @@ func newNode(t testing.TB) *node {
 	n.tracker = tracker.New(tracker.Config{
 		Policies: map[presence.AppID]tracker.Policy{"demo": {}, "other": {}}, Log: n.store, Checkpoints: n.store, Incarnation: 1, Wheel: w, Logger: logger,
 	})
+	var err error
+	n.roster, err = roster.New(roster.Config{
+		Store: n.store, Present: n.tracker.Presence, Logger: logger,
+		Apps: map[presence.AppID]roster.AppConfig{"demo": {MaxFriends: 50}, "other": {Source: lists{"alice": {"bob"}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	h := hub.New(n.tracker, nil)
+	n.roster.Listen(h)
 	n.tracker.Listen(h, h)
+	if err := n.roster.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	w.Start()
 	if err := n.tracker.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n.tracker.Ready()
-	var err error
 	n.door, err = New(Config{
-		Tracker: n.tracker, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
+		Tracker: n.tracker, Roster: n.roster, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
 		Keys: []Key{{App: "demo", ID: "k1", Secret: secret}, {App: "other", ID: "k1", Secret: otherSecret}},
 	})
 	if err != nil {
@@ -86,6 +100,9 @@ func newNode(t testing.TB) *node {
 	t.Cleanup(func() {
 		n.store.Recover()
 		if err := n.tracker.Stop(t.Context()); err != nil && t.Context().Err() == nil {
+			t.Error(err)
+		}
+		if err := n.roster.Stop(t.Context()); err != nil && t.Context().Err() == nil {
 			t.Error(err)
 		}
 		w.Stop()
@@ -206,6 +223,14 @@ func decode(t testing.TB, w *httptest.ResponseRecorder) (m map[string]any) {
 		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
 	}
 	return m
+}
+
+// lists are friend lists that are not ours.
+type lists map[presence.UserID][]presence.UserID
+
+// Friends returns a list.
+func (l lists) Friends(_ context.Context, u presence.User) ([]presence.UserID, error) {
+	return l[u.ID], nil
 }
 
 // link is a connection that says nothing.

@@ -32,8 +32,13 @@ func (p *Page) most() int {
 
 // What kinds of lists a place is in.
 const (
-	placeOnline = 'o'
+	placeOnline  = 'o'
+	placeFriends = 'f'
+	placeBlocks  = 'b'
 )
+
+// maxPlace is beyond every number of a place: indexes of lists and shards.
+const maxPlace = 1 << 30
 
 // placeVersion stands in front of a place.
 const placeVersion = 1
@@ -55,7 +60,7 @@ func readPlace(kind byte, s string) (n int, user presence.UserID, err error) {
 		return 0, "", bad
 	}
 	number, rest, err := presence.ParseNumber(b[2:])
-	if err != nil || number > tracker.Shards {
+	if err != nil || number > maxPlace {
 		return 0, "", bad
 	}
 	id, rest, err := presence.ParseText(rest)
@@ -80,7 +85,7 @@ type SessionCounts struct {
 
 // OnlineUsers is a page of who is online.
 type OnlineUsers struct {
-	Users []string `json:"users" doc:"Ids of users who are available as others see them, in no order that means anything." example:"[\"alice\",\"bob\"]"`
+	Users []string `json:"users" nullable:"false" doc:"Ids of users who are available as others see them, in no order that means anything." example:"[\"alice\",\"bob\"]"`
 	Next  string   `json:"next,omitempty" doc:"Where to go on; missing at the end." example:"AW8RA2JvYg"`
 }
 

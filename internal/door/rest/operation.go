@@ -51,6 +51,7 @@ func describe(version string) huma.Config {
 			Tags: []*huma.Tag{
 				{Name: "users", Description: "Who is available, and erasure."},
 				{Name: "sessions", Description: "The devices of a user."},
+				{Name: "friends", Description: "Who watches whom, and who may not see whom."},
 				{Name: "presence", Description: "Presences that servers set, for bots and devices."},
 			},
 			Components: &huma.Components{

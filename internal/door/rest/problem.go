@@ -55,7 +55,7 @@ type Problem struct {
 	Status  int            `json:"status" doc:"The HTTP status." example:"422"`
 	Code    string         `json:"code" doc:"What went wrong, for programs." example:"FIELD_INVALID"`
 	Detail  string         `json:"detail" doc:"What went wrong and what to do, for people." example:"the request has a field that is wrong"`
-	Errors  []ProblemField `json:"errors,omitempty" doc:"With FIELD_INVALID: each field that is wrong."`
+	Errors  []ProblemField `json:"errors,omitempty" nullable:"false" doc:"With FIELD_INVALID: each field that is wrong."`
 	Request string         `json:"request" doc:"The request's id, as in the X-Request-Id header and in the log." example:"NXGWIZDP2HAAKSZ5GHCWIZL6ZA"`
 
 	retryAfter time.Duration
@@ -109,6 +109,23 @@ func (d *Door) problem(ctx context.Context, err error) *Problem {
 		p.Detail = f.Fields[0].Path + ": " + f.Fields[0].Rule
 	}
 	return p
+}
+
+// at puts a fault's fields below a place in the request, or names the place.
+func at(err error, place string) error {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind == fault.Internal {
+		return err
+	}
+	moved := *f
+	moved.Fields = nil
+	for _, v := range f.Fields {
+		moved.Fields = append(moved.Fields, fault.Field{Path: place, Rule: v.Path + ": " + v.Rule})
+	}
+	if len(f.Fields) == 0 {
+		moved.Fields = []fault.Field{{Path: place, Rule: f.Detail}}
+	}
+	return &moved
 }
 
 func newProblem(status int, code, detail string) *Problem {

@@ -33,7 +33,7 @@ type sessionsIn struct {
 
 // Sessions are a user's sessions.
 type Sessions struct {
-	Sessions []Session `json:"sessions" doc:"The oldest first."`
+	Sessions []Session `json:"sessions" nullable:"false" doc:"The oldest first."`
 }
 
 type sessionsOut struct{ Body Sessions }

@@ -46,7 +46,7 @@ type User struct {
 	Availability string    `json:"availability" enum:"unavailable,away,online,busy" doc:"What all sessions add up to: busy on one wins, away only if all are away."`
 	Invisible    bool      `json:"invisible,omitempty" doc:"With view=true: others see less than this."`
 	LastSeen     Stamp     `json:"last_seen,omitzero" doc:"When the user was last available, unless that is now; missing when never."`
-	Sessions     []Session `json:"sessions" doc:"The open sessions, the oldest first."`
+	Sessions     []Session `json:"sessions" nullable:"false" doc:"The open sessions, the oldest first."`
 }
 
 // userAs tells a picture as others see it, or in truth.
@@ -75,13 +75,13 @@ type userOut struct{ Body User }
 
 // Query asks for many users.
 type Query struct {
-	Users []string `json:"users" minItems:"1" doc:"User ids, up to 1,000." example:"[\"alice\",\"bob\"]"`
+	Users []string `json:"users" nullable:"false" minItems:"1" doc:"User ids, up to 1,000." example:"[\"alice\",\"bob\"]"`
 	View  bool     `json:"view,omitempty" doc:"Tell the truth, not what others see."`
 }
 
 // Users are the answer to a Query.
 type Users struct {
-	Users []User `json:"users" doc:"One entry for each id that was asked for, in that order."`
+	Users []User `json:"users" nullable:"false" doc:"One entry for each id that was asked for, in that order."`
 }
 
 type (

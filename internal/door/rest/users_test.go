@@ -138,7 +138,7 @@ func TestOnline(t *testing.T) {
 	if len(want) != 0 || pages != 3 {
 		t.Errorf("%d pages, missing: %v", pages, want)
 	}
-	for _, query := range []string{"limit=0", "limit=1001", "limit=x", "next=x", "next=AW8", "next=" + writePlace('f', 1, "a"), "next=" + writePlace('o', 5000, "a"), "nxt=a"} {
+	for _, query := range []string{"limit=0", "limit=1001", "limit=x", "next=x", "next=AW8", "next=" + writePlace('f', 1, "a"), "next=" + writePlace('o', 1<<31, "a"), "nxt=a"} {
 		n.refused("GET", "/online?"+query, "", 422, "FIELD_INVALID")
 	}
 }
