@@ -24,6 +24,9 @@ func (r *Roster) current(ctx context.Context, p *page) error {
 	}
 	age := time.Since(p.readAt)
 	if age >= app.MaxAge && age < 2*app.MaxAge && !r.isDown(p.user.App) && !r.mustRead(p) {
+		r.mu.Lock()
+		p.renew = true
+		r.mu.Unlock()
 		r.later(p, 0)
 		return nil
 	}

@@ -103,7 +103,8 @@ func (r *Roster) tend(ctx context.Context, p *page, due time.Time) {
 	if !stale {
 		p.due = time.Time{}
 	}
-	needed := !stale && (p.again || p.sessions > 0 || len(p.waiting) > 0)
+	needed := !stale && (p.again || p.renew || p.sessions > 0 || len(p.waiting) > 0)
+	p.renew = p.renew && stale
 	r.mu.Unlock()
 	if !needed {
 		return

@@ -31,6 +31,7 @@ type page struct {
 	sessions int // that need the page
 	waiting  []rejoin
 	again    bool          // read it again whatever is known, and tell
+	renew    bool          // a list that is a little old was used: ask for it behind
 	due      time.Time     // of the chore that counts; zero: none
 	idle     *list.Element // in Roster.idle
 	size     int           // in Roster.bytes, while idle

@@ -1,0 +1,380 @@
+package roster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// backend is a source in memory that can be down or slow.
+type backend struct {
+	mu    sync.Mutex // guards all below
+	lists map[presence.UserID][]presence.UserID
+	down  error
+	takes time.Duration
+	asked int
+}
+
+func (b *backend) Friends(ctx context.Context, user presence.User) ([]presence.UserID, error) {
+	b.mu.Lock()
+	b.asked++
+	list, down, takes := slices.Clone(b.lists[user.ID]), b.down, b.takes
+	b.mu.Unlock()
+	select {
+	case <-time.After(takes):
+		return list, down
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (b *backend) set(user presence.UserID, friends ...presence.UserID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lists[user] = friends
+}
+
+func (b *backend) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down = err
+}
+
+// took returns how often it was asked since the last took.
+func (b *backend) took() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.asked
+	b.asked = 0
+	return n
+}
+
+var errDown = errors.New("down")
+
+// inSourced runs f with a rig whose lists a backend has; they are good for 30 s.
+func inSourced(t *testing.T, v Visibility, f func(t *testing.T, r *rig, b *backend)) {
+	t.Helper()
+	b := &backend{lists: map[presence.UserID][]presence.UserID{"alice": {"bob", "carol"}}}
+	inBubble(t, AppConfig{Visibility: v, MaxFriends: 5, Source: b}, func(t *testing.T, r *rig) { f(t, r, b) })
+}
+
+// pass lets time pass, and what is due happen.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// session holds a session n of a user.
+func (r *rig) session(user presence.UserID, n byte) presence.SessionID {
+	r.t.Helper()
+	id := presence.SessionID{n}
+	if err := r.Hold(context.Background(), demo(user), id); err != nil {
+		r.t.Fatalf("Hold: got %v, want no error", err)
+	}
+	return id
+}
+
+// follow follows user's list and returns it.
+func (r *rig) follow(user presence.UserID) (friends []presence.UserID, err error) {
+	err = r.Follow(context.Background(), demo(user), func(list []presence.UserID) error {
+		friends = slices.Clone(list)
+		return nil
+	})
+	return friends, err
+}
+
+func (r *rig) wantFollow(user presence.UserID, want ...presence.UserID) {
+	r.t.Helper()
+	if got, err := r.follow(user); err != nil || !slices.Equal(got, want) {
+		r.t.Errorf("Follow of %s: got %v, %v, want %v", user, got, err, want)
+	}
+}
+
+func wantAsked(t *testing.T, b *backend, want int) {
+	t.Helper()
+	if got := b.took(); got != want {
+		t.Errorf("the source was asked %d times, want %d", got, want)
+	}
+}
+
+func TestSourceAges(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
+		r.wantFollow("alice", "bob", "carol")
+		wantAsked(t, b, 1)
+		b.set("alice", "bob", "dave")
+		pass(29 * time.Second)
+		r.wantFollow("alice", "bob", "carol")
+		wantAsked(t, b, 0)
+		// Beyond its age a list is used once more, and asked for behind.
+		pass(2 * time.Second)
+		r.wantFollow("alice", "bob", "carol")
+		synctest.Wait()
+		wantAsked(t, b, 1)
+		r.wantFollow("alice", "bob", "dave")
+		// Much later it is asked for first.
+		b.set("alice", "bob")
+		pass(61 * time.Second)
+		r.wantFollow("alice", "bob")
+		wantAsked(t, b, 1)
+		// With a session that follows, it is kept young.
+		id := r.session("alice", 1)
+		r.wantFollow("alice", "bob")
+		r.heard.take()
+		b.set("alice", "dave", "erin")
+		pass(31 * time.Second)
+		r.wantHeard("friends of alice: +[dave erin] -[bob]")
+		wantAsked(t, b, 1)
+		pass(10 * time.Minute)
+		if n := b.took(); n < 18 || n > 21 {
+			t.Errorf("in ten minutes the source was asked %d times, want each 30 s", n)
+		}
+		r.Gone(id)
+		pass(10 * time.Minute)
+		if n := b.took(); n > 1 {
+			t.Errorf("without a session the source was asked %d times, want none", n)
+		}
+	})
+}
+
+func TestStaleIsUsedOnlyWhileTheSourceAnswers(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
+		r.session("alice", 1)
+		r.wantFollow("alice", "bob", "carol")
+		r.wantFriends("bob") // another, so that there is a second list
+		b.fail(errDown)
+		pass(29 * time.Second)
+		r.wantFollow("alice", "bob", "carol") // young enough
+		pass(2 * time.Second)                 // and now the source is known to be down
+		_, err := r.follow("bob")
+		wantKind(t, err, fault.FriendsUnavailable)
+	})
+}
+
+func TestSourceDown(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
+		b.fail(errDown)
+		used := false
+		err := r.Follow(context.Background(), demo("alice"), func([]presence.UserID) error { used = true; return nil })
+		wantKind(t, err, fault.FriendsUnavailable)
+		var f *fault.Error
+		if errors.As(err, &f); f.RetryAfter <= 0 || used {
+			t.Errorf("got a retry after %v and use called %v, want one and not called", f.RetryAfter, used)
+		}
+		_, err = r.Friends(context.Background(), demo("alice"))
+		wantKind(t, err, fault.FriendsUnavailable)
+		b.fail(nil)
+		r.session("alice", 1)
+		r.wantFollow("alice", "bob", "carol")
+		// Who follows goes on while it is down, and is told what changed after.
+		b.fail(errDown)
+		b.set("alice", "bob")
+		pass(10 * time.Minute)
+		r.wantHeard()
+		if n := b.took(); n < 15 || n > 60 {
+			t.Errorf("in ten minutes down the source was asked %d times, want it with a growing pause", n)
+		}
+		b.fail(nil)
+		pass(31 * time.Second)
+		r.wantHeard("friends of alice: +[] -[carol]")
+	})
+}
+
+func TestBadAnswersOfASource(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
+		b.set("alice", "bob", "alice", "bob", "carol")
+		r.wantFollow("alice", "bob", "carol")
+		b.set("bob", "a", "b", "c", "d", "e", "f")
+		_, err := r.follow("bob")
+		wantKind(t, err, fault.LimitFriends)
+		b.set("carol", "x", "")
+		_, err = r.follow("carol")
+		wantKind(t, err, fault.FriendsUnavailable)
+		for _, write := range []func() error{
+			func() error { _, err := r.Add(context.Background(), demo("alice"), "x", false); return err },
+			func() error { _, err := r.Remove(context.Background(), demo("alice"), "x", false); return err },
+			func() error { _, _, err := r.Replace(context.Background(), demo("alice"), nil); return err },
+		} {
+			wantKind(t, write(), fault.FieldInvalid)
+		}
+	})
+}
+
+func TestOneRequestForManyWhoNeedAList(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
+		b.takes = time.Second
+		short, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				if i == 0 {
+					// Who is not waiting any more takes nothing from the others.
+					if err := r.Follow(short, demo("alice"), nil); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("beyond its time: got %v, want DeadlineExceeded", err)
+					}
+					return
+				}
+				r.wantFollow("alice", "bob", "carol")
+			})
+		}
+		wg.Wait()
+		if n := b.took(); n > 2 {
+			t.Errorf("the source was asked %d times, want once, or twice if the first gave up", n)
+		}
+	})
+}
+
+func TestPush(t *testing.T) {
+	t.Parallel()
+	for _, v := range []Visibility{Everyone, Friends} {
+		inSourced(t, v, func(t *testing.T, r *rig, b *backend) {
+			ctx := context.Background()
+			push := func(added, removed []presence.UserID) error { return r.Push(ctx, demo("alice"), added, removed) }
+			if err := push([]presence.UserID{"x"}, nil); err != nil {
+				t.Errorf("push of what nobody asked for: got %v, want no error", err)
+			}
+			r.wantFollow("alice", "bob", "carol")
+			r.heard.take()
+			if err := push([]presence.UserID{"dave", "bob"}, []presence.UserID{"carol", "nobody"}); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"friends of alice: +[dave] -[carol]"}
+			if v == Friends {
+				want = append(want, "sight of alice: [dave carol]")
+			}
+			r.wantHeard(want...)
+			if err := push([]presence.UserID{"dave"}, []presence.UserID{"carol"}); err != nil {
+				t.Fatal(err)
+			}
+			r.wantHeard()
+			r.wantFollow("alice", "bob", "dave")
+			wantKind(t, push([]presence.UserID{"1", "2", "3", "4"}, nil), fault.LimitFriends)
+			wantKind(t, push([]presence.UserID{""}, nil), fault.FieldInvalid)
+			wantKind(t, push(nil, []presence.UserID{"alice"}), fault.FieldInvalid)
+			r.wantFollow("alice", "bob", "dave")
+			// Invalidate asks again, at once for a session.
+			r.session("alice", 1)
+			b.set("alice", "erin")
+			b.took()
+			r.heard.take()
+			r.Invalidate(demo("alice"))
+			synctest.Wait()
+			wantAsked(t, b, 1)
+			if got := r.heard.take(); len(got) == 0 || got[0] != "friends of alice: +[erin] -[bob dave]" {
+				t.Errorf("after Invalidate the listener heard %q, want the difference", got)
+			}
+			r.Invalidate(demo("nobody"))
+		})
+	}
+}
+
+func TestRejoinTriesUntilItWorks(t *testing.T) {
+	t.Parallel()
+	for _, v := range []Visibility{Everyone, Friends} {
+		inSourced(t, v, func(t *testing.T, r *rig, b *backend) {
+			b.fail(errDown)
+			var used [3][]presence.UserID
+			for i := range used {
+				r.Rejoin(demo("alice"), presence.SessionID{byte(i)}, func(friends []presence.UserID) error {
+					if used[i] != nil {
+						t.Errorf("session %d was given a list twice", i)
+					}
+					used[i] = slices.Clone(friends)
+					return nil
+				})
+			}
+			r.Rejoin(demo("bob"), presence.SessionID{9}, nil)
+			pass(time.Minute)
+			r.wantSight("alice", "bob", v == Everyone, 0, 0)
+			r.wantSight("alice", "alice", true, 0, 0)
+			r.Gone(presence.SessionID{1})
+			if n := b.took(); n < 6 || n > 60 {
+				t.Errorf("in a minute the source was asked %d times, want it with a growing pause", n)
+			}
+			b.fail(nil)
+			r.heard.take()
+			pass(30 * time.Second)
+			for i, want := range [][]presence.UserID{{"bob", "carol"}, nil, {"bob", "carol"}} {
+				if !slices.Equal(used[i], want) {
+					t.Errorf("session %d: got %v, want %v", i, used[i], want)
+				}
+			}
+			r.wantSight("alice", "bob", true, 0, 0)
+			if heard := r.heard.take(); v == Friends && !slices.Contains(heard, "sight of alice: [bob carol]") {
+				t.Errorf("the listener heard %q, want that alice sees again", heard)
+			}
+			b.set("alice", "bob")
+			pass(31 * time.Second)
+			if heard := r.heard.take(); !slices.Contains(heard, "friends of alice: +[] -[carol]") {
+				t.Errorf("the listener heard %q, want what changed since", heard)
+			}
+		})
+	}
+}
+
+func TestRejoinEndsWithTheNode(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
+		b.takes = time.Hour
+		for i := range 200 {
+			r.Rejoin(demo(presence.UserID(fmt.Sprint("user ", i))), presence.SessionID{byte(i)}, func([]presence.UserID) error {
+				t.Error("a list was given, want none")
+				return nil
+			})
+		}
+		synctest.Wait()
+		wantAsked(t, b, workers)
+		begin := time.Now()
+		r.stop()
+		if took := time.Since(begin); took > 0 {
+			t.Errorf("Stop took %v, want no waiting", took)
+		}
+	})
+}
+
+// TestHoldNeedsTheList: where only friends see each other a session cannot begin
+// without knowing whom it may see.
+func TestHoldNeedsTheList(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Friends, func(t *testing.T, r *rig, b *backend) {
+		b.fail(errDown)
+		wantKind(t, r.Hold(context.Background(), demo("alice"), presence.SessionID{1}), fault.FriendsUnavailable)
+		_, err := r.SightOf(context.Background(), demo("alice"))
+		wantKind(t, err, fault.FriendsUnavailable)
+		pass(time.Hour)
+		if n := b.took(); n != 2 {
+			t.Errorf("after Hold failed the source was asked %d times, want only when called", n)
+		}
+		b.fail(nil)
+		r.session("alice", 1)
+		r.wantSight("alice", "carol", true, 0, 0)
+		// The source goes down and the node restarts: what was known is known.
+		r.present.comes("carol")
+		b.set("alice", "bob")
+		pass(31 * time.Second)
+		at := presence.At(time.Now())
+		_, since, seen := r.Sight(demo("alice")).Of("carol")
+		if since == 0 || since != seen || since > at || since < at-31_000 {
+			t.Errorf("carol went out of sight at %d, last seen %d, want the moment when the list was read", since, seen)
+		}
+		b.fail(errDown)
+		r.restart()
+		r.Rejoin(demo("alice"), presence.SessionID{1}, nil)
+		synctest.Wait()
+		r.wantSight("alice", "bob", true, 0, 0)
+		r.wantSight("alice", "carol", false, since, seen)
+	})
+}

@@ -1,0 +1,411 @@
+package roster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+func TestOnlyFriendsSeeEachOther(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{Visibility: Friends}, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		r.add("alice", "bob")
+		r.add("alice", "carol")
+		r.add("alice", "dave")
+		r.present.comes("bob", "erin")
+		r.present.goes(500, "carol")
+		r.session("alice", 1)
+		r.wantSight("alice", "alice", true, 0, 0)
+		r.wantSight("alice", "bob", true, 0, 0)
+		r.wantSight("alice", "erin", false, 0, 0) // never a friend: as one never heard of
+		r.heard.take()
+
+		moment := presence.At(time.Now())
+		for _, id := range []presence.UserID{"bob", "carol", "dave"} {
+			must[bool](t)(r.Remove(ctx, demo("alice"), id, false))
+		}
+		r.wantHeard("friends of alice: +[] -[bob]", "sight of alice: [bob]", "friends of alice: +[] -[carol]", "sight of alice: [carol]",
+			"friends of alice: +[] -[dave]", "sight of alice: [dave]")
+		pass(time.Hour)
+		r.present.goes(presence.At(time.Now()), "bob", "carol", "dave")
+		for range 2 {
+			r.wantSight("alice", "bob", false, moment, moment)
+			r.wantSight("alice", "carol", false, moment, 500)
+			r.wantSight("alice", "dave", false, moment, 0)
+			r.restart()
+			r.wantSight("alice", "bob", false, 0, 0) // nobody holds alice: she sees nobody
+			r.session("alice", 1)
+		}
+		r.heard.take()
+		r.add("alice", "bob")
+		r.wantHeard("friends of alice: +[bob] -[]", "sight of alice: [bob]")
+		r.wantSight("alice", "bob", true, 0, 0)
+		// A direct query reads what it needs.
+		r.add("frank", "bob")
+		r.restart()
+		s, err := r.SightOf(ctx, demo("frank"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if visible, _, _ := s.Of("bob"); !visible {
+			t.Error("SightOf frank: bob is not visible, want it: he is on the list")
+		}
+		if visible, _, _ := s.Of("alice"); visible {
+			t.Error("SightOf frank: alice is visible, want it not: she is on no list of his")
+		}
+	})
+}
+
+// TestVeilsOverlap: who is blocked and no friend any more is shown the older
+// moment, whichever of the two ends first.
+func TestVeilsOverlap(t *testing.T) {
+	t.Parallel()
+	for _, blockFirst := range []bool{true, false} {
+		inBubble(t, AppConfig{Visibility: Friends}, func(t *testing.T, r *rig) {
+			ctx := context.Background()
+			r.add("alice", "bob")
+			r.session("alice", 1)
+			r.present.comes("bob")
+			moment := presence.At(time.Now())
+			block := func() { must[bool](t)(r.Block(ctx, demo("bob"), "alice")) }
+			remove := func() { must[bool](t)(r.Remove(ctx, demo("alice"), "bob", false)) }
+			first, second := block, remove
+			if !blockFirst {
+				first, second = remove, block
+			}
+			first()
+			pass(time.Minute)
+			second()
+			for range 2 {
+				r.wantSight("alice", "bob", false, moment, moment)
+				r.restart()
+				r.session("alice", 1)
+			}
+			if blockFirst {
+				must[bool](t)(r.Unblock(ctx, demo("bob"), "alice"))
+			} else {
+				r.add("alice", "bob")
+			}
+			r.wantSight("alice", "bob", false, moment, moment)
+			must[bool](t)(r.Unblock(ctx, demo("bob"), "alice"))
+			r.add("alice", "bob")
+			r.wantSight("alice", "bob", true, 0, 0)
+		})
+	}
+}
+
+// TestBlockOfSomebodyWhoLeavesMeanwhile: between the freezing and the disk the
+// watcher may be told that he left, and that must not be taken back.
+func TestBlockOfSomebodyWhoLeavesMeanwhile(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{}, func(t *testing.T, r *rig) {
+		r.present.comes("bob")
+		asked := 0
+		r.present.asked = func(presence.UserID) {
+			if asked++; asked == 2 { // after the first save
+				<-time.After(20 * time.Millisecond)
+				r.present.goes(presence.At(time.Now()), "bob")
+			}
+		}
+		begin := presence.At(time.Now())
+		must[bool](t)(r.Block(context.Background(), demo("bob"), "alice"))
+		r.wantSight("alice", "bob", false, begin, begin+20)
+		r.restart()
+		r.wantSight("alice", "bob", false, begin, begin+20)
+	})
+}
+
+func TestFormerFriendsAreBounded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{Visibility: Friends, MaxFriends: 3}, func(t *testing.T, r *rig) {
+		r.session("alice", 1)
+		for i := range 10 {
+			id := presence.UserID(fmt.Sprint("friend ", i))
+			r.present.goes(presence.Time(100+i), id)
+			if _, _, err := r.Replace(context.Background(), demo("alice"), []presence.UserID{id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := presence.At(time.Now())
+		r.wantSight("alice", "friend 9", true, 0, 0)
+		r.wantSight("alice", "friend 8", false, now, 108)
+		r.wantSight("alice", "friend 6", false, now, 106)
+		r.wantSight("alice", "friend 5", false, 0, 0)
+	})
+}
+
+// TestAppsChange: what an app's users may see, and where its lists are, can
+// change under sessions that are open.
+func TestAppsChange(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{}, func(t *testing.T, r *rig) {
+		set := func(a AppConfig) {
+			t.Helper()
+			r.heard.take()
+			r.SetApps(map[presence.AppID]AppConfig{"demo": a, "new": {}})
+			if a.Visibility == Friends {
+				r.wantSight("alice", "carol", false, 0, 0) // at once, before the list is read
+			}
+			synctest.Wait()
+		}
+		r.add("alice", "bob")
+		r.session("alice", 1)
+		r.wantSight("alice", "carol", true, 0, 0)
+		set(AppConfig{Visibility: Friends})
+		r.wantHeard("sight of alice: all")
+		r.wantSight("alice", "bob", true, 0, 0)
+		r.wantSight("alice", "carol", false, 0, 0)
+
+		b := &backend{lists: map[presence.UserID][]presence.UserID{"alice": {"carol"}}}
+		r.wantFollow("alice", "bob")
+		set(AppConfig{Visibility: Friends, Source: b})
+		if heard := r.heard.take(); len(heard) == 0 || heard[0] != "friends of alice: +[carol] -[bob]" {
+			t.Errorf("another source: the listener heard %q, want the difference of the lists", heard)
+		}
+		r.wantFollow("alice", "carol")
+		set(AppConfig{})
+		r.wantSight("alice", "dave", true, 0, 0)
+		r.wantFollow("alice", "carol") // what the source said last, and we kept
+		r.SetApps(nil)                 // an app that is gone keeps its last configuration
+		r.wantFollow("alice", "carol")
+		r.Gone(presence.SessionID{1})
+		set(AppConfig{Visibility: Friends})
+		r.wantHeard()
+	})
+}
+
+// TestUnknownResults: what became of a write is not known; what is stored
+// counts, and is told.
+func TestUnknownResults(t *testing.T) {
+	t.Parallel()
+	for _, stored := range []bool{true, false} {
+		inBubble(t, AppConfig{Visibility: Friends}, func(t *testing.T, r *rig) {
+			ctx := context.Background()
+			r.session("alice", 1)
+			r.add("alice", "bob")
+			r.heard.take()
+			r.store.LoseRosters(1, stored)
+			_, err := r.Add(ctx, demo("alice"), "carol", false)
+			wantKind(t, err, fault.FriendsUnavailable)
+			pass(time.Minute) // nobody asks: it is looked up behind
+			want := []presence.UserID{"bob"}
+			if stored {
+				want = append(want, "carol")
+				if got := r.heard.take(); len(got) < 1 || got[0] != "friends of alice: +[carol] -[]" {
+					t.Errorf("stored: the listener heard %q, want that carol came", got)
+				}
+			}
+			r.wantFriends("alice", want...)
+			r.wantSight("alice", "carol", stored, 0, 0)
+			changed, err := r.Add(ctx, demo("alice"), "carol", false)
+			if err != nil || changed == stored {
+				t.Errorf("again: got changed %v, %v, want %v", changed, err, !stored)
+			}
+
+			r.heard.take()
+			r.store.LoseRosters(1, stored)
+			_, err = r.Block(ctx, demo("bob"), "alice")
+			wantKind(t, err, fault.FriendsUnavailable)
+			pass(time.Minute)
+			if stored {
+				r.wantHeard("sight of alice: [bob]")
+			} else {
+				r.wantHeard()
+			}
+			changed, err = r.Block(ctx, demo("bob"), "alice")
+			if err != nil || changed == stored {
+				t.Errorf("block again: got changed %v, %v, want %v", changed, err, !stored)
+			}
+			r.store.LoseRosters(1, stored)
+			_, err = r.Unblock(ctx, demo("bob"), "alice")
+			wantKind(t, err, fault.FriendsUnavailable)
+			if got, err := r.Blocks(ctx, demo("bob")); err != nil || len(got) == 1 == stored {
+				t.Errorf("Blocks after an unknown end: got %v, %v, want what is stored", got, err)
+			}
+		})
+	}
+}
+
+// TestBothDirectionsAreMended: what a crash left between two lists, a repeat
+// mends.
+func TestBothDirectionsAreMended(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{}, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		r.store.LoseRosters(1, true)
+		if _, err := r.Add(ctx, demo("bob"), "alice", true); err == nil {
+			t.Fatal("a write with an unknown result: got no error, want one")
+		}
+		r.restart()
+		if !must[bool](t)(r.Add(ctx, demo("bob"), "alice", true)) {
+			t.Error("the repeat changed nothing, want the other half")
+		}
+		r.wantFriends("alice", "bob")
+		r.wantFriends("bob", "alice")
+		if must[bool](t)(r.Add(ctx, demo("alice"), "bob", true)) {
+			t.Error("the same from the other side changed something, want nothing")
+		}
+		r.store.LoseRosters(1, true)
+		if _, err := r.Remove(ctx, demo("bob"), "alice", true); err == nil {
+			t.Fatal("a write with an unknown result: got no error, want one")
+		}
+		if !must[bool](t)(r.Remove(ctx, demo("bob"), "alice", true)) {
+			t.Error("the repeat changed nothing, want the other half")
+		}
+		r.wantFriends("alice")
+		r.wantFriends("bob")
+	})
+}
+
+func TestRefusedWritesChangeNothing(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{Visibility: Friends}, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		r.add("alice", "bob")
+		r.session("alice", 1)
+		r.heard.take()
+		r.store.RefuseRosters(errors.New("disk full"))
+		_, err := r.Add(ctx, demo("alice"), "carol", true)
+		wantKind(t, err, fault.FriendsUnavailable)
+		_, err = r.Block(ctx, demo("bob"), "alice")
+		wantKind(t, err, fault.FriendsUnavailable)
+		wantKind(t, r.Erase(ctx, demo("alice")), fault.FriendsUnavailable)
+		_, err = r.Friends(ctx, demo("carol"))
+		wantKind(t, err, fault.FriendsUnavailable)
+		wantKind(t, r.Hold(ctx, demo("carol"), presence.SessionID{2}), fault.FriendsUnavailable)
+		r.wantHeard()
+		r.wantFriends("alice", "bob")
+		r.wantSight("alice", "bob", true, 0, 0)
+		r.store.RefuseRosters(nil)
+		r.wantFriends("carol")
+	})
+}
+
+func TestErase(t *testing.T) {
+	t.Parallel()
+	for _, v := range []Visibility{Everyone, Friends} {
+		inBubble(t, AppConfig{Visibility: v}, func(t *testing.T, r *rig) {
+			ctx := context.Background()
+			r.present.comes("alice")
+			must[bool](t)(r.Add(ctx, demo("alice"), "bob", true))
+			r.add("carol", "alice")
+			r.add("carol", "bob")
+			r.add("dave", "alice")
+			must[bool](t)(r.Remove(ctx, demo("dave"), "alice", false)) // a former friend
+			must[bool](t)(r.Block(ctx, demo("alice"), "erin"))
+			must[bool](t)(r.Block(ctx, demo("bob"), "alice"))
+			must[bool](t)(r.Block(ctx, demo("bob"), "erin"))
+			other := presence.User{App: "other", ID: "carol"}
+			must[bool](t)(r.Add(ctx, other, "alice", false))
+			r.session("carol", 1)
+			r.session("erin", 2)
+			r.heard.take()
+			if err := r.Erase(ctx, demo("alice")); err != nil {
+				t.Fatal(err)
+			}
+			heard := map[string]bool{}
+			for _, line := range r.heard.take() {
+				heard[line] = true
+			}
+			for _, want := range []string{"friends of carol: +[] -[alice]", "friends of bob: +[] -[alice]", "friends of alice: +[] -[bob]", "sight of erin: [alice]"} {
+				if !heard[want] {
+					t.Errorf("the listener did not hear %q", want)
+				}
+			}
+			for range 2 {
+				r.wantFriends("alice")
+				r.wantFriends("bob")
+				r.wantFriends("carol", "bob")
+				if got := must[[]presence.UserID](t)(r.Blocks(ctx, demo("bob"))); len(got) != 1 || got[0] != "erin" {
+					t.Errorf("blocks of bob: got %v, want erin alone", got)
+				}
+				if got := must[[]presence.UserID](t)(r.Friends(ctx, other)); len(got) != 1 {
+					t.Errorf("the list of another app: got %v, want alice on it", got)
+				}
+				r.session("dave", 3)
+				r.wantSight("erin", "alice", v == Everyone, 0, 0)
+				r.wantSight("dave", "alice", v == Everyone, 0, 0)
+				r.restart()
+				r.session("erin", 2)
+			}
+			if err := r.Erase(ctx, demo("alice")); err != nil {
+				t.Errorf("a second time: got %v, want no error", err)
+			}
+		})
+	}
+}
+
+// TestEraseBesideASource: what was stored before the lists were somebody else's
+// goes too, and what the source says stays.
+func TestEraseBesideASource(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{}, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		r.add("alice", "bob")
+		r.add("carol", "alice")
+		b := &backend{lists: map[presence.UserID][]presence.UserID{"carol": {"alice", "dave"}}}
+		r.SetApps(map[presence.AppID]AppConfig{"demo": {Source: b}})
+		r.wantFollow("carol", "alice", "dave")
+		r.heard.take()
+		if err := r.Erase(ctx, demo("alice")); err != nil {
+			t.Fatal(err)
+		}
+		r.wantHeard()
+		r.wantFollow("carol", "alice", "dave")
+		r.SetApps(map[presence.AppID]AppConfig{"demo": {}})
+		r.wantFriends("alice")
+		r.wantFriends("carol")
+	})
+}
+
+// TestCacheIsBounded: lists that no session needs go, the others stay.
+func TestCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, AppConfig{Visibility: Friends})
+		r.stop()
+		r.cache = 10_000
+		r.start()
+		for i := range 200 {
+			user := presence.UserID(fmt.Sprint("user ", i))
+			r.add(user, "bob")
+			if i < 10 {
+				r.session(user, byte(i))
+			}
+		}
+		r.mu.RLock()
+		if len(r.pages) > 200 || len(r.pages) < 100 || r.bytes > r.cache {
+			t.Errorf("got %d pages in memory and %d bytes of idle ones, want it near the limit of %d", len(r.pages), r.bytes, r.cache)
+		}
+		r.mu.RUnlock()
+		for i := range 10 {
+			r.wantSight(presence.UserID(fmt.Sprint("user ", i)), "bob", true, 0, 0)
+			r.Gone(presence.SessionID{byte(i)})
+			r.Gone(presence.SessionID{byte(i)})
+		}
+		r.wantFriends("user 5", "bob")
+		r.mu.RLock()
+		if r.bytes > r.cache || len(r.sessions) > 0 {
+			t.Errorf("after all sessions went: %d bytes of idle pages and %d sessions, want at most %d and none", r.bytes, len(r.sessions), r.cache)
+		}
+		total := 0
+		for _, p := range r.pages {
+			total += p.size
+			if p.idle == nil || p.users > 0 || p.sessions > 0 {
+				t.Errorf("page of %s is still in use", p.user.ID)
+			}
+		}
+		if total != r.bytes {
+			t.Errorf("idle pages have %d bytes, and %d are counted", total, r.bytes)
+		}
+		r.mu.RUnlock()
+		r.stop()
+	})
+}
