@@ -211,6 +211,7 @@ func (r *Roster) store(ctx context.Context, p *page, next *friendList) error {
 func (r *Roster) publish(p *page, next *friendList) {
 	app := r.app(p.user.App)
 	old := p.list
+	next.size = next.bytes()
 	r.mu.Lock()
 	p.list = next
 	r.mu.Unlock()
@@ -219,13 +220,22 @@ func (r *Roster) publish(p *page, next *friendList) {
 		return // nobody follows what was never read
 	}
 	added, removed := difference(old.friends, next.friends)
-	if len(added)+len(removed) == 0 {
-		return
+	if len(added)+len(removed) > 0 {
+		r.listener.FriendsChanged(p.user, added, removed)
 	}
-	r.listener.FriendsChanged(p.user, added, removed)
-	if app.Visibility == Friends {
-		r.listener.SightChanged(p.user, slices.Concat(added, removed))
+	// Of a former friend too old to be remembered, or erased, less is known now.
+	touched := slices.Concat(added, removed, without(ids(old.former), slices.Concat(ids(next.former), added)))
+	if app.Visibility == Friends && len(touched) > 0 {
+		r.listener.SightChanged(p.user, touched)
 	}
+}
+
+func ids(veils []veiled) []presence.UserID {
+	all := make([]presence.UserID, len(veils))
+	for i, v := range veils {
+		all[i] = v.id
+	}
+	return all
 }
 
 // isDown says whether an app's source did not answer last.

@@ -10,12 +10,14 @@ import (
 type friendList struct {
 	friends []presence.UserID // in the order they came
 	former  []veiled          // in the order they went; kept where only friends see each other
+	size    int               // about what it costs in memory; set when it is published
 }
 
 // entryCost is about what an id costs in memory beside its bytes, with its
 // place in an index.
 const entryCost = 48
 
+// bytes is about what the list costs in memory.
 func (l *friendList) bytes() int {
 	n := 0
 	for _, id := range l.friends {

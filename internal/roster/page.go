@@ -123,7 +123,7 @@ func (r *Roster) settle(p *page) {
 		return
 	}
 	p.following = false
-	p.size = p.list.bytes()
+	p.size = p.list.size
 	p.idle = r.idle.PushFront(p)
 	for r.bytes += p.size; r.bytes > r.cfg.CacheBytes; {
 		r.drop(r.idle.Back().Value.(*page))

@@ -28,6 +28,8 @@ type rig struct {
 	present present
 	heard   heard
 	cache   int
+	// listener is in place of heard, if not nil.
+	listener Listener
 }
 
 // present is who is where.
@@ -122,7 +124,10 @@ func (r *rig) start() {
 	if r.Roster, err = New(Config{Store: r.store, Apps: r.apps, Present: r.present.of, CacheBytes: r.cache}); err != nil {
 		r.t.Fatal(err)
 	}
-	r.Listen(&r.heard)
+	if r.listener == nil {
+		r.listener = &r.heard
+	}
+	r.Listen(r.listener)
 	if err := r.Start(context.Background()); err != nil {
 		r.t.Fatal(err)
 	}
