@@ -218,6 +218,9 @@ func (s *stream) end(e tracker.End) error {
 // session lives without a sign of life. One that is bound to Heartbeat times out
 // on a connection that may be well, and its closing message must get through.
 func (s *stream) silent() bool {
+	if w, ok := s.out.(*webStream); ok && !w.x.http2 {
+		return false // nobody pings there
+	}
 	return s.door.cfg.Wheel.Now()-s.conn.LastRead() >= s.timeout()
 }
 

@@ -122,45 +122,47 @@ var refusals = []struct {
 // nothing that anybody sees.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	for _, row := range refusals {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			inBubble(t, tracker.Policy{SessionsPerUser: 3, OpensPerSecond: 6}, Limits{Watches: 5}, func(t *testing.T, n *node) {
-				alice := n.device("alice").make()
-				stream := alice.connect(nil)
-				alice.must(alice.update(&isonlinev1.IsOnlineUpdate{RichText: literal("before")}))
-				bob := n.device("bob").make()
-				seen := bob.connect(nil)
-				bob.subscribe("alice")
-				stream.take()
-				seen.take()
-				before := bob.query("alice")
+	overDialects(t, dialects, func(t *testing.T, in bubble) {
+		for _, row := range refusals {
+			t.Run(row.name, func(t *testing.T) {
+				t.Parallel()
+				in(t, tracker.Policy{SessionsPerUser: 3, OpensPerSecond: 6}, Limits{Watches: 5}, func(t *testing.T, n *node) {
+					alice := n.device("alice").make()
+					stream := alice.connect(nil)
+					alice.must(alice.update(&isonlinev1.IsOnlineUpdate{RichText: literal("before")}))
+					bob := n.device("bob").make()
+					seen := bob.connect(nil)
+					bob.subscribe("alice")
+					stream.take()
+					seen.take()
+					before := bob.query("alice")
 
-				got := refusalOf(row.shot(t, n, alice))
-				if got.code != row.code || got.reason != row.reason {
-					t.Errorf("got %v %s (%s), want %v %s", got.code, got.reason, got.detail, row.code, row.reason)
-				}
-				if row.reason != "" && got.domain != "isonline" {
-					t.Errorf("domain %q, want isonline", got.domain)
-				}
-				if (got.retry > 0) != row.retry {
-					t.Errorf("RetryInfo of %v; want one: %v", got.retry, row.retry)
-				}
-				if got.detail == "" || len(got.fields) > 0 {
-					t.Errorf("detail %q with fields %v, want a detail and no fields", got.detail, got.fields)
-				}
-				if strings.HasSuffix(row.name, "a closed session") {
-					return // the row's own way there shows
-				}
-				if after := bob.query("alice"); !proto.Equal(before, after) && row.reason != "RATE_LIMITED" {
-					t.Errorf("a refused call changed what is seen:\n%v\nafter\n%v", after, before)
-				}
-				if told := notifications(seen.take()); len(told) > 0 && row.reason != "RATE_LIMITED" {
-					t.Errorf("a refused call was told to watchers: %v", told)
-				}
+					got := refusalOf(row.shot(t, n, alice))
+					if got.code != row.code || got.reason != row.reason {
+						t.Errorf("got %v %s (%s), want %v %s", got.code, got.reason, got.detail, row.code, row.reason)
+					}
+					if row.reason != "" && got.domain != "isonline" {
+						t.Errorf("domain %q, want isonline", got.domain)
+					}
+					if (got.retry > 0) != row.retry {
+						t.Errorf("RetryInfo of %v; want one: %v", got.retry, row.retry)
+					}
+					if got.detail == "" || len(got.fields) > 0 {
+						t.Errorf("detail %q with fields %v, want a detail and no fields", got.detail, got.fields)
+					}
+					if strings.HasSuffix(row.name, "a closed session") {
+						return // the row's own way there shows
+					}
+					if after := bob.query("alice"); !proto.Equal(before, after) && row.reason != "RATE_LIMITED" {
+						t.Errorf("a refused call changed what is seen:\n%v\nafter\n%v", after, before)
+					}
+					if told := notifications(seen.take()); len(told) > 0 && row.reason != "RATE_LIMITED" {
+						t.Errorf("a refused call was told to watchers: %v", told)
+					}
+				})
 			})
-		})
-	}
+		}
+	})
 }
 
 func literal(s string) *isonlinev1.RichText {
@@ -418,29 +420,31 @@ func TestInternalErrorsStayInside(t *testing.T) {
 // A panic in a call is that call's internal error, and the node lives.
 func TestPanicsEndOneCallOnly(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
-		alice := n.device("alice").make()
-		broken := &brokenSource{Source: n.tracker}
-		n.door.cfg.Hub = hub.New(broken, nil)
-		_, err := alice.api.SubscribeToUserIsOnline(alice.ctx(), &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: alice.tok, UserId: "bob"})
-		if got := refusalOf(err); got.code != codes.Internal || got.reason != "INTERNAL" || strings.Contains(got.detail, "boom") {
-			t.Errorf("a call that panics: got %+v, want INTERNAL without the cause", got)
-		}
-		n.door.cfg.Hub = nil // whoever connects meets a nil
-		if got := refusalOf(firstError(alice, nil)); got.code != codes.Internal || got.reason != "INTERNAL" {
-			t.Errorf("a stream that panics: got %+v, want INTERNAL", got)
-		}
-		n.door.cfg.Hub = n.hub
-		bob := n.device("bob").make()
-		bob.connect(nil).stands()
-		if text := n.log.String(); !strings.Contains(text, "boom") || strings.Count(text, "msg=panic") != 2 {
-			t.Errorf("the log has not both panics:\n%s", text)
-		}
-		next := func(context.Context, any) (any, error) { panic("in a stream") }
-		if _, err := n.door.guardUnary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/m"}, next); refusalOf(err).code != codes.Internal {
-			t.Errorf("got %v, want Internal", err)
-		}
-		synctest.Wait()
+	overDialects(t, dialects, func(t *testing.T, in bubble) {
+		in(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+			alice := n.device("alice").make()
+			broken := &brokenSource{Source: n.tracker}
+			n.door.cfg.Hub = hub.New(broken, nil)
+			_, err := alice.api.SubscribeToUserIsOnline(alice.ctx(), &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: alice.tok, UserId: "bob"})
+			if got := refusalOf(err); got.code != codes.Internal || got.reason != "INTERNAL" || strings.Contains(got.detail, "boom") {
+				t.Errorf("a call that panics: got %+v, want INTERNAL without the cause", got)
+			}
+			n.door.cfg.Hub = nil // whoever connects meets a nil
+			if got := refusalOf(firstError(alice, nil)); got.code != codes.Internal || got.reason != "INTERNAL" {
+				t.Errorf("a stream that panics: got %+v, want INTERNAL", got)
+			}
+			n.door.cfg.Hub = n.hub
+			bob := n.device("bob").make()
+			bob.connect(nil).stands()
+			if text := n.log.String(); !strings.Contains(text, "boom") || strings.Count(text, "msg=panic") != 2 {
+				t.Errorf("the log has not both panics:\n%s", text)
+			}
+			next := func(context.Context, any) (any, error) { panic("in a stream") }
+			if _, err := n.door.guardUnary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/m"}, next); refusalOf(err).code != codes.Internal {
+				t.Errorf("got %v, want Internal", err)
+			}
+			synctest.Wait()
+		})
 	})
 }
 

@@ -279,26 +279,28 @@ func TestPartialUpdatesAreCheckedAsAWhole(t *testing.T) {
 // Messages over the door's bound never reach a call, and neither do headers.
 func TestOversizedCallsAreRefused(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
-		d := n.device("alice").make()
-		stream := d.connect(nil)
-		err := d.update(&isonlinev1.IsOnlineUpdate{Properties: properties("k", text(strings.Repeat("v", maxMessage)))})
-		if got := refusalOf(err); got.code != codes.ResourceExhausted {
-			t.Errorf("a message over %d bytes: got %v, want ResourceExhausted", maxMessage, got.code)
-		}
-		err = d.update(&isonlinev1.IsOnlineUpdate{Properties: properties("k", text(strings.Repeat("v", maxMessage-1000)))})
-		if got := refusalOf(err); got.reason != "FIELD_INVALID" {
-			t.Errorf("a message just under the bound: got %v %s, want its content refused: FIELD_INVALID", got.code, got.reason)
-		}
-		ctx := metadata.AppendToOutgoingContext(d.ctx(), "x-junk", strings.Repeat("j", 2*maxHeaders))
-		_, err = d.api.GetUserIsOnline(ctx, &isonlinev1.GetUserIsOnlineRequest{UserId: "alice"})
-		if err == nil {
-			t.Error("headers over the bound were taken")
-		}
-		if got := n.device("bob").query("alice"); got.GetUserFlag() != isonlinev1.UserFlag_USER_FLAG_ONLINE {
-			t.Errorf("alice is %v after it, want online", got.GetUserFlag())
-		}
-		stream.take()
+	overDialects(t, dialects, func(t *testing.T, in bubble) {
+		in(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+			d := n.device("alice").make()
+			stream := d.connect(nil)
+			err := d.update(&isonlinev1.IsOnlineUpdate{Properties: properties("k", text(strings.Repeat("v", maxMessage)))})
+			if got := refusalOf(err); got.code != codes.ResourceExhausted {
+				t.Errorf("a message over %d bytes: got %v, want ResourceExhausted", maxMessage, got.code)
+			}
+			err = d.update(&isonlinev1.IsOnlineUpdate{Properties: properties("k", text(strings.Repeat("v", maxMessage-1000)))})
+			if got := refusalOf(err); got.reason != "FIELD_INVALID" {
+				t.Errorf("a message just under the bound: got %v %s, want its content refused: FIELD_INVALID", got.code, got.reason)
+			}
+			ctx := metadata.AppendToOutgoingContext(d.ctx(), "x-junk", strings.Repeat("j", 2*maxHeaders))
+			_, err = d.api.GetUserIsOnline(ctx, &isonlinev1.GetUserIsOnlineRequest{UserId: "alice"})
+			if err == nil {
+				t.Error("headers over the bound were taken")
+			}
+			if got := n.device("bob").query("alice"); got.GetUserFlag() != isonlinev1.UserFlag_USER_FLAG_ONLINE {
+				t.Errorf("alice is %v after it, want online", got.GetUserFlag())
+			}
+			stream.take()
+		})
 	})
 }
 

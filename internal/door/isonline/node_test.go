@@ -52,6 +52,8 @@ type node struct {
 	door     *Door
 	listener *bufconn.Listener
 	log      logBook
+	port     *webPort // the HTTP port, when a test uses it
+	speaks   *dialect // nil: devices use the gRPC port
 
 	mu      sync.Mutex // guards secrets
 	secrets []string
@@ -165,7 +167,7 @@ type device struct {
 	n    *node
 	user string
 	jwt  string
-	conn *grpc.ClientConn
+	conn grpc.ClientConnInterface
 	api  isonlinev1.IsOnlineServiceClient
 	tok  string // session token
 	id   string // public session id
@@ -174,6 +176,10 @@ type device struct {
 // device makes a connection for a user of app demo.
 func (n *node) device(user string, options ...grpc.DialOption) *device {
 	n.t.Helper()
+	if n.speaks != nil && len(options) == 0 {
+		conn := n.dialWeb(n.speaks)
+		return &device{n: n, user: user, jwt: n.jwt(user), conn: conn, api: isonlinev1.NewIsOnlineServiceClient(conn)}
+	}
 	conn, err := grpc.NewClient("passthrough:///porchlight", append([]grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return n.listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),

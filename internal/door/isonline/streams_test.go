@@ -45,37 +45,39 @@ func TestStreamsEndWithClosing(t *testing.T) {
 			wait(36 * time.Second)
 		}, &isonlinev1.Closing{Reason: isonlinev1.ClosingReason_CLOSING_REASON_SESSION_CLOSED, SessionCloseReason: isonlinev1.CloseReason_CLOSE_REASON_HEARTBEAT}, codes.NotFound, "SESSION_GONE"},
 	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			inBubble(t, row.policy, Limits{}, func(t *testing.T, n *node) {
-				alice := n.device("alice").make()
-				stream := alice.connect(nil)
-				row.end(n, alice)
-				list := stream.take()
-				last := list[len(list)-1].GetClosing()
-				if last == nil || len(closings(list)) != 1 {
-					t.Fatalf("the messages end with %v, want one closing at the end", list[len(list)-1])
-				}
-				if last.Reason != row.want.Reason || last.SessionKept != row.want.SessionKept || last.SessionCloseReason != row.want.SessionCloseReason {
-					t.Errorf("got closing %v, want %v", last, row.want)
-				}
-				for i, m := range list {
-					// What is said to a replaced stream takes no number from its successor.
-					if m.GetSequence() != uint64(i+1) && !(m.GetClosing() != nil && row.reason == "REPLACED_STREAM") {
-						t.Errorf("message %d has number %d", i+1, m.GetSequence())
+	overDialects(t, dialects, func(t *testing.T, in bubble) {
+		for _, row := range rows {
+			t.Run(row.name, func(t *testing.T) {
+				t.Parallel()
+				in(t, row.policy, Limits{}, func(t *testing.T, n *node) {
+					alice := n.device("alice").make()
+					stream := alice.connect(nil)
+					row.end(n, alice)
+					list := stream.take()
+					last := list[len(list)-1].GetClosing()
+					if last == nil || len(closings(list)) != 1 {
+						t.Fatalf("the messages end with %v, want one closing at the end", list[len(list)-1])
 					}
-				}
-				got := refusalOf(stream.end())
-				if got.code != row.code || got.reason != row.reason {
-					t.Errorf("the stream ends with %v %s, want %v %s", got.code, got.reason, row.code, row.reason)
-				}
-				if draining := row.reason == "DRAINING"; draining != (got.retry > 0) || draining != (last.GetRetryAfter() != nil) {
-					t.Errorf("RetryInfo %v, retry_after %v; want both: %v", got.retry, last.GetRetryAfter(), draining)
-				}
+					if last.Reason != row.want.Reason || last.SessionKept != row.want.SessionKept || last.SessionCloseReason != row.want.SessionCloseReason {
+						t.Errorf("got closing %v, want %v", last, row.want)
+					}
+					for i, m := range list {
+						// What is said to a replaced stream takes no number from its successor.
+						if m.GetSequence() != uint64(i+1) && !(m.GetClosing() != nil && row.reason == "REPLACED_STREAM") {
+							t.Errorf("message %d has number %d", i+1, m.GetSequence())
+						}
+					}
+					got := refusalOf(stream.end())
+					if got.code != row.code || got.reason != row.reason {
+						t.Errorf("the stream ends with %v %s, want %v %s", got.code, got.reason, row.code, row.reason)
+					}
+					if draining := row.reason == "DRAINING"; draining != (got.retry > 0) || draining != (last.GetRetryAfter() != nil) {
+						t.Errorf("RetryInfo %v, retry_after %v; want both: %v", got.retry, last.GetRetryAfter(), draining)
+					}
+				})
 			})
-		})
-	}
+		}
+	})
 }
 
 // A device that stops reading costs what is watched and what the transport
@@ -143,21 +145,23 @@ func TestSlowConsumer(t *testing.T) {
 // A stream that stands still gets keep-alives, and none of them while it is used.
 func TestKeepAliveOnSilence(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{HeartbeatTimeout: 36 * time.Second}, Limits{}, func(t *testing.T, n *node) {
-		alice := n.device("alice").make()
-		stream := alice.connect(nil)
-		stream.take()
-		const span = 2 * time.Minute
-		wait(span)
-		list := stream.take()
-		for _, m := range list {
-			if m.GetKeepAlive() == nil {
-				t.Errorf("got %v on a silent stream, want keep-alives alone", m)
+	overDialects(t, onHTTP2(), func(t *testing.T, in bubble) {
+		in(t, tracker.Policy{HeartbeatTimeout: 36 * time.Second}, Limits{}, func(t *testing.T, n *node) {
+			alice := n.device("alice").make()
+			stream := alice.connect(nil)
+			stream.take()
+			const span = 2 * time.Minute
+			wait(span)
+			list := stream.take()
+			for _, m := range list {
+				if m.GetKeepAlive() == nil {
+					t.Errorf("got %v on a silent stream, want keep-alives alone", m)
+				}
 			}
-		}
-		if most, least := int(span/(8*time.Second)), int(span/(20*time.Second)); len(list) < least || len(list) > most {
-			t.Errorf("%d keep-alives in %v at an interval of 12s, want %d to %d", len(list), span, least, most)
-		}
+			if most, least := int(span/(8*time.Second)), int(span/(20*time.Second)); len(list) < least || len(list) > most {
+				t.Errorf("%d keep-alives in %v at an interval of 12s, want %d to %d", len(list), span, least, most)
+			}
+		})
 	})
 }
 
@@ -217,7 +221,7 @@ func TestFrequentPingsAreAllowed(t *testing.T) {
 		idle.query("alice") // then only pings, without a stream
 		wait(2 * time.Minute)
 		stream.stands()
-		if state := idle.conn.GetState(); state != connectivity.Ready {
+		if state := idle.conn.(*grpc.ClientConn).GetState(); state != connectivity.Ready {
 			t.Errorf("the connection without a stream is %v after two minutes of pings, want it to stand", state)
 		}
 		if got := idle.query("alice").GetUserFlag(); got != isonlinev1.UserFlag_USER_FLAG_ONLINE {
@@ -245,24 +249,26 @@ func TestWhatCountsAsLife(t *testing.T) {
 		{"a heartbeat once, then other calls on it", func(d *device) { d.must(onSession("heartbeat", d)) },
 			func(d *device) { d.subscribe("carol") }, true},
 	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			inBubble(t, tracker.Policy{HeartbeatTimeout: 35 * time.Second}, Limits{}, func(t *testing.T, n *node) {
-				alice := n.device("alice").make()
-				stream := alice.connect(nil)
-				row.begin(alice)
-				for range 9 {
-					wait(10 * time.Second)
-					if row.lives {
-						row.each(alice)
+	overDialects(t, onHTTP2(), func(t *testing.T, in bubble) {
+		for _, row := range rows {
+			t.Run(row.name, func(t *testing.T) {
+				t.Parallel()
+				in(t, tracker.Policy{HeartbeatTimeout: 35 * time.Second}, Limits{}, func(t *testing.T, n *node) {
+					alice := n.device("alice").make()
+					stream := alice.connect(nil)
+					row.begin(alice)
+					for range 9 {
+						wait(10 * time.Second)
+						if row.lives {
+							row.each(alice)
+						}
 					}
-				}
-				closed := len(closings(stream.take())) > 0
-				if closed == row.lives {
-					t.Errorf("the session is closed after 90s: %v, want %v", closed, !row.lives)
-				}
+					closed := len(closings(stream.take())) > 0
+					if closed == row.lives {
+						t.Errorf("the session is closed after 90s: %v, want %v", closed, !row.lives)
+					}
+				})
 			})
-		})
-	}
+		}
+	})
 }

@@ -68,7 +68,7 @@ func (d *Door) Web() http.Handler {
 	const stream = isonlinev1.IsOnlineService_ConnectToIsOnlineSession_FullMethodName
 	mux.Handle(stream, connect.NewServerStreamHandler(stream, d.connectWeb, webOptions()...))
 	return d.crossOrigin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{ResponseWriter: w, control: http.NewResponseController(w), addr: r.RemoteAddr}
+		x := &exchange{ResponseWriter: w, control: http.NewResponseController(w), addr: r.RemoteAddr, http2: r.ProtoMajor > 1}
 		x.link, _ = r.Context().Value(linkKey{}).(*conn)
 		r.Body = http.MaxBytesReader(w, r.Body, maxMessage+compressFrom)
 		// The whole server has no limits on reading and writing: they would end
@@ -126,6 +126,7 @@ type exchange struct {
 	link    *conn  // nil: the port does not count
 	addr    string // of the client
 	stream  bool
+	http2   bool
 }
 
 type exchangeKey struct{}

@@ -3,7 +3,6 @@ package isonline
 import (
 	"context"
 	"io"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -20,13 +19,14 @@ type outgoing struct{ message any }
 // Flushers write to it, not the goroutine that serves the request; and once that
 // one has returned, net/http takes the answer's memory back. So it ends in two
 // steps: finish waits until nobody writes and lets nobody in, then the handler
-// writes the status.
+// writes the status. (The lock is a channel, not a mutex: who waits for it may
+// wait for the network, and a fake clock must go on then.)
 type webStream struct {
 	ctx context.Context
 	out *connect.ServerStream[outgoing]
 	x   *exchange
 
-	mu    sync.Mutex // held while something is written; guards all below
+	turn  chan struct{} // holds one while something is written; guards all below
 	ended bool
 	lent  outgoing // so that no send allocates
 }
@@ -41,7 +41,7 @@ func (d *Door) connectWeb(ctx context.Context, req *connect.Request[isonlinev1.C
 	const procedure = isonlinev1.IsOnlineService_ConnectToIsOnlineSession_FullMethodName
 	defer func() { err = d.webError(ctx, procedure, err) }()
 	defer d.recovered(ctx, procedure, &err)
-	w := &webStream{ctx: ctx, out: out, x: exchangeOf(ctx)}
+	w := &webStream{ctx: ctx, out: out, x: exchangeOf(ctx), turn: make(chan struct{}, 1)}
 	w.x.bodyRead()
 	// nginx would keep small messages to itself otherwise.
 	out.ResponseHeader().Set("X-Accel-Buffering", "no")
@@ -54,8 +54,8 @@ func (w *webStream) Context() context.Context { return w.ctx }
 
 // SendMsg writes one message into the answer's buffer; push sends it.
 func (w *webStream) SendMsg(m any) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
 	if w.ended {
 		return io.ErrClosedPipe
 	}
@@ -66,23 +66,19 @@ func (w *webStream) SendMsg(m any) error {
 
 // push sends what was written.
 func (w *webStream) push() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
 	if w.ended {
 		return io.ErrClosedPipe
 	}
 	return w.x.control.Flush()
 }
 
-// finish ends writing. A writer that waits for the peer has had its time
-// (stream.sayGoodbye): it is cut off. For the status there is a little more.
+// finish ends writing. Who writes now, and the status afterwards, have a little
+// time; then the peer is cut off.
 func (w *webStream) finish() {
-	if !w.mu.TryLock() {
-		w.x.control.SetWriteDeadline(time.Unix(1, 0))
-		w.mu.Lock()
-	} else {
-		w.x.control.SetWriteDeadline(time.Now().Add(farewell))
-	}
+	w.x.control.SetWriteDeadline(time.Now().Add(farewell))
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
 	w.ended = true
-	w.mu.Unlock()
 }
