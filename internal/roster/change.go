@@ -185,7 +185,7 @@ func (r *Roster) Push(ctx context.Context, user presence.User, added, removed []
 			return r.refine(ctx, err, user.App)
 		}
 	}
-	if p.list == nil || len(p.list.friends) == 0 && p.readAt.IsZero() {
+	if p.list == nil {
 		return nil
 	}
 	friends := distinct(slices.Concat(without(p.list.friends, removed), added), user.ID)

@@ -87,9 +87,11 @@ func (r *Roster) show(p *page, app AppConfig) {
 }
 
 // fromStore reads the stored value if it was not, or must be read again. Where
-// a source has the lists, the stored one is what it said last, and old.
+// a source has the lists, the stored one is what it said last, and old; if it
+// never said anything that was kept, the list stays unknown.
 func (r *Roster) fromStore(ctx context.Context, p *page, again bool) error {
-	if p.stored && p.list != nil && !again {
+	sourced := r.app(p.user.App).Source != nil
+	if p.stored && !again && (p.list != nil || sourced) {
 		return nil
 	}
 	v, err := r.cfg.Store.LoadRoster(ctx, store.RosterList, p.user)
@@ -103,7 +105,9 @@ func (r *Roster) fromStore(ctx context.Context, p *page, again bool) error {
 		}
 	}
 	p.revision, p.stored = v.Revision, true
-	r.publish(p, next)
+	if v.Value != nil || !sourced || p.list != nil {
+		r.publish(p, next)
+	}
 	return nil
 }
 

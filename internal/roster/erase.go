@@ -88,7 +88,7 @@ func (r *Roster) forget(ctx context.Context, user presence.User, f func(*friendL
 	if err := r.fromStore(ctx, p, r.mustRead(p)); err != nil {
 		return err
 	}
-	if len(p.list.friends)+len(p.list.former) == 0 {
+	if p.list == nil || len(p.list.friends)+len(p.list.former) == 0 {
 		return nil
 	}
 	return r.store(ctx, p, f(p.list))

@@ -156,26 +156,37 @@ func (r *Roster) seat(id presence.SessionID, user presence.User) {
 
 // Hold keeps what the Sight of a session's user needs in memory until Gone(id):
 // call it before the session may watch. Where nothing needs reading it is one
-// entry in a map. It fails with FriendsUnavailable when the list is needed and
-// cannot be read; then the session is not held. A second call for a session
-// changes nothing.
+// entry in a map. Where only friends see each other the list is read; while a
+// source does not answer, what it said last will do, however old. If nothing is
+// known of the list it fails with FriendsUnavailable, and the session is not
+// held. A second call for a session that is held costs one look.
 func (r *Roster) Hold(ctx context.Context, user presence.User, id presence.SessionID) error {
 	r.mu.Lock()
 	_, held := r.sessions[id]
 	r.seat(id, user)
+	known := held && r.sessions[id].page != nil && r.sessions[id].page.sight != nil
 	r.mu.Unlock()
-	if r.app(user.App).Visibility != Friends {
+	if known || r.app(user.App).Visibility != Friends {
 		return nil
 	}
-	p, err := r.open(ctx, user)
-	if err == nil {
-		err = r.current(ctx, p)
-		r.close(p)
-	}
+	err := r.known(ctx, user)
 	if err != nil && !held {
 		r.Gone(id)
 	}
 	return err
+}
+
+// known reads what user's Sight needs, the newest that can be had.
+func (r *Roster) known(ctx context.Context, user presence.User) error {
+	p, err := r.open(ctx, user)
+	if err != nil {
+		return err
+	}
+	defer r.close(p)
+	if err := r.current(ctx, p); err != nil && p.sight == nil {
+		return err
+	}
+	return nil
 }
 
 // Gone lets go of what was held for a session. Of a session that is not held it

@@ -89,8 +89,7 @@ func look(user presence.User, l *friendList, veils *sight) *sight {
 }
 
 // SightOf returns what user may see, nil when everybody, for one question
-// without a session: what is needed is read first, which fails with
-// FriendsUnavailable when it cannot be.
+// without a session: what is needed is read first, as Hold does.
 func (r *Roster) SightOf(ctx context.Context, user presence.User) (Sight, error) {
 	if r.app(user.App).Visibility != Friends {
 		return r.Sight(user), nil
@@ -100,7 +99,7 @@ func (r *Roster) SightOf(ctx context.Context, user presence.User) (Sight, error)
 		return nil, err
 	}
 	defer r.close(p)
-	if err := r.current(ctx, p); err != nil {
+	if err := r.current(ctx, p); err != nil && p.sight == nil {
 		return nil, err
 	}
 	return r.Sight(user), nil

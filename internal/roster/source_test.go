@@ -313,7 +313,7 @@ func TestRejoinTriesUntilItWorks(t *testing.T) {
 				}
 			}
 			r.wantSight("alice", "bob", true, 0, 0)
-			if heard := r.heard.take(); v == Friends && !slices.Contains(heard, "sight of alice: [bob carol]") {
+			if heard := r.heard.take(); v == Friends && !slices.Contains(heard, "sight of alice: all") {
 				t.Errorf("the listener heard %q, want that alice sees again", heard)
 			}
 			b.set("alice", "bob")
@@ -371,10 +371,22 @@ func TestHoldNeedsTheList(t *testing.T) {
 			t.Errorf("carol went out of sight at %d, last seen %d, want the moment when the list was read", since, seen)
 		}
 		b.fail(errDown)
-		r.restart()
-		r.Rejoin(demo("alice"), presence.SessionID{1}, nil)
-		synctest.Wait()
-		r.wantSight("alice", "bob", true, 0, 0)
-		r.wantSight("alice", "carol", false, since, seen)
+		for range 2 {
+			r.session("alice", 2) // what was known will do to see, and not to follow
+			_, err = r.follow("alice")
+			pass(61 * time.Second)
+			r.wantSight("alice", "bob", true, 0, 0)
+			r.wantSight("alice", "carol", false, since, seen)
+			if _, err := r.SightOf(context.Background(), demo("alice")); err != nil {
+				t.Errorf("SightOf: got %v, want what was known", err)
+			}
+			r.restart()
+		}
+		wantKind(t, err, fault.FriendsUnavailable)
+		r.session("alice", 1)
+		b.fail(nil)
+		b.set("alice", "bob", "dave")
+		pass(31 * time.Second)
+		r.wantSight("alice", "dave", true, 0, 0)
 	})
 }
