@@ -35,13 +35,13 @@ func (d *Door) registerErasure() {
 
 func (d *Door) eraseUser(ctx context.Context, in *eraseIn) (*erasedOut, error) {
 	user := in.of(ctx)
-	// Lists first: with them gone nobody who may not see him any more is told of
-	// the end of his sessions.
-	if err := d.cfg.Roster.Erase(ctx, user); err != nil {
-		return nil, err
-	}
+	// His sessions first: without his blocks, who may not see him would be told
+	// that he is there, and then that he went.
 	e, err := d.cfg.Tracker.Erase(ctx, user)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.cfg.Roster.Erase(ctx, user); err != nil {
 		return nil, err
 	}
 	at := e.At
