@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/app"
@@ -47,7 +49,9 @@ type Options struct {
 // may run in one process, each with a data directory of its own.
 type Server struct {
 	app       *app.App
-	config    *config.Config
+	options   Options
+	reloading sync.Mutex // held during a Reload
+	config    atomic.Pointer[config.Config]
 	temporary string // directory to remove at the end; empty: none
 	given     []net.Listener
 }
@@ -69,7 +73,7 @@ func New(o Options) (*Server, error) {
 	for _, w := range c.Warnings() {
 		o.Logger.Warn(w)
 	}
-	s := &Server{config: c, given: []net.Listener{o.HTTPListener, o.GRPCListener}}
+	s := &Server{options: o, given: []net.Listener{o.HTTPListener, o.GRPCListener}}
 	if c.Data == "" {
 		if !o.development() {
 			return nil, errors.New("no data directory: set data in the configuration, or Options.Data (--data)")
@@ -80,6 +84,7 @@ func New(o Options) (*Server, error) {
 		}
 		c.Data, s.temporary = dir, dir
 	}
+	s.config.Store(c)
 	s.app, err = app.New(app.Params{
 		Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Logger: o.Logger, Version: Version,
 	})
@@ -151,6 +156,34 @@ func override(field *string, given, preset string) {
 // Start opens the node and returns when it takes calls, or why it cannot.
 func (s *Server) Start(ctx context.Context) error { return s.app.Start(ctx) }
 
+// Reload reads the configuration again, the files that it names, and the keys of
+// session tokens, and puts them in place without dropping anyone: keys, apps,
+// policies, limits, texts, friends, origins, certificates. On an error everything
+// stays as it was. What only a start can change, such as addresses, is said in
+// the log.
+func (s *Server) Reload(ctx context.Context) error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	c, err := s.options.read()
+	if err != nil {
+		return err
+	}
+	if err := s.options.exposes(c); err != nil {
+		return err
+	}
+	for _, w := range c.Warnings() {
+		s.options.Logger.Warn(w)
+	}
+	if s.temporary != "" {
+		c.Data = s.temporary
+	}
+	if err := s.app.Reload(ctx, c); err != nil {
+		return err
+	}
+	s.config.Store(c)
+	return nil
+}
+
 // Stop tells devices to come back, writes what must survive and ends.
 func (s *Server) Stop(ctx context.Context) error { return errors.Join(s.app.Stop(ctx), s.clean()) }
 
@@ -161,13 +194,13 @@ func (s *Server) Failed() <-chan error { return s.app.Failed() }
 // signed with the app's first key. It is for tests, tools and trying out; products
 // sign with their own identity provider.
 func (s *Server) Token(app, user string, ttl time.Duration) (string, error) {
-	return s.config.Token(app, user, ttl)
+	return s.config.Load().Token(app, user, ttl)
 }
 
 // ServerKey is the app's first server key, with which its backend calls the
 // server API; empty when it has none. It is a secret.
 func (s *Server) ServerKey(app string) string {
-	if keys := s.config.Apps[app].ServerKeys; len(keys) > 0 {
+	if keys := s.config.Load().Apps[app].ServerKeys; len(keys) > 0 {
 		return keys[0].Secret
 	}
 	return ""

@@ -100,7 +100,7 @@ func benchChild(ctx context.Context, c console, role string) int {
 		err = bench.NullServer(ctx, "127.0.0.1:0", func(addr string) error { return bench.Ready(c.out, addr) })
 	case roleSelf:
 		o := porchlight.Options{HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", Logger: logger(c)}
-		err = hold(ctx, o, func(srv *porchlight.Server) error { return bench.Ready(c.out, srv.GRPCAddr().String()) })
+		err = hold(ctx, node{Options: o}, func(srv *porchlight.Server) error { return bench.Ready(c.out, srv.GRPCAddr().String()) })
 	default:
 		err = fmt.Errorf("%s=%s is not known", benchRole, role)
 	}

@@ -28,7 +28,7 @@ func (devCommand) Help() string {
 // Run serves until the process is told to stop.
 func (d devCommand) Run(ctx context.Context, c console) error {
 	o := porchlight.Options{HTTP: d.HTTP, GRPC: d.GRPC, Data: d.Data, Logger: logger(c)}
-	return hold(ctx, o, func(srv *porchlight.Server) error { return d.greet(c, srv) })
+	return hold(ctx, node{Options: o}, func(srv *porchlight.Server) error { return d.greet(c, srv) })
 }
 
 // greet prints what a newcomer needs: addresses, tokens, and lines that work.

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/pprof"
+	"syscall"
 	"time"
 
 	"github.com/porchlight-dev/porchlight"
+	"github.com/porchlight-dev/porchlight/internal/config"
 )
 
 // stopLimit bounds a stop: longer than streams, the store and the checkpoint
@@ -31,10 +35,19 @@ func (serveCommand) Help() string {
 // Run serves until the process is told to stop.
 func (s serveCommand) Run(ctx context.Context, c console) error {
 	o := porchlight.Options{ConfigFile: s.Config, Environ: os.Environ(), HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Logger: logger(c)}
-	return hold(ctx, o, func(srv *porchlight.Server) error {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+	return hold(ctx, node{o, again}, func(srv *porchlight.Server) error {
 		fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n", srv.GRPCAddr(), srv.HTTPAddr())
 		return nil
 	})
+}
+
+// node is what to run, and what has it read its configuration again; nil: nothing.
+type node struct {
+	porchlight.Options
+	again <-chan os.Signal
 }
 
 func logger(c console) *slog.Logger {
@@ -42,21 +55,18 @@ func logger(c console) *slog.Logger {
 }
 
 // hold runs a node until ctx ends or a port fails, then stops it in order.
-func hold(ctx context.Context, o porchlight.Options, started func(*porchlight.Server) error) error {
-	srv, err := porchlight.New(o)
+func hold(ctx context.Context, n node, started func(*porchlight.Server) error) error {
+	srv, err := porchlight.New(n.Options)
 	if err != nil {
 		return err
 	}
-	defer profile(o.Logger)()
+	defer profile(n.Logger)()
 	err = srv.Start(ctx)
 	if err == nil {
 		err = started(srv)
 	}
 	if err == nil {
-		select {
-		case <-ctx.Done():
-		case err = <-srv.Failed():
-		}
+		err = n.wait(ctx, srv)
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
@@ -64,6 +74,35 @@ func hold(ctx context.Context, o porchlight.Options, started func(*porchlight.Se
 		err = e
 	}
 	return err
+}
+
+// wait returns when ctx ends or a port fails.
+func (n node) wait(ctx context.Context, srv *porchlight.Server) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-srv.Failed():
+			return err
+		case <-n.again:
+			if err := srv.Reload(ctx); err != nil {
+				refused(n.Logger, err)
+			}
+		}
+	}
+}
+
+// refused logs why a configuration was not taken, line by line.
+func refused(log *slog.Logger, err error) {
+	const said = "the new configuration is refused; everything stays as it was"
+	bad, ok := errors.AsType[*config.Error](err)
+	if !ok {
+		log.Error(said, "error", err)
+		return
+	}
+	for _, p := range bad.Problems {
+		log.Error(said, "problem", p.String())
+	}
 }
 
 // profile writes a CPU profile of a node's whole run when PORCHLIGHT_CPUPROFILE

@@ -57,9 +57,10 @@ type Params struct {
 
 // App is one node. Make it with New, then Start and Stop it once.
 type App struct {
-	p     Params
-	parts lifecycle.List
-	log   *slog.Logger
+	p       Params         // Config is the newest
+	started *config.Config // what the start took
+	parts   lifecycle.List
+	log     *slog.Logger
 
 	wheel   *wheel.Wheel
 	bus     *natsbus.Bus
@@ -71,11 +72,13 @@ type App struct {
 	// publishers are those whose keys verifier believes.
 	publishers map[presence.AppID]publisher
 	verifier   *token.Verifier
-	texts      localize.Set
-	door       *isonline.Door
-	api        *restdoor.Door
-	http       *http.Server
-	ready      atomic.Bool
+	// shortest and longest are the heartbeat time-outs that the door began with.
+	shortest, longest time.Duration
+	texts             localize.Set
+	door              *isonline.Door
+	api               *restdoor.Door
+	http              *http.Server
+	ready             atomic.Bool
 
 	proxies      listen.Proxies
 	certificates *listen.Certificates // nil: both ports are in the clear
@@ -96,7 +99,7 @@ func New(p Params) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	a := &App{p: p, log: p.Logger, failed: make(chan error, 2)}
+	a := &App{p: p, started: p.Config, log: p.Logger, failed: make(chan error, 2)}
 	a.setTexts(texts)
 	a.parts.Add("clock", a.startClock, a.stopClock)
 	a.parts.Add("engine", a.startEngine, a.stopEngine)
@@ -187,11 +190,12 @@ func (a *App) startTracker(ctx context.Context) error {
 func (a *App) stopTracker(ctx context.Context) error { return a.tracker.Stop(ctx) }
 
 func (a *App) startGRPC(context.Context) error {
-	ring, err := a.ring()
+	ring, err := a.ring(a.p.Config)
 	if err != nil {
 		return err
 	}
 	shortest, longest := a.p.Config.Timeouts()
+	a.shortest, a.longest = shortest, longest
 	a.door = isonline.New(isonline.Config{
 		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Verifier: a.verifier, Ring: ring, Wheel: a.wheel,
 		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
@@ -213,12 +217,15 @@ func (a *App) stopGRPC(ctx context.Context) error {
 
 // ring is the keys of session tokens: kept beside the data, so that tokens are
 // good after a restart.
-func (a *App) ring() (*token.Ring, error) {
-	path := a.p.Config.SessionKeys
-	if path == "" {
-		path = filepath.Join(a.p.Config.Data, "session-keys")
+func (a *App) ring(c *config.Config) (*token.Ring, error) {
+	return token.LoadRing(a.ringFile(c))
+}
+
+func (a *App) ringFile(c *config.Config) string {
+	if c.SessionKeys != "" {
+		return c.SessionKeys
 	}
-	return token.LoadRing(path)
+	return filepath.Join(a.started.Data, "session-keys")
 }
 
 func (a *App) startRest(context.Context) error { a.rest = startRest(); return nil }

@@ -13,10 +13,11 @@ import (
 
 // makeRoster makes the roster of the configuration; the tracker is made.
 func (a *App) makeRoster() error {
-	apps, err := a.rosterApps(a.p.Config)
+	apps, sources, err := a.rosterApps(a.p.Config)
 	if err != nil {
 		return err
 	}
+	a.sources = sources
 	a.roster, err = roster.New(roster.Config{Store: a.store, Apps: apps, Present: a.tracker.Presence, Logger: a.log})
 	return err
 }
@@ -39,7 +40,8 @@ type source struct {
 
 // rosterApps is how each app's friend lists are kept. What an app had of a
 // source stays when nothing of it changed, and with it what the roster knows.
-func (a *App) rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig, error) {
+// Nothing of the node changes before setRosterApps.
+func (a *App) rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig, map[presence.AppID]source, error) {
 	apps := make(map[presence.AppID]roster.AppConfig, len(c.Apps))
 	sources := map[presence.AppID]source{}
 	for name := range c.Apps {
@@ -55,7 +57,7 @@ func (a *App) rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig,
 			if s.source == nil || s.cfg != cfg {
 				fresh, err := httpsource.New(cfg)
 				if err != nil {
-					return nil, fmt.Errorf("configuration: apps.%s.friends: %w", name, err)
+					return nil, nil, fmt.Errorf("configuration: apps.%s.friends: %w", name, err)
 				}
 				s = source{cfg, fresh}
 			}
@@ -63,13 +65,19 @@ func (a *App) rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig,
 		}
 		apps[id] = r
 	}
-	for id, old := range a.sources {
+	return apps, sources, nil
+}
+
+// setRosterApps puts them in the place of the former.
+func (a *App) setRosterApps(apps map[presence.AppID]roster.AppConfig, sources map[presence.AppID]source) {
+	former := a.sources
+	a.sources = sources
+	a.roster.SetApps(apps)
+	for id, old := range former {
 		if sources[id].source != old.source {
 			old.source.Close()
 		}
 	}
-	a.sources = sources
-	return apps, nil
 }
 
 // listeners hear of the tracker's changes: the hub of all, the roster of whom

@@ -40,7 +40,7 @@ func (d *Door) session(ctx context.Context, sealed string) (tracker.Ref, error) 
 	if err != nil {
 		return tracker.Ref{}, err
 	}
-	s, err := d.cfg.Ring.Open(sealed)
+	s, err := d.ring.Load().Open(sealed)
 	if err != nil {
 		return tracker.Ref{}, err
 	}

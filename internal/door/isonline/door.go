@@ -108,8 +108,9 @@ type Door struct {
 	isonlinev1.UnimplementedIsOnlineServiceServer
 
 	cfg Config
-	// verifier and limited are what Config had, or what was set since.
+	// verifier, ring and limited are what Config had, or what was set since.
 	verifier atomic.Pointer[token.Verifier]
+	ring     atomic.Pointer[token.Ring]
 	limited  atomic.Pointer[map[presence.AppID]Limits]
 
 	log    *slog.Logger
@@ -131,6 +132,7 @@ var _ isonlinev1.IsOnlineServiceServer = (*Door)(nil)
 func New(cfg Config) *Door {
 	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{cfg.Texts}, flushers: newFlushers(cfg.Wheel)}
 	d.SetVerifier(cfg.Verifier)
+	d.SetRing(cfg.Ring)
 	d.SetLimits(cfg.Limits)
 	d.SetOrigins(cfg.Origins)
 	security := insecure.NewCredentials()
@@ -167,6 +169,10 @@ func New(cfg Config) *Door {
 // let in by; streams stay.
 func (d *Door) SetVerifier(v *token.Verifier) { d.verifier.Store(v) }
 
+// SetRing replaces the keys of session tokens. Tokens of keys that are not among
+// them are void from the next call on.
+func (d *Door) SetRing(r *token.Ring) { d.ring.Store(r) }
+
 // SetLimits replaces the limits of all apps. What is subscribed stays.
 func (d *Door) SetLimits(limits map[presence.AppID]Limits) {
 	full := make(map[presence.AppID]Limits, len(limits))
@@ -180,7 +186,11 @@ func (d *Door) SetLimits(limits map[presence.AppID]Limits) {
 func (d *Door) Serve(l net.Listener) error { return d.server.Serve(l) }
 
 // pingEvery is how long a connection may be silent before the server pings.
-func (d *Door) pingEvery() time.Duration { return min(d.cfg.ShortestTimeout/3, 10*time.Second) }
+func (d *Door) pingEvery() time.Duration { return PingEvery(d.cfg.ShortestTimeout) }
+
+// PingEvery is how often the server pings a silent connection where the shortest
+// heartbeat time-out is that.
+func PingEvery(shortest time.Duration) time.Duration { return min(shortest/3, 10*time.Second) }
 
 // Drain tells health checks that the node goes. Streams are told by the tracker.
 func (d *Door) Drain() { d.health.Shutdown() }

@@ -43,7 +43,7 @@ func (d *Door) MakeIsOnlineSession(ctx context.Context, req *isonlinev1.MakeIsOn
 	p, l := d.cfg.Tracker.PolicyOn(a.App, device.Platform), d.limits(a.App)
 	return &isonlinev1.MakeIsOnlineSessionResponse{
 		SessionId: made.Public.String(),
-		SessionToken: d.cfg.Ring.Seal(token.Session{
+		SessionToken: d.ring.Load().Seal(token.Session{
 			App: a.App, Session: made.Ref.Session, User: a.User, Epoch: made.Epoch, Issued: presence.At(d.now()),
 		}),
 		ConnectBefore:     stamp(made.ConnectBefore),
