@@ -201,7 +201,7 @@ func (s *Server) Token(app, user string, ttl time.Duration) (string, error) {
 // server API; empty when it has none. It is a secret.
 func (s *Server) ServerKey(app string) string {
 	if keys := s.config.Load().Apps[app].ServerKeys; len(keys) > 0 {
-		return keys[0].Secret
+		return string(keys[0].Secret)
 	}
 	return ""
 }

@@ -28,6 +28,7 @@ type commands struct {
 	Watch   watchCommand   `cmd:"" help:"Show what users do, live, one line per notification."`
 	Set     setCommand     `cmd:"" help:"Make a session with a status and hold it until Ctrl-C."`
 	Who     whoCommand     `cmd:"" help:"Ask who is online."`
+	Config  configCommand  `cmd:"" help:"Check configurations."`
 	Bench   benchCommand   `cmd:"" help:"Measure a server under the standard load, beside a null server."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -53,7 +53,7 @@ func (a *App) rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig,
 		}
 		if f.Source == config.FriendsFromHTTP {
 			s := a.sources[id]
-			cfg := httpsource.Config{URL: f.URL, Secret: f.Secret, Timeout: f.Timeout, Most: app.Limits.Friends, AllowPrivate: f.AllowPrivate}
+			cfg := httpsource.Config{URL: f.URL, Secret: string(f.Secret), Timeout: f.Timeout, Most: app.Limits.Friends, AllowPrivate: f.AllowPrivate}
 			if s.source == nil || s.cfg != cfg {
 				fresh, err := httpsource.New(cfg)
 				if err != nil {

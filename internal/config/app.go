@@ -17,7 +17,7 @@ type App struct {
 // selects key and app.
 type ServerKey struct {
 	ID     string `yaml:"id" env:"ID"`
-	Secret string `yaml:"secret" env:"SECRET"` // what follows "Bearer ", 32 bytes at least
+	Secret Secret `yaml:"secret" env:"SECRET"` // what follows "Bearer ", 32 bytes at least
 	// RequestsPerSecond limits what is done with the key; 0 is no limit.
 	RequestsPerSecond float64 `yaml:"requests_per_second" env:"REQUESTS_PER_SECOND"`
 }
@@ -39,8 +39,8 @@ type JWT struct {
 // says the algorithm.
 type Key struct {
 	ID            string `yaml:"id" env:"ID"`
-	Secret        string `yaml:"secret" env:"SECRET"`         // as text, 32 bytes at least
-	PublicKey     string `yaml:"public_key" env:"PUBLIC_KEY"` // PEM
+	Secret        Secret `yaml:"secret" env:"SECRET"`         // as text, 32 bytes at least
+	PublicKey     Secret `yaml:"public_key" env:"PUBLIC_KEY"` // PEM
 	PublicKeyFile string `yaml:"public_key_file" env:"PUBLIC_KEY_FILE"`
 }
 
@@ -66,20 +66,20 @@ type PlatformPolicy struct {
 
 // Limits are what an app's users may use.
 type Limits struct {
-	Sessions       int     `yaml:"sessions" env:"SESSIONS"`
-	OpensPerSecond float64 `yaml:"opens_per_second" env:"OPENS_PER_SECOND"`
-	Watches        int     `yaml:"watches" env:"WATCHES"`
-	Batch          int     `yaml:"batch" env:"BATCH"`
-	Friends        int     `yaml:"friends" env:"FRIENDS"`
+	Sessions       int     `yaml:"sessions" json:"sessions" env:"SESSIONS"`
+	OpensPerSecond float64 `yaml:"opens_per_second" json:"opens_per_second" env:"OPENS_PER_SECOND"`
+	Watches        int     `yaml:"watches" json:"watches" env:"WATCHES"`
+	Batch          int     `yaml:"batch" json:"batch" env:"BATCH"`
+	Friends        int     `yaml:"friends" json:"friends" env:"FRIENDS"`
 	// RequestsPerSecond limits the server API for the app as a whole; 0 is no limit.
-	RequestsPerSecond float64 `yaml:"requests_per_second" env:"REQUESTS_PER_SECOND"`
+	RequestsPerSecond float64 `yaml:"requests_per_second" json:"requests_per_second" env:"REQUESTS_PER_SECOND"`
 }
 
 // Friends says where the lists of friends come from.
 type Friends struct {
 	Source  string        `yaml:"source" env:"SOURCE"` // store or http
 	URL     string        `yaml:"url" env:"URL"`
-	Secret  string        `yaml:"secret" env:"SECRET"`
+	Secret  Secret        `yaml:"secret" env:"SECRET"`
 	Timeout time.Duration `yaml:"timeout" env:"TIMEOUT"`
 	MaxAge  time.Duration `yaml:"max_age" env:"MAX_AGE"`
 	// AllowPrivate lets URL be http, and lead to loopback and private addresses.

@@ -39,10 +39,10 @@ func (c *Config) checkApps(p *problems) {
 		}
 		issuers[a.JWT.Issuer] = name
 		for i, k := range a.ServerKeys {
-			if other, ok := serverKeys[k.Secret]; ok && k.Secret != "" {
+			if other, ok := serverKeys[string(k.Secret)]; ok && k.Secret != "" {
 				p.add(at.key("server_keys").item(i).key("secret"), "is that of %s too; the secret selects app and key", other)
 			}
-			serverKeys[k.Secret] = name + "." + k.ID
+			serverKeys[string(k.Secret)] = name + "." + k.ID
 		}
 		a.check(p, at)
 	}

@@ -60,13 +60,13 @@ func (a *App) checkServerKeys(p *problems, at place) {
 		ids[k.ID] = true
 		secret := at.item(i).key("secret")
 		switch n := len(k.Secret); {
-		case strings.HasPrefix(k.Secret, exampleSecret):
+		case strings.HasPrefix(string(k.Secret), exampleSecret):
 			p.add(secret, stillExample)
 		case n == 0:
 			p.add(secret, "is missing; give the output of openssl rand -hex 32")
 		case n < minServerKey || n > maxServerKey:
 			p.add(secret, "%d bytes; %d to %d are allowed", n, minServerKey, maxServerKey)
-		case !headerText(k.Secret):
+		case !headerText(string(k.Secret)):
 			p.add(secret, "has characters that no HTTP header carries; use letters, digits and signs of ASCII")
 		}
 		checkAmount(p, at.item(i).key("requests_per_second"), k.RequestsPerSecond)
@@ -96,7 +96,7 @@ func (j *JWT) check(p *problems, at place) {
 
 func (k *Key) check(p *problems, at place) {
 	given := 0
-	for _, s := range []string{k.Secret, k.PublicKey, k.PublicKeyFile} {
+	for _, s := range []Secret{k.Secret, k.PublicKey, Secret(k.PublicKeyFile)} {
 		if s != "" {
 			given++
 		}
@@ -106,7 +106,7 @@ func (k *Key) check(p *problems, at place) {
 		p.add(at, "needs one of secret, public_key and public_key_file")
 	case given > 1:
 		p.add(at, "has %d of secret, public_key and public_key_file; a key is one of them", given)
-	case strings.HasPrefix(k.Secret, exampleSecret):
+	case strings.HasPrefix(string(k.Secret), exampleSecret):
 		p.add(at.key("secret"), stillExample)
 	case k.Secret != "":
 		if len(k.Secret) < token.MinSecret {

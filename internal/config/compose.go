@@ -99,7 +99,7 @@ func (c *Config) Origins() map[presence.AppID][]string {
 func (c *Config) ServerKeys() (list []rest.Key) {
 	for name, a := range c.Apps {
 		for _, k := range a.ServerKeys {
-			list = append(list, rest.Key{App: presence.AppID(name), ID: k.ID, Secret: k.Secret, RequestsPerSecond: k.RequestsPerSecond})
+			list = append(list, rest.Key{App: presence.AppID(name), ID: k.ID, Secret: string(k.Secret), RequestsPerSecond: k.RequestsPerSecond})
 		}
 	}
 	return list
@@ -182,7 +182,7 @@ func (c *Config) Exposes(addr string) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	known := string(token.Development().Keys[0].Secret)
+	known := Secret(token.Development().Keys[0].Secret)
 	for name, a := range c.Apps {
 		trusts := false
 		for _, k := range a.JWT.Keys {

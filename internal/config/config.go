@@ -94,7 +94,7 @@ func Load(path string, environ ...string) (*Config, error) {
 	}
 	c, err := read(path, b, environ)
 	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, err)
+		return nil, err
 	}
 	return c, nil
 }
@@ -169,7 +169,7 @@ func Development() *Config {
 		ServerKeys: []ServerKey{{ID: "dev", Secret: DevelopmentServerKey}},
 		JWT: JWT{
 			Issuer: iss.Issuer, Audience: iss.Audience,
-			Keys: []Key{{ID: iss.Keys[0].ID, Secret: string(iss.Keys[0].Secret)}},
+			Keys: []Key{{ID: iss.Keys[0].ID, Secret: Secret(iss.Keys[0].Secret)}},
 		},
 		Catalogues: Catalogues{demo: true},
 		CORS:       CORS{Origins: []string{"*"}},

@@ -120,7 +120,7 @@ func (p Problem) String() string {
 func (e *Error) Error() string {
 	var b strings.Builder
 	if n := len(e.Problems); n > 1 {
-		fmt.Fprintf(&b, "%d problems\n", n)
+		fmt.Fprintf(&b, "%d problems in the configuration\n", n)
 	}
 	for _, p := range e.Problems {
 		b.WriteString(p.String() + "\n" + p.excerpt)

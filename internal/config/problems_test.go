@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,5 +173,28 @@ func TestErrorsNameTheFile(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path+`:2: unknown key "oops"`) {
 		t.Errorf("err = %v, want %s:2", err, path)
+	}
+}
+
+// A configuration shows no secret, whatever is done with it.
+func TestConfigurationShowsNoSecret(t *testing.T) {
+	t.Parallel()
+	c, err := Parse([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.Apps["shop"]
+	b, err := json.Marshal(c.Apps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "app", a, "key", a.JWT.Keys[0], "secret", a.Friends.Secret)
+	for _, s := range []string{
+		fmt.Sprintf("%v %+v %#v %s %d %x", a, a, a, a, a, a), fmt.Sprintf("%q", a.JWT.Keys[0].Secret), string(b), log.String(),
+	} {
+		if strings.Contains(s, secret) || strings.Contains(s, serverSecret) || strings.Contains(s, fmt.Sprintf("%x", secret)) {
+			t.Errorf("shows a secret: %s", s)
+		}
 	}
 }

@@ -30,6 +30,9 @@ func (c *Config) Texts() (map[presence.AppID]*localize.Texts, error) {
 }
 
 func (c Catalogues) read() (*localize.Texts, error) {
+	if len(c.Products) == 0 && !c.demo {
+		return localize.New("", nil) // a default locale is of no use
+	}
 	products := make(map[string]*localize.Catalogue, len(c.Products))
 	var all []error
 	if c.demo {

@@ -1,0 +1,28 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Secret is a text that does not show, however it is formatted, logged or
+// marshalled. Whoever needs it converts it to a string.
+type Secret string
+
+// String hides it.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return notShown
+}
+
+// Format hides it from every verb.
+func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+
+// LogValue hides it from log/slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText hides it from encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
