@@ -2,6 +2,14 @@ package conformance
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,37 +36,94 @@ func TestForeignPrograms(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	t.Run("node", func(t *testing.T) { t.Parallel(); testNode(t, s) })
+	t.Run("browser", func(t *testing.T) { t.Parallel(); testBrowser(t, s) })
 	t.Run("python", func(t *testing.T) { t.Parallel(); testPython(t, s) })
 	t.Run("grpcurl", func(t *testing.T) { t.Parallel(); testGrpcurl(t, s) })
 }
 
 func testNode(t *testing.T, s *server) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing(t, "node", "there is no node on this machine")
-	}
-	if _, err := os.Stat("node/node_modules/@grpc/grpc-js"); err != nil {
-		missing(t, "node", "its packages are not installed: make test-tools does it")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), longest)
-	defer cancel()
 	files, err := filepath.Glob("node/*.test.mjs")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("finding the node tests: %d found, error %v", len(files), err)
 	}
-	argv := []string{node, "--test", "--test-reporter=tap"}
-	for _, f := range files {
-		argv = append(argv, filepath.Base(f))
+	for i, f := range files {
+		files[i] = filepath.Base(f)
 	}
-	out := run(t, ctx, "node", []string{"PORCHLIGHT_GRPC=" + s.grpc, "PORCHLIGHT_PROGRAM=" + s.program}, argv...)
+	runNode(t, "node", []string{
+		"PORCHLIGHT_GRPC=" + s.grpc, "PORCHLIGHT_HTTP=" + s.http, "PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptorFile(t),
+	}, files...)
+}
+
+// testBrowser lets web pages in a real browser at servers of their own.
+func testBrowser(t *testing.T, s *server) {
+	chromium := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			chromium = path
+			break
+		}
+	}
+	if chromium == "" {
+		missing(t, "browser", "there is no chromium on this machine")
+	}
+	cert, key := certificate(t)
+	runNode(t, "browser", []string{
+		"PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptorFile(t), "PORCHLIGHT_CHROMIUM=" + chromium,
+		"PORCHLIGHT_CERT=" + cert, "PORCHLIGHT_KEY=" + key,
+	}, "browser.mjs")
+}
+
+// runNode runs files of node/ with node's own test runner.
+func runNode(t *testing.T, tool string, env []string, files ...string) {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		missing(t, tool, "there is no node on this machine")
+	}
+	if _, err := os.Stat("node/node_modules/@connectrpc/connect"); err != nil {
+		missing(t, tool, "its packages are not installed: make test-tools does it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	defer cancel()
+	out := run(t, ctx, "node", env, append([]string{node, "--test", "--test-reporter=tap"}, files...)...)
 	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "# tests ") || strings.HasPrefix(line, "# pass ") {
-			t.Log("node " + strings.TrimSpace(line))
+			t.Log(tool + " " + strings.TrimSpace(line))
 		}
 	}
 	if !strings.Contains(out, "# fail 0") || strings.Contains(out, "# pass 0") {
-		t.Errorf("node ran nothing, or not to its end:\n%s", out)
+		t.Errorf("%s ran nothing, or not to its end:\n%s", tool, out)
 	}
+}
+
+// certificate makes one for this machine that no authority signed.
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, IsCA: true, BasicConstraintsValid: true,
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
 }
 
 func testPython(t *testing.T, s *server) {
@@ -70,10 +135,7 @@ func testPython(t *testing.T, s *server) {
 	defer cancel()
 	// Each test builds its messages from the descriptors, so no generated Python
 	// and no compiler are needed.
-	descriptors := filepath.Join(t.TempDir(), "isonline.binpb")
-	if err := os.WriteFile(descriptors, descriptorSet(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	descriptors := descriptorFile(t)
 	out := run(t, ctx, "python", []string{
 		"PORCHLIGHT_GRPC=" + s.grpc, "PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptors,
 		"PYTHONDONTWRITEBYTECODE=1",
@@ -99,6 +161,16 @@ func pythonWithGrpc(t *testing.T) string {
 		}
 	}
 	return ""
+}
+
+// descriptorFile has the descriptor set.
+func descriptorFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "isonline.binpb")
+	if err := os.WriteFile(path, descriptorSet(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // descriptorSet describes the interface and the error details, each file after

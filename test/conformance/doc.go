@@ -1,5 +1,6 @@
-// Package conformance drives the real binary with other people's gRPC
-// implementations: grpc-js in node/, Python's grpcio in python/, and grpcurl.
+// Package conformance drives the real binary with other people's
+// implementations: grpc-js and Connect's own libraries in node/, web pages with
+// the latter in Chromium, Python's grpcio in python/, and grpcurl.
 // What they expect is written against the published .proto and the interface's
 // document alone, so a mistake that our server and our Go client share is still
 // found here.
