@@ -178,3 +178,72 @@ func TestToken(t *testing.T) {
 		}
 	}
 }
+
+// Texts are read again while the node runs: what is told from then on is in the
+// new words, and a broken file changes nothing.
+func TestReloadTexts(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "texts.json")
+	write := func(word string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(`{"locales": {"en": {"talking": "`+word+` {user}"}}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("Talking to")
+	srv := running(t, porchlight.Options{
+		Config:  []byte(shop),
+		Environ: []string{"PORCHLIGHT_APPS_SHOP_CATALOGUES_PRODUCTS==" + file},
+		Data:    t.TempDir(),
+	})
+	open := func(user string, o client.Options) *client.Session {
+		t.Helper()
+		c, err := client.New(client.Config{
+			Addr: srv.GRPCAddr().String(), Token: func(context.Context) (string, error) { return srv.Token("shop", user, time.Hour) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		s, err := c.Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	talking := func(user string) client.Status {
+		return client.Status{Template: &client.Ref{Token: "talking", Args: map[string]any{"user": user}}}
+	}
+	bob := open("bob", client.Options{Status: talking("Carol")})
+	alice := open("alice", client.Options{Watch: []string{"bob"}})
+	told := func(want string) {
+		t.Helper()
+		select {
+		case change := <-alice.Changes():
+			if got := change.Presence.Sessions[0].Text; got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("told nothing, want %q", want)
+		}
+	}
+	set := func(user string) {
+		t.Helper()
+		if err := bob.Set(t.Context(), talking(user)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told("Talking to Carol")
+	write("On the phone with")
+	if err := srv.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	set("Dave")
+	told("On the phone with Dave") // and nothing before it: Carol's did not change
+	write("{")
+	if err := srv.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), file+`: line 1: locales["en"]["talking"]`) {
+		t.Errorf("a reload with a broken catalogue: %v", err)
+	}
+	set("Erin")
+	told("On the phone with Erin")
+}
