@@ -27,6 +27,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
+	"github.com/porchlight-dev/porchlight/internal/telemetry"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
@@ -83,8 +84,9 @@ type App struct {
 	proxies      listen.Proxies
 	certificates *listen.Certificates // nil: both ports are in the clear
 
-	rest   *rest
-	failed chan error
+	metrics *telemetry.Metrics
+	rest    *rest
+	failed  chan error
 }
 
 // New checks the parameters; nothing is opened before Start.
@@ -101,6 +103,9 @@ func New(p Params) (*App, error) {
 	}
 	a := &App{p: p, started: p.Config, log: p.Logger, failed: make(chan error, 2)}
 	a.setTexts(texts)
+	if err := a.makeMetrics(); err != nil {
+		return nil, err
+	}
 	a.parts.Add("clock", a.startClock, a.stopClock)
 	a.parts.Add("engine", a.startEngine, a.stopEngine)
 	a.parts.Add("store", a.startStore, a.stopStore)
@@ -175,7 +180,7 @@ func (a *App) startTracker(ctx context.Context) error {
 		return fmt.Errorf("take an incarnation: %w", err)
 	}
 	a.tracker = tracker.New(tracker.Config{
-		Policies: a.p.Config.Policies(), Log: a.store, Checkpoints: a.store, Incarnation: incarnation,
+		Policies: a.p.Config.Policies(), Log: timed{a.store, a.metrics.Appended}, Checkpoints: a.store, Incarnation: incarnation,
 		RestartGrace: a.p.Config.RestartGrace, Wheel: a.wheel, Logger: a.log,
 	})
 	if err := a.makeRoster(); err != nil {
@@ -199,7 +204,7 @@ func (a *App) startGRPC(context.Context) error {
 	a.door = isonline.New(isonline.Config{
 		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Verifier: a.verifier, Ring: ring, Wheel: a.wheel,
 		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
-		Origins: a.p.Config.Origins(), Proxies: &a.proxies, TLS: a.tls(),
+		Origins: a.p.Config.Origins(), Proxies: &a.proxies, TLS: a.tls(), Called: a.called("isonline"),
 	})
 	go func() {
 		if err := a.door.Serve(a.p.GRPC); err != nil {

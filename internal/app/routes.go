@@ -18,6 +18,7 @@ func (a *App) routes() dispatcher {
 		"":        {exact: true, to: http.HandlerFunc(front)},
 		"healthz": {exact: true, to: http.HandlerFunc(healthz)},
 		"readyz":  {exact: true, to: http.HandlerFunc(a.readyz)},
+		"metrics": {exact: true, to: a.metrics.Handler()},
 
 		"api":          {to: a.api},
 		"openapi.json": {exact: true, to: a.api},
@@ -55,7 +56,7 @@ func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // front is the page for who comes by.
 func front(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port, and here for browsers; the REST API is at /api/v1, described by /openapi.json; /healthz and /readyz are here.\n"))
+	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port, and here for browsers; the REST API is at /api/v1, described by /openapi.json; /healthz, /readyz and /metrics are here.\n"))
 }
 
 // healthz says that the process lives.

@@ -11,7 +11,7 @@ type line struct {
 
 // leaves: everyone may lean on them.
 var leaves = []string{
-	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel", "internal/outbound", "internal/localize", "internal/listen",
+	"internal/presence", "internal/fault", "internal/lifecycle", "internal/wheel", "internal/outbound", "internal/localize", "internal/listen", "internal/telemetry",
 }
 
 // core is what a door may build on.
@@ -27,6 +27,7 @@ var table = []line{
 	{"internal/fault", nil, "everyone returns its errors, so it knows nobody"},
 	{"internal/lifecycle", nil, "a list of functions with names"},
 	{"internal/outbound", nil, "calls addresses that are not ours; what is said to them is the caller's affair"},
+	{"internal/telemetry", nil, "the wall in front of the metrics library; it reads what others count through functions"},
 	{"internal/wheel", nil, "deadlines by key; what they mean is the caller's affair"},
 
 	{"internal/localize", []string{"internal/presence"}, "makes text of references, which are presence words"},

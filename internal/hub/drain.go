@@ -179,9 +179,11 @@ func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, mo
 			frames = append(frames, Frame{Sequence: w.sequence, Mark: mark})
 		}
 		if !more {
+			w.sent.Add(uint64(len(frames) - start))
 			return frames, false
 		}
 	}
+	w.sent.Add(uint64(len(frames) - start))
 	return frames, true
 }
 

@@ -28,6 +28,7 @@ type Hub struct {
 
 	mu       sync.RWMutex // guards watchers, viewers and each watcher's sibling
 	watchers map[presence.SessionID]*Watcher
+	sent     uint64                     // by watchers that are gone
 	viewers  map[presence.User]*Watcher // the watchers of a user, chained by sibling
 
 	// age grows when encoders may answer differently from then on.
@@ -112,6 +113,7 @@ func (h *Hub) Gone(id presence.SessionID) {
 	h.mu.Lock()
 	w := h.watchers[id]
 	if w != nil {
+		h.sent += w.sent.Load()
 		delete(h.watchers, id)
 		h.unchain(w)
 	}
@@ -158,12 +160,19 @@ func (h *Hub) Watches(id presence.SessionID) (users []presence.UserID, friends b
 }
 
 // Counts are the sizes of the hub, for metrics and tests.
-type Counts struct{ Watchers, Targets, Edges int }
+type Counts struct {
+	Watchers, Targets, Edges int
+	// Sent is how many messages were drained since the start.
+	Sent uint64
+}
 
-// Counts walks all shards: for metrics, not for a hot path.
+// Counts walks all shards and watchers: for metrics, not for a hot path.
 func (h *Hub) Counts() (c Counts) {
 	h.mu.RLock()
-	c.Watchers = len(h.watchers)
+	c.Watchers, c.Sent = len(h.watchers), h.sent
+	for _, w := range h.watchers {
+		c.Sent += w.sent.Load()
+	}
 	h.mu.RUnlock()
 	for i := range h.shards {
 		sh := &h.shards[i]

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
@@ -63,6 +64,7 @@ type Watcher struct {
 	hub    *Hub
 	params Params
 	queue  queue
+	sent   atomic.Uint64 // messages ever drained
 	// sibling is the next watcher of the same user; guarded by Hub.mu.
 	sibling *Watcher
 

@@ -16,6 +16,8 @@ type Conn struct {
 	now  func() time.Duration
 	last atomic.Int64 // now at the last read
 
+	ended func() // called by Close; nil: nobody counts
+
 	// What precedes the first byte for the reader; nil when nothing does.
 	header *header
 }
@@ -68,6 +70,14 @@ func (c *Conn) Read(b []byte) (int, error) {
 		c.Note()
 	}
 	return n, err
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	if c.ended != nil {
+		c.ended()
+	}
+	return c.Conn.Close()
 }
 
 // RemoteAddr is the client's address as a trusted proxy said it, else the

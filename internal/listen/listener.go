@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -29,7 +30,11 @@ type Listener struct {
 	net.Listener
 	cfg       Config
 	complaint atomic.Int64 // when the last was logged, Unix time in nanoseconds
+	open      atomic.Int64
 }
+
+// Open is how many connections of this port are not closed yet.
+func (l *Listener) Open() int { return int(l.open.Load()) }
 
 // New counts the connections of inner.
 func New(inner net.Listener, cfg Config) *Listener {
@@ -53,6 +58,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := Count(raw, l.cfg.Now)
+	l.open.Add(1)
+	c.ended = sync.OnceFunc(func() { l.open.Add(-1) })
 	if l.cfg.ProxyProtocol && l.cfg.Proxies.trustsPeer(raw.RemoteAddr()) {
 		c.header = &header{refuse: func(err error) { l.complain(raw.RemoteAddr(), err) }}
 	}

@@ -51,6 +51,11 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
+// Closings are the reasons for which a session closes.
+func Closings() []Reason {
+	return []Reason{ReasonLogout, ReasonLeft, ReasonLinkLost, ReasonTimedOut, ReasonReplaced, ReasonDropped, ReasonExpired, ReasonNodeLost}
+}
+
 // Resumable reports whether a session closed for r may open anew within the
 // resume window; after every other reason it is gone (design §4).
 func (r Reason) Resumable() bool {

@@ -76,9 +76,21 @@ type Count struct {
 	Created, Live, Lost int // sessions
 }
 
+// Counts returns the numbers of every app that ever had a user in the table.
+func (t *Tracker) Counts() map[presence.AppID]Count {
+	t.tallies.mu.RLock()
+	defer t.tallies.mu.RUnlock()
+	all := make(map[presence.AppID]Count, len(t.tallies.of))
+	for app, one := range t.tallies.of {
+		all[app] = one.read()
+	}
+	return all
+}
+
 // Count returns the numbers of an app; they cost nothing.
-func (t *Tracker) Count(app presence.AppID) Count {
-	c := t.tallies.app(app)
+func (t *Tracker) Count(app presence.AppID) Count { return t.tallies.app(app).read() }
+
+func (c *tally) read() Count {
 	phase := func(p presence.Phase) int { return int(c.phases[p].Load()) }
 	return Count{
 		Users:   int(c.online.Load()),

@@ -95,6 +95,9 @@ type Config struct {
 	ShortestTimeout, LongestTimeout time.Duration
 	Logger                          *slog.Logger
 
+	// Called, when not nil, hears of each call that was answered: the method, OK or
+	// the reason, and how long it took, or less than 0 for a stream.
+	Called func(method, code string, took time.Duration)
 	// Origins are the web pages that may call for an app; see SetOrigins.
 	Origins map[presence.AppID][]string
 	// Proxies are believed about the address of a client; nil: none.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -97,6 +99,8 @@ func (d *Door) recovered(ctx context.Context, method string, err *error) {
 
 // guardUnary turns errors into statuses and a panic into an internal error.
 func (d *Door) guardUnary(ctx context.Context, req any, call *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	began := time.Now()
+	defer func() { d.called(call.FullMethod, err, time.Since(began)) }()
 	defer d.recovered(ctx, call.FullMethod, &err)
 	resp, err = next(ctx, req)
 	return resp, d.wireError(ctx, call.FullMethod, err)
@@ -104,6 +108,33 @@ func (d *Door) guardUnary(ctx context.Context, req any, call *grpc.UnaryServerIn
 
 // guardStream is the same for streams.
 func (d *Door) guardStream(srv any, ss grpc.ServerStream, call *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	defer func() { d.called(call.FullMethod, err, noTime) }()
 	defer d.recovered(ss.Context(), call.FullMethod, &err)
 	return d.wireError(ss.Context(), call.FullMethod, next(srv, ss))
+}
+
+// noTime stands for the duration of a stream: it says nothing.
+const noTime = -1
+
+// called tells of a call that was answered, with the reason of its error.
+func (d *Door) called(procedure string, err error, took time.Duration) {
+	if d.cfg.Called == nil {
+		return
+	}
+	code := "OK"
+	var f *fault.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &f):
+		code = f.Kind.String()
+	default:
+		st := status.Convert(err)
+		code = strings.ToUpper(st.Code().String())
+		for _, detail := range st.Details() {
+			if info, ok := detail.(*errdetails.ErrorInfo); ok {
+				code = info.Reason
+			}
+		}
+	}
+	d.cfg.Called(procedure[strings.LastIndexByte(procedure, '/')+1:], code, took)
 }

@@ -84,7 +84,9 @@ func (d *Door) Web() http.Handler {
 // unary mounts one call.
 func unary[Req, Resp any](d *Door, mux *http.ServeMux, procedure string, call func(context.Context, *Req) (*Resp, error)) {
 	serve := func(ctx context.Context, req *connect.Request[Req]) (resp *connect.Response[Resp], err error) {
+		began := time.Now()
 		defer func() { err = d.webError(ctx, procedure, err) }()
+		defer func() { d.called(procedure, err, time.Since(began)) }()
 		defer d.recovered(ctx, procedure, &err)
 		exchangeOf(ctx).bodyRead()
 		m, err := call(ctx, req.Msg)

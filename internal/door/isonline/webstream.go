@@ -40,6 +40,7 @@ var (
 func (d *Door) connectWeb(ctx context.Context, req *connect.Request[isonlinev1.ConnectToIsOnlineSessionRequest], out *connect.ServerStream[outgoing]) (err error) {
 	const procedure = isonlinev1.IsOnlineService_ConnectToIsOnlineSession_FullMethodName
 	defer func() { err = d.webError(ctx, procedure, err) }()
+	defer func() { d.called(procedure, err, noTime) }()
 	defer d.recovered(ctx, procedure, &err)
 	w := &webStream{ctx: ctx, out: out, x: exchangeOf(ctx), turn: make(chan struct{}, 1)}
 	w.x.bodyRead()
