@@ -121,8 +121,12 @@ func (r *Roster) fromSource(ctx context.Context, p *page, app AppConfig) error {
 	if ctx.Err() == nil {
 		r.report(p.user.App, err)
 	}
-	if err != nil {
+	var known *fault.Error
+	switch {
+	case errors.As(err, &known):
 		return err
+	case err != nil:
+		return sourceError{err}
 	}
 	if p.list == nil || !slices.Equal(p.list.friends, friends) {
 		if err := r.save(ctx, p, r.with(p, app, friends)); err != nil {
@@ -135,9 +139,9 @@ func (r *Roster) fromSource(ctx context.Context, p *page, app AppConfig) error {
 
 // checkSourced makes a set of what a source gave, and refuses what is none.
 func checkSourced(friends []presence.UserID, user presence.User, app AppConfig) ([]presence.UserID, error) {
-	for _, id := range friends {
+	for i, id := range friends {
 		if !presence.ValidUserID(string(id)) {
-			return nil, fmt.Errorf("the source gave %.32q, which is no user id (1 to %d bytes of UTF-8 without control characters)", id, presence.MaxUserID)
+			return nil, fmt.Errorf("friend %d is no user id (1 to %d bytes of UTF-8 without control characters)", i, presence.MaxUserID)
 		}
 	}
 	friends = distinct(friends, user.ID)
@@ -242,27 +246,56 @@ func ids(veils []veiled) []presence.UserID {
 	return all
 }
 
-// isDown says whether an app's source did not answer last.
+// outage is what is known of an app's source.
+type outage struct {
+	failures int       // in a row, of anybody's list
+	logged   time.Time // when the log last said so
+}
+
+const (
+	// downAfter is how many failures in a row, of whomever's lists, mean that the
+	// source is down: one user's bad list does not.
+	downAfter = 3
+	// logEvery is the shortest time between two lines of the log on one source.
+	logEvery = time.Minute
+)
+
+// isDown says whether an app's source does not answer at the moment.
 func (r *Roster) isDown(app presence.AppID) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.down[app]
+	return r.outages[app].failures >= downAfter
 }
 
-// report logs when a source begins to fail and when it is back.
+// report counts what a source answered, and logs when it fails and when it is
+// back.
 func (r *Roster) report(app presence.AppID, err error) {
-	bad := err != nil && fault.KindOf(err) != fault.LimitFriends
 	r.mu.Lock()
-	was := r.down[app]
-	r.down[app] = bad
+	was := r.outages[app]
+	now := was
+	if err == nil {
+		now.failures = 0
+	} else {
+		now.failures++
+	}
+	say := err != nil && (was.logged.IsZero() || time.Since(was.logged) >= logEvery)
+	if say {
+		now.logged = time.Now()
+	}
+	if now != was {
+		r.outages[app] = now
+	}
 	r.mu.Unlock()
 	switch {
-	case bad && !was:
-		r.log.Warn("the source of friend lists does not answer as it should; nobody can subscribe to friends whose list is not known", "app", app, "error", err)
-	case !bad && was:
+	case say:
+		r.log.Warn("the source of friend lists does not answer as it should: who subscribes to friends whose list is not known is refused", "app", app, "in_a_row", now.failures, "error", err)
+	case err == nil && was.failures >= downAfter:
 		r.log.Info("the source of friend lists answers again", "app", app)
 	}
 }
+
+// sourceError is what a source failed with; report has logged it.
+type sourceError struct{ error }
 
 // refine makes a fault of what went wrong with a list.
 func (r *Roster) refine(ctx context.Context, err error, app presence.AppID) error {
@@ -273,6 +306,8 @@ func (r *Roster) refine(ctx context.Context, err error, app presence.AppID) erro
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	r.log.Debug("a friend list cannot be read or stored", "app", app, "error", err)
+	if !errors.As(err, new(sourceError)) {
+		r.log.Warn("a friend list or a block cannot be read or stored", "app", app, "error", err)
+	}
 	return fault.Retry(fault.FriendsUnavailable, retryAfter, "the friend list cannot be had at the moment, and nothing was changed or subscribed; try again")
 }

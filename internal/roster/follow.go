@@ -126,7 +126,7 @@ func (r *Roster) tend(ctx context.Context, p *page, due time.Time) {
 			continue
 		}
 		if err := w.use(same.list.friends); err != nil {
-			r.log.Info("a session's subscription to its friends was not taken up again", "app", same.user.App, "error", err)
+			r.log.Debug("a session's subscription to its friends was not taken up again", "app", same.user.App, "error", err)
 			continue
 		}
 		same.following = true

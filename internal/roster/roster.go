@@ -56,7 +56,8 @@ func (a AppConfig) withDefaults() AppConfig {
 	return a
 }
 
-// Source has friend lists that are not ours.
+// Source has friend lists that are not ours. Two are the same if they are equal;
+// use a pointer.
 type Source interface {
 	// Friends returns a user's whole list, in any order, or an error: a list that
 	// is not whole is none. It must end with ctx. Its error is logged, so it may
@@ -107,7 +108,7 @@ type Roster struct {
 	bytes    int        // of idle
 	books    map[presence.User]book
 	veils    map[presence.User]*sight // of who is blocked by somebody
-	down     map[presence.AppID]bool  // whose source did not answer last
+	outages  map[presence.AppID]outage
 }
 
 // New checks cfg; nothing is read before Start.
@@ -127,7 +128,7 @@ func New(cfg Config) (*Roster, error) {
 	r := &Roster{
 		cfg: cfg, log: cfg.Logger, listener: nobody{},
 		pages: map[presence.User]*page{}, sessions: map[presence.SessionID]seat{}, idle: list.New(),
-		books: map[presence.User]book{}, veils: map[presence.User]*sight{}, down: map[presence.AppID]bool{},
+		books: map[presence.User]book{}, veils: map[presence.User]*sight{}, outages: map[presence.AppID]outage{},
 	}
 	apps := maps.Clone(cfg.Apps)
 	r.apps.Store(&apps)

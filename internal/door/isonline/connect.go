@@ -172,6 +172,9 @@ func (s *stream) rejoin() {
 	defer cancel()
 	if s.door.cfg.Roster.Follow(ctx, s.ref.User, follow) != nil {
 		s.door.cfg.Roster.Rejoin(s.ref.User, s.ref.Session, follow)
+		if !s.door.cfg.Tracker.Alive(s.ref) {
+			s.door.cfg.Roster.Gone(s.ref.Session) // it ended just before: nobody else would take this back
+		}
 	}
 }
 
