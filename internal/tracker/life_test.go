@@ -236,6 +236,7 @@ func TestBurstBeforeAClose(t *testing.T) {
 		if _, err := r.connect(ref, nil); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		before := r.ear.heard()
 		if _, err := r.update(ref, presence.Status{Show: presence.Busy}); err != nil {
 			t.Fatal(err)

@@ -261,6 +261,7 @@ func (r *rig) open(d presence.Device) (Ref, *wire) {
 	if err != nil {
 		r.t.Fatalf("Connect: %v", err)
 	}
+	synctest.Wait() // the answer may be here a moment before the listener is told
 	return ref, w
 }
 
