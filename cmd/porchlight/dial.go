@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +27,27 @@ type dialFlags struct {
 	GRPC  string `name:"grpc" default:"127.0.0.1:7401" placeholder:"ADDR" help:"gRPC address of the server. Default: ${default}."`
 	Token string `env:"PORCHLIGHT_TOKEN" placeholder:"T" help:"Access token (JWT); PORCHLIGHT_TOKEN works too."`
 	User  string `placeholder:"USER" help:"Sign in as this user with the development keys (loopback only)."`
+	TLS   bool   `name:"tls" help:"Speak TLS; the server's certificate must be good for ADDR."`
+	CA    string `name:"ca" placeholder:"FILE" help:"Trust the certificate authorities in this PEM file, and only those; implies --tls."`
+}
+
+// security is how the connection is encrypted; nil leaves it in the clear.
+func (f dialFlags) security() (*tls.Config, error) {
+	if f.CA == "" {
+		if f.TLS {
+			return &tls.Config{MinVersion: tls.VersionTLS12}, nil
+		}
+		return nil, nil
+	}
+	b, err := os.ReadFile(f.CA)
+	if err != nil {
+		return nil, fmt.Errorf("--ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("--ca %s: no certificate in it; it must be PEM", f.CA)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
 }
 
 // readFlags are those of commands that show texts.
@@ -57,11 +80,15 @@ func (f dialFlags) dial(c console, product, locale string) (*client.Client, erro
 	default:
 		return nil, errors.New("say who you are: --user NAME on a development node, or --token (or PORCHLIGHT_TOKEN) with a JWT")
 	}
-	if !loopback(f.GRPC) {
-		fmt.Fprintf(c.err, "porchlight: warning: the connection to %s is not encrypted, anybody on the way can read the token\n", f.GRPC)
+	secure, err := f.security()
+	if err != nil {
+		return nil, err
+	}
+	if secure == nil && !loopback(f.GRPC) {
+		fmt.Fprintf(c.err, "porchlight: warning: the connection to %s is not encrypted, anybody on the way can read the token; use --tls if the server has it\n", f.GRPC)
 	}
 	return client.New(client.Config{
-		Addr: f.GRPC, Token: source, Insecure: true,
+		Addr: f.GRPC, Token: source, TLS: secure, Insecure: true,
 		Device: client.Device{Platform: "cli", Product: product, Locale: locale},
 	})
 }

@@ -1,62 +1,18 @@
 package listen
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/listen/listentest"
 )
-
-// pair makes a certificate for localhost with the serial number, good until.
-func pair(t *testing.T, serial int64, until time.Time) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: until.Add(-1000 * time.Hour), NotAfter: until,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
-}
-
-// files is a pair on disk.
-type files struct{ cert, key string }
-
-func (f files) write(t *testing.T, cert, key []byte) {
-	t.Helper()
-	for path, b := range map[string][]byte{f.cert: cert, f.key: key} {
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func filesIn(dir string) files {
-	return files{filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")}
-}
 
 // serial is the number of the certificate that is served now.
 func serial(t *testing.T, c *Certificates) int64 {
@@ -81,12 +37,12 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		f := filesIn(dir)
+		f := listentest.In(dir)
 		later := time.Now().Add(240 * time.Hour)
-		cert1, key1 := pair(t, 1, later)
-		f.write(t, cert1, key1)
+		cert1, key1 := listentest.Certificate(t, 1, later)
+		f.Write(t, cert1, key1)
 		var log logBook
-		c, err := LoadCertificates(f.cert, f.key, slog.New(slog.NewTextHandler(&log, nil)))
+		c, err := LoadCertificates(f.Cert, f.Key, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,21 +65,21 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 		look()
 		expect("nothing changed", 1, "level=", 0)
 
-		cert2, key2 := pair(t, 2, later)
-		f.write(t, cert2, key2)
+		cert2, key2 := listentest.Certificate(t, 2, later)
+		f.Write(t, cert2, key2)
 		look()
 		expect("replaced", 2, `msg="new TLS certificate"`, 1)
 
-		f.write(t, cert1, key2)
+		f.Write(t, cert1, key2)
 		look()
 		look()
 		expect("a key of another", 2, "the one before stays", 1)
-		os.Remove(f.key)
+		os.Remove(f.Key)
 		look()
 		look()
 		expect("no key", 2, "no such file", 1)
-		old, oldKey := pair(t, 3, time.Now().Add(-time.Hour))
-		f.write(t, old, oldKey)
+		old, oldKey := listentest.Certificate(t, 3, time.Now().Add(-time.Hour))
+		f.Write(t, old, oldKey)
 		look()
 		expect("one that expired", 2, "expired", 1)
 		if err := c.Reload(); err == nil || !strings.Contains(err.Error(), "expired") {
@@ -133,8 +89,8 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 			t.Error("the log holds a key")
 		}
 
-		cert4, key4 := pair(t, 4, later)
-		f.write(t, cert4, key4)
+		cert4, key4 := listentest.Certificate(t, 4, later)
+		f.Write(t, cert4, key4)
 		if err := c.Reload(); err != nil {
 			t.Error(err)
 		}
@@ -146,23 +102,23 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 
 func TestLoadCertificatesRefuses(t *testing.T) {
 	t.Parallel()
-	f := filesIn(t.TempDir())
+	f := listentest.In(t.TempDir())
 	quiet := slog.New(slog.DiscardHandler)
 	refused := func(name, says string) {
 		t.Helper()
-		if _, err := LoadCertificates(f.cert, f.key, quiet); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := LoadCertificates(f.Cert, f.Key, quiet); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: got %v, want an error that says %q", name, err, says)
 		}
 	}
-	refused("no files", f.cert)
-	cert, key := pair(t, 1, time.Now().Add(time.Hour))
-	f.write(t, cert, []byte("no PEM"))
-	refused("no key in the file", f.key)
-	f.write(t, key, cert)
-	refused("the two exchanged", f.cert)
-	old, oldKey := pair(t, 2, time.Now().Add(-time.Hour))
-	f.write(t, old, oldKey)
-	if _, err := LoadCertificates(f.cert, f.key, quiet); err != nil {
+	refused("no files", f.Cert)
+	cert, key := listentest.Certificate(t, 1, time.Now().Add(time.Hour))
+	f.Write(t, cert, []byte("no PEM"))
+	refused("no key in the file", f.Key)
+	f.Write(t, key, cert)
+	refused("the two exchanged", f.Cert)
+	old, oldKey := listentest.Certificate(t, 2, time.Now().Add(-time.Hour))
+	f.Write(t, old, oldKey)
+	if _, err := LoadCertificates(f.Cert, f.Key, quiet); err != nil {
 		t.Errorf("expired at the start: got %v, want a warning only", err)
 	}
 }
@@ -170,10 +126,10 @@ func TestLoadCertificatesRefuses(t *testing.T) {
 // Old TLS is refused; what a client may speak inside is offered.
 func TestTLSVersions(t *testing.T) {
 	t.Parallel()
-	f := filesIn(t.TempDir())
-	cert, key := pair(t, 1, time.Now().Add(time.Hour))
-	f.write(t, cert, key)
-	c, err := LoadCertificates(f.cert, f.key, slog.New(slog.DiscardHandler))
+	f := listentest.In(t.TempDir())
+	cert, key := listentest.Certificate(t, 1, time.Now().Add(time.Hour))
+	f.Write(t, cert, key)
+	c, err := LoadCertificates(f.Cert, f.Key, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,6 @@ package conformance
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/listen/listentest"
 )
 
 // longest is how long one foreign test run may take.
@@ -66,10 +59,10 @@ func testBrowser(t *testing.T, s *server) {
 	if chromium == "" {
 		missing(t, "browser", "there is no chromium on this machine")
 	}
-	cert, key := certificate(t)
+	pair := listentest.New(t, 1)
 	runNode(t, "browser", []string{
 		"PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptorFile(t), "PORCHLIGHT_CHROMIUM=" + chromium,
-		"PORCHLIGHT_CERT=" + cert, "PORCHLIGHT_KEY=" + key,
+		"PORCHLIGHT_CERT=" + pair.Cert, "PORCHLIGHT_KEY=" + pair.Key,
 	}, "browser.mjs")
 }
 
@@ -94,36 +87,6 @@ func runNode(t *testing.T, tool string, env []string, files ...string) {
 	if !strings.Contains(out, "# fail 0") || strings.Contains(out, "# pass 0") {
 		t.Errorf("%s ran nothing, or not to its end:\n%s", tool, out)
 	}
-}
-
-// certificate makes one for this machine that no authority signed.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, IsCA: true, BasicConstraintsValid: true,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
 }
 
 func testPython(t *testing.T, s *server) {
