@@ -51,8 +51,18 @@ func command(ctx context.Context, args ...string) *exec.Cmd {
 // start runs porchlight until the test ends or stop.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return startTo(t, nil, args...)
+}
+
+// startTo is start with standard error going to a file that can be read while the
+// process runs.
+func startTo(t *testing.T, stderr *os.File, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: command(t.Context(), args...), lines: make(chan string, 1000), done: make(chan error, 1)}
 	p.cmd.Stderr = &p.err
+	if stderr != nil {
+		p.cmd.Stderr = stderr
+	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
