@@ -228,13 +228,16 @@ func (r *Roster) publish(p *page, next *friendList) {
 		return // nobody follows what was never read
 	}
 	added, removed := difference(old.friends, next.friends)
+	// Of a former friend too old to be remembered, or erased, less is known now.
+	gone := slices.Concat(removed, without(ids(old.former), slices.Concat(ids(next.former), added)))
+	if app.Visibility == Friends && len(added) > 0 {
+		r.listener.SightChanged(p.user, added)
+	}
 	if len(added)+len(removed) > 0 {
 		r.listener.FriendsChanged(p.user, added, removed)
 	}
-	// Of a former friend too old to be remembered, or erased, less is known now.
-	touched := slices.Concat(added, removed, without(ids(old.former), slices.Concat(ids(next.former), added)))
-	if app.Visibility == Friends && len(touched) > 0 {
-		r.listener.SightChanged(p.user, touched)
+	if app.Visibility == Friends && len(gone) > 0 {
+		r.listener.SightChanged(p.user, gone)
 	}
 }
 

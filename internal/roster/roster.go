@@ -71,7 +71,8 @@ type Source interface {
 // anything but Sight.
 type Listener interface {
 	// FriendsChanged: user's list changed by that. Where only friends see each
-	// other SightChanged follows.
+	// other SightChanged comes before it of who is added, so that the first that
+	// is told of him is what may be seen, and after it of who is removed.
 	FriendsChanged(user presence.User, added, removed []presence.UserID)
 	// SightChanged: what user may see of targets changed; nil means of anybody.
 	SightChanged(user presence.User, targets []presence.UserID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,7 +46,7 @@ func TestOnlyFriendsSeeEachOther(t *testing.T) {
 		}
 		r.heard.take()
 		r.add("alice", "bob")
-		r.wantHeard("friends of alice: +[bob] -[]", "sight of alice: [bob]")
+		r.wantHeard("sight of alice: [bob]", "friends of alice: +[bob] -[]")
 		r.wantSight("alice", "bob", true, 0, 0)
 		// A direct query reads what it needs.
 		r.add("frank", "bob")
@@ -166,7 +167,7 @@ func TestAppsChange(t *testing.T) {
 		b := &backend{lists: map[presence.UserID][]presence.UserID{"alice": {"carol"}}}
 		r.wantFollow("alice", "bob")
 		set(AppConfig{Visibility: Friends, Source: b})
-		if heard := r.heard.take(); len(heard) == 0 || heard[0] != "friends of alice: +[carol] -[bob]" {
+		if heard := r.heard.take(); !slices.Contains(heard, "friends of alice: +[carol] -[bob]") {
 			t.Errorf("another source: the listener heard %q, want the difference of the lists", heard)
 		}
 		r.wantFollow("alice", "carol")
@@ -198,7 +199,7 @@ func TestUnknownResults(t *testing.T) {
 			want := []presence.UserID{"bob"}
 			if stored {
 				want = append(want, "carol")
-				if got := r.heard.take(); len(got) < 1 || got[0] != "friends of alice: +[carol] -[]" {
+				if got := r.heard.take(); !slices.Contains(got, "friends of alice: +[carol] -[]") {
 					t.Errorf("stored: the listener heard %q, want that carol came", got)
 				}
 			}
