@@ -51,7 +51,9 @@ type Params struct {
 	// GRPC and HTTP, when not nil, are listened on in place of Config.Listen.
 	// With GRPC given and HTTP nil there is no HTTP port.
 	GRPC, HTTP net.Listener
-	Logger     *slog.Logger
+	// Friends has the friend lists of apps in place of what Config names.
+	Friends map[presence.AppID]roster.Source
+	Logger  *slog.Logger
 	// Version is the program's, for who asks.
 	Version string
 }
@@ -129,6 +131,9 @@ func (a *App) Stop(ctx context.Context) error { return a.parts.Stop(ctx) }
 
 // Failed gives an error when a port stops taking connections by itself.
 func (a *App) Failed() <-chan error { return a.failed }
+
+// Roster has the friend lists and blocks; nil before Start.
+func (a *App) Roster() *roster.Roster { return a.roster }
 
 // GRPCAddr and HTTPAddr are the addresses listened on, or nil.
 func (a *App) GRPCAddr() net.Addr { return addr(a.p.GRPC) }

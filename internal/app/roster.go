@@ -63,6 +63,9 @@ func (a *App) rosterApps(c *config.Config) (map[presence.AppID]roster.AppConfig,
 			}
 			sources[id], r.Source = s, s.source
 		}
+		if own := a.p.Friends[id]; own != nil {
+			r.Source = own
+		}
 		apps[id] = r
 	}
 	return apps, sources, nil

@@ -122,7 +122,7 @@ func (w *Watcher) sendAfter(number uint64) {
 	for i := range w.edges {
 		e := &w.edges[i]
 		switch {
-		case e.target == nil || e.sources&owes != 0: // the latter waits in the queue
+		case e.target == nil:
 			continue
 		case uint64(e.sequence) > number && e.over:
 			e.send = sendOver
@@ -134,7 +134,9 @@ func (w *Watcher) sendAfter(number uint64) {
 			e.over = false
 			continue
 		}
-		edges = append(edges, uint32(i))
+		if e.sources&owes == 0 { // else its end waits in the queue
+			edges = append(edges, uint32(i))
+		}
 	}
 	w.queue.pushAll(edges, &Mark{Scope: ScopeAll, Users: len(edges)})
 }
@@ -194,12 +196,11 @@ func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 	p, forms := e.target.picture.Load(), &e.target.encoded
 	behind := uint32(0)
 	if w.sight.veils != nil {
-		switch v := w.sight.veils[i]; {
-		case v == nil:
-		case v.face != nil:
-			p, forms = v.face, nil // nobody else needs these
-		default:
+		if v := w.sight.veils[i]; v != nil {
 			behind = v.behind
+			if v.face != nil {
+				p, forms = v.face, nil // nobody else needs these
+			}
 		}
 	}
 	own := p.User == w.params.User
@@ -208,6 +209,9 @@ func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 	forgotten := int32(p.Forgotten(own)-since) > 0 // a close in between
 	if how != sendSnapshot && forgotten {
 		how = sendOver
+	}
+	if e.sequence == 0 {
+		w.begin(i, p, own)
 	}
 	// A snapshot says of that close too, by leaving the session out: a device that
 	// loses it and resumes by an older number must start over as well.
@@ -219,15 +223,15 @@ func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 	available := p.Available(own) != presence.Unavailable
 	var room [4]step
 	list := steps(room[:0], p, own, since, how)
+	if behind != 0 {
+		list = slices.DeleteFunc(list, func(s step) bool { return s.kind == KindClosed && int32(s.at-behind) <= 0 })
+	}
 	for j, s := range list {
-		if behind != 0 && s.kind == KindClosed && int32(s.at-behind) <= 0 {
-			continue
-		}
 		frames = w.frame(frames, e, forms, Notification{
 			Presence: p, View: s.view, Kind: s.kind, Own: own, Available: available || closesLater(list[j:], own),
 		})
 	}
-	if len(frames) == told && how >= sendSnapshot && !available {
+	if len(frames) == told && how >= sendAsked && !available {
 		frames = w.frame(frames, e, forms, Notification{Presence: p, Own: own})
 	}
 	return frames
@@ -248,7 +252,7 @@ func steps(dst []step, p *presence.Presence, own bool, since uint32, how uint8) 
 			dst = append(dst, step{v, kind, max(f.Changed, f.Closed)})
 		}
 	}
-	if how < sendSnapshot && len(dst) > 1 {
+	if how < sendAsked && len(dst) > 1 {
 		slices.SortStableFunc(dst, func(a, b step) int { return int(int32(a.at - b.at)) })
 	}
 	return dst
@@ -276,7 +280,7 @@ func kindSince(f *presence.Face, since uint32, how uint8) Kind {
 			return KindClosed
 		}
 		return KindNone
-	case how >= sendSnapshot:
+	case how >= sendAsked:
 		return KindCurrent
 	case how == sendShown || newer(f.Opened):
 		return KindOpened

@@ -4,7 +4,6 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -23,8 +22,6 @@ type Hub struct {
 	seer   Seer // nil: everybody sees everybody
 	seed   maphash.Seed
 	shards [shardCount]shard
-	now    func() presence.Time
-	made   presence.Time // no close from before it is in any picture
 
 	mu       sync.RWMutex // guards watchers, viewers and each watcher's sibling
 	watchers map[presence.SessionID]*Watcher
@@ -46,10 +43,8 @@ type shard struct {
 func New(source Source, seer Seer) *Hub {
 	h := &Hub{
 		source: source, seer: seer, seed: maphash.MakeSeed(),
-		now:      func() presence.Time { return presence.At(time.Now()) },
 		watchers: map[presence.SessionID]*Watcher{}, viewers: map[presence.User]*Watcher{},
 	}
-	h.made = h.now()
 	h.age.Store(1)
 	for i := range h.shards {
 		h.shards[i].targets = map[presence.User]*target{}

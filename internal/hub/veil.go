@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"slices"
+
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -22,20 +24,23 @@ type sight struct {
 	Sight        // nil: everybody
 	asked uint32 // how often the seer was asked
 	of    uint32 // which of the questions the Sight answers
-	// veils are the targets that may not be seen, or once might not, by edge; nil
-	// while there is none.
+	// veils are by edge: of targets that may not be seen, or of whom something is
+	// never told; nil while there is none.
 	veils map[uint32]*veil
 }
 
-// veil stands between a watcher and a target that it may not see, or stood.
+// veil stands between a watcher and a target that it may not see, or once might
+// not.
 type veil struct {
 	since, seen presence.Time
 	// face is the target as if he had left when the veil fell. What the watcher
 	// is told is made of it, by the same code as for one who left: so nothing
 	// tells the two apart (R11). nil: the veil is lifted.
 	face *presence.Presence
-	// behind is the target's version when the veil was lifted: closes up to it
-	// are not told, as nothing of what happened behind it is.
+	// behind is a version of the target: closes up to it are not told. It is that
+	// of the lifting of a veil, for nothing that happened behind it is told; or
+	// that of the beginning, for the device never knew those sessions, and a veil
+	// has none to tell of to one who began to watch after it fell.
 	behind uint32
 }
 
@@ -113,28 +118,41 @@ func (w *Watcher) cover(i uint32) bool {
 // fall puts a veil before a target.
 func (w *Watcher) fall(i uint32, since, seen presence.Time) {
 	e := &w.edges[i]
-	if w.sight.veils == nil {
-		w.sight.veils = map[uint32]*veil{}
-	}
 	e.target.veil(e.slot, true)
 	p := w.newest(e.target)
 	v := &veil{since: since, seen: seen, face: &presence.Presence{
 		User: p.User, Version: p.Version + 1, FloorShown: p.FloorShown, LastSeen: seen, LastSeenShown: seen,
 	}}
-	// Who begins to watch long after is told of no closes; nor after a restart,
-	// which forgets them.
-	fresh := e.sequence == 0
-	late := fresh && (since < w.hub.made || w.hub.now() > since.Add(w.params.Remember))
+	if old := w.sight.veils[i]; old != nil {
+		v.behind = old.behind
+	}
+	w.note(i, v)
+	if e.sequence == 0 {
+		return // the device knows no sessions
+	}
 	for _, s := range p.Sessions {
 		switch left := leaves(s, since, v.face.Version); {
-		case left == nil && !fresh && s.Shown.Opened != 0 && int32(s.Shown.Opened-e.version) <= 0:
+		case left != nil:
+			v.face.Sessions = append(v.face.Sessions, left)
+		case s.Shown.Opened != 0 && int32(s.Shown.Opened-e.version) <= 0:
 			// The device was told of a session that began when nobody might see it
 			// any more, or never might: the picture starts over.
 			e.send = max(e.send, sendOver)
-		case left == nil:
-		case left == s, !late && !fresh, !late && s.Shown.Updated <= since:
-			v.face.Sessions = append(v.face.Sessions, left)
 		}
+	}
+}
+
+// begin notes the closes that a device which begins to watch never hears of.
+func (w *Watcher) begin(i uint32, p *presence.Presence, own bool) {
+	closed := func(v *presence.View) bool { return v.Face(own).Closed != 0 }
+	if v := w.sight.veils[i]; v == nil && slices.ContainsFunc(p.Sessions, closed) {
+		w.note(i, &veil{behind: p.Version})
+	}
+}
+
+func (w *Watcher) note(i uint32, v *veil) {
+	if w.sight.veils == nil {
+		w.sight.veils = map[uint32]*veil{}
 	}
 	w.sight.veils[i] = v
 }
@@ -159,9 +177,11 @@ func leaves(s *presence.View, at presence.Time, version uint32) *presence.View {
 func (w *Watcher) lift(i uint32, v *veil) {
 	e := &w.edges[i]
 	e.target.veil(e.slot, false)
-	if e.version != v.face.Version {
-		delete(w.sight.veils, i)
-		return // nobody was told that it fell
+	if e.version != v.face.Version { // nobody was told that it fell
+		if delete(w.sight.veils, i); v.behind != 0 {
+			w.sight.veils[i] = &veil{behind: v.behind}
+		}
+		return
 	}
 	e.version = w.newest(e.target).Version
 	w.sight.veils[i] = &veil{behind: e.version}

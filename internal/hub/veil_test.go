@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -106,11 +105,6 @@ func (s *seat) drain() {
 type twins struct {
 	t    *rapid.T
 	both [2]*twin
-	// anew lets devices begin to watch, or watch again, behind the veil; then the
-	// sessions from before it keep their status, for what a status was before its
-	// last change nobody knows who was not told.
-	anew bool
-	old  int // sessions from before
 	step int
 }
 
@@ -122,21 +116,20 @@ func TestVeiledIsBitForBitGone(t *testing.T) {
 	t.Parallel()
 	for range 10 {
 		rapid.Check(t, func(t *rapid.T) {
-			p := &twins{t: t, anew: rapid.Bool().Draw(t, "anew")}
+			p := &twins{t: t}
 			for i := range p.both {
 				p.both[i] = &twin{world: newWorld(), veiled: i == 1}
 			}
 			for range rapid.IntRange(0, 10).Draw(t, "steps before") {
 				p.target()
-				p.watcher(true)
+				p.watcher()
 			}
-			p.old = p.step
 			for _, w := range p.both {
 				w.leave()
 			}
 			for range rapid.IntRange(1, 15).Draw(t, "steps after") {
 				p.behind()
-				p.watcher(p.anew)
+				p.watcher()
 			}
 			p.compare()
 		})
@@ -165,9 +158,6 @@ func (p *twins) target() {
 func (p *twins) behind() {
 	p.step++
 	what, n := rapid.IntRange(0, 4).Draw(p.t, "what"), rapid.IntRange(1, 6).Draw(p.t, "session")
-	if p.anew && n <= 3 {
-		what = 4 // sessions from before only close
-	}
 	p.both[1].act(what, number(n), p.step)
 	p.both[0].world.change("nobody", func(*person, presence.Time) {}) // time passes there too
 }
@@ -189,24 +179,18 @@ func (w *twin) act(what int, session presence.PublicID, n int) {
 }
 
 // watcher is a step of one of the watcher's devices, in both worlds.
-func (p *twins) watcher(watch bool) {
+func (p *twins) watcher() {
 	what, device := rapid.IntRange(0, 9).Draw(p.t, "watcher"), rapid.IntRange(0, 2).Draw(p.t, "device")
 	back := uint64(rapid.IntRange(0, 4).Draw(p.t, "back"))
 	for _, w := range p.both {
 		s := w.seat(device)
 		switch what {
 		case 0, 1:
-			if watch {
-				s.watcher.Watch([]presence.UserID{"target"}, ScopeUser)
-			}
+			s.watcher.Watch([]presence.UserID{"target"}, ScopeUser)
 		case 2:
-			if watch {
-				s.watcher.Unwatch("target")
-			}
+			s.watcher.Unwatch("target")
 		case 3:
-			if watch {
-				s.watcher.WatchFriends([]presence.UserID{"target"})
-			}
+			s.watcher.WatchFriends([]presence.UserID{"target"})
 		case 4:
 			s.connect(nil)
 		case 5, 6:
@@ -331,25 +315,6 @@ func TestVeilFromBefore(t *testing.T) {
 	w.mu.Unlock()
 	w.hub.SightChanged(named("watcher"), nil)
 	s.want(t, "never a friend", "target 0 offline, last seen 0")
-}
-
-// Long after it fell, and after a restart, a veil has no closes to repeat, like
-// one who left then.
-func TestOldVeilsHaveNoCloses(t *testing.T) {
-	t.Parallel()
-	for name, age := range map[string]func(w *world){
-		"long after": func(w *world) { w.clock = w.clock.Add(2 * time.Hour) },
-		"restart":    func(w *world) { w.hub.made = w.clock + 1 },
-	} {
-		w := newWorld()
-		w.opens("target", number(1), nil)
-		w.veil("watcher", "target", true)
-		age(w)
-		s := seated(w)
-		after := s.sent - 1
-		s.connect(&after)
-		s.want(t, name, "connected true false", "target 0 offline, last seen 1700000000002", "mark {Scope:3 Reason:0 User: Users:1}")
-	}
 }
 
 // Own sessions are seen whatever the sight says.

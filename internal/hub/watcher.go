@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -28,6 +27,7 @@ const owes = owesUnsubscribed | owesUnfriended
 const (
 	sendChanges  = iota // what changed since the version last sent
 	sendShown           // the same, after a veil: every open session has opened
+	sendAsked           // the whole picture, and the closes since that version
 	sendSnapshot        // the whole picture, as a first one
 	sendAgain           // the whole picture and the closes of the resume window
 	sendOver            // the same after an empty one: a close is forgotten already
@@ -53,9 +53,6 @@ type Params struct {
 	Encoder Encoder
 	// Limit is the most explicit subscriptions; 0 means none allowed.
 	Limit int
-	// Remember is how long closes stay in pictures (see Presence.Floor), so that
-	// what looks like one does too.
-	Remember time.Duration
 }
 
 // Watcher is one session's end of the hub. All its methods may be called from
@@ -266,7 +263,7 @@ func (w *Watcher) adopt(i uint32, source uint8) {
 	e := &w.edges[i]
 	e.sources = e.sources&^owes | source
 	if e.sequence != 0 { // one that was never told of is a snapshot anyway
-		e.send = max(e.send, sendAgain)
+		e.send = max(e.send, sendAsked)
 	}
 }
 

@@ -1,12 +1,10 @@
 package hub
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -64,11 +62,6 @@ func (s *stay) hidden() bool { return s.Status != nil && s.Status.Invisible }
 func newWorld() *world {
 	w := &world{users: map[presence.User]*person{}, clock: 1_700_000_000_000, veils: map[presence.User]sights{}}
 	w.hub = New(w, w)
-	w.hub.made, w.hub.now = w.clock, func() presence.Time {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.clock
-	}
 	return w
 }
 
@@ -285,7 +278,6 @@ func (w *world) join(session byte, p Params) *Watcher {
 	if p.Encoder == nil {
 		p.Encoder = &mirror{}
 	}
-	p.Remember = cmp.Or(p.Remember, time.Hour)
 	return w.hub.Join(presence.SessionID{session}, p)
 }
 

@@ -75,9 +75,6 @@ func (p Policy) On(platform string) Policy {
 	return p
 }
 
-// Remember is how long after a close a watcher may still be told of it.
-func (p *Policy) Remember() time.Duration { return p.ResumeWindow + p.memory() }
-
 // memory is how much longer than the resume window a close is remembered.
 func (p *Policy) memory() time.Duration { return p.HeartbeatTimeout + lateReader }
 

@@ -104,7 +104,7 @@ func (t *Tracker) veil(s *session) {
 		}}
 	}
 	policy := t.policy(s)
-	t.wheel.Set(s.fade, policy.Remember())
+	t.wheel.Set(s.fade, policy.ResumeWindow+policy.memory())
 }
 
 // expire ends the resume window of a closed session: it is only remembered from

@@ -29,6 +29,7 @@ type device struct {
 	open   *stream       // newest; nil before the first connect
 	opened int           // streams so far
 	kept   keptMessages
+	tally  tally
 	gateMu sync.Mutex    // guards gate
 	gate   chan struct{} // not nil: the device does not read; closed when it goes on
 }
@@ -115,6 +116,9 @@ func (d *device) hear(o *stream, c grpc.ServerStreamingClient[isonlinev1.Connect
 		d.last.Store(max(d.last.Load(), m.GetSequence()))
 		if n := m.GetNotification(); n != nil {
 			d.kept.add(n)
+		}
+		if d.tally.add(m, d.story.message(m)) {
+			continue
 		}
 		if m.GetKeepAlive() == nil || d.story.beats.Load() {
 			d.story.hear(d.name, o.number, "#%d %s", m.GetSequence(), d.story.message(m))

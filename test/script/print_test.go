@@ -86,6 +86,9 @@ func (s *story) message(m *isonlinev1.ConnectToIsOnlineSessionResponse) string {
 		if e.SnapshotDone.GetAll() {
 			scope = "all"
 		}
+		if e.SnapshotDone.GetFriends() {
+			scope = "friends"
+		}
 		return fmt.Sprintf("snapshot done: %s (%d)", scope, e.SnapshotDone.GetUsers())
 	case *isonlinev1.ConnectToIsOnlineSessionResponse_KeepAlive:
 		return "keep alive"

@@ -13,6 +13,8 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/app"
 	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/roster"
 )
 
 // offTick is small beside everything that is printed.
@@ -25,6 +27,7 @@ type server struct {
 	listener *bufconn.Listener
 	app      *app.App // nil: down
 	copies   int
+	source   *source // nil: lists are the server's own
 }
 
 // configure reads the options of a start.
@@ -34,11 +37,15 @@ func (s *story) configure(st *step) {
 	demo.Policy = config.Policy{
 		HeartbeatTimeout: st.duration(s.t, "heartbeat_timeout"), Grace: st.duration(s.t, "grace"),
 		ResumeWindow: st.duration(s.t, "resume_window"), ConnectBefore: st.duration(s.t, "connect_before"),
-		MultiDevice: st.options["multi_device"],
+		MultiDevice: st.options["multi_device"], Visibility: st.options["visibility"],
 	}
 	demo.Limits = config.Limits{
 		Sessions: st.number(s.t, "sessions"), OpensPerSecond: float64(st.number(s.t, "opens_per_second")),
-		Watches: st.number(s.t, "watches"), Batch: st.number(s.t, "batch"),
+		Watches: st.number(s.t, "watches"), Batch: st.number(s.t, "batch"), Friends: st.number(s.t, "most_friends"),
+	}
+	s.server.source = nil
+	if st.options["friends"] == "foreign" {
+		s.server.source = &source{lists: map[presence.UserID][]presence.UserID{}}
 	}
 	c.Apps["demo"] = demo
 	c.RestartGrace = st.duration(s.t, "restart_grace")
@@ -54,7 +61,11 @@ func (s *story) start(st *step) {
 	v := &s.server
 	v.config.Data = v.dir
 	v.listener = bufconn.Listen(window)
-	a, err := app.New(app.Params{Config: v.config, GRPC: v.listener, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil))})
+	p := app.Params{Config: v.config, GRPC: v.listener, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil))}
+	if v.source != nil {
+		p.Friends = map[presence.AppID]roster.Source{"demo": v.source}
+	}
+	a, err := app.New(p)
 	if err != nil {
 		s.t.Fatalf("%s: %v", st.line, err)
 	}

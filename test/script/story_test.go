@@ -99,7 +99,12 @@ func (s *story) world(st *step) (out []string) {
 		s.device(st, 0).read()
 	case "same":
 		return s.same(st)
+	case "count", "tally":
+		return s.device(st, 0).counted(st.verb == "count")
 	default:
+		if f, ok := backend[st.verb]; ok {
+			return f(s, st)
+		}
 		s.t.Fatalf("%s: unknown verb %q", st.line, st.verb)
 	}
 	return nil

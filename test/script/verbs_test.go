@@ -19,7 +19,7 @@ import (
 // which is "" when there is nothing to say but OK.
 var verbs = map[string]func(*story, *step) string{
 	"make": make1, "connect": connect, "watch": watch, "unwatch": unwatch, "update": update, "patch": patch,
-	"burst": burst, "close": close1, "heartbeat": heartbeat, "get": get,
+	"burst": burst, "close": close1, "heartbeat": heartbeat, "get": get, "watch_friends": watchFriends, "unwatch_friends": unwatchFriends,
 }
 
 // caller is who makes a call, over which link and with which session token.
@@ -140,8 +140,13 @@ func unwatch(s *story, st *step) string {
 	c := s.caller(st)
 	req := &isonlinev1.UnsubscribeFromUserIsOnlineRequest{SessionToken: c.token, UserId: st.word(1)}
 	return call(c, c.client.UnsubscribeFromUserIsOnline, req, func(r *isonlinev1.UnsubscribeFromUserIsOnlineResponse) string {
-		if !r.GetWasSubscribed() {
+		switch {
+		case !r.GetWasSubscribed() && r.GetStillWatchedAsFriend():
+			return "was not subscribed, watched as a friend"
+		case !r.GetWasSubscribed():
 			return "was not subscribed"
+		case r.GetStillWatchedAsFriend():
+			return "still watched as a friend"
 		}
 		return ""
 	})

@@ -166,11 +166,9 @@ func (d *Door) standing(ctx context.Context, ref tracker.Ref) (*hub.Watcher, err
 // join makes the session's watcher, or finds it. A session that ended between
 // the check and the join must leave nothing behind.
 func (d *Door) join(ref tracker.Ref, locale string) (*hub.Watcher, error) {
-	p := hub.Params{User: ref.User, Locale: locale, Encoder: d.enc, Limit: d.limits(ref.User.App).Watches}
-	if policy := d.cfg.Tracker.Policy(ref.User.App); policy != nil {
-		p.Remember = policy.Remember()
-	}
-	w := d.cfg.Hub.Join(ref.Session, p)
+	w := d.cfg.Hub.Join(ref.Session, hub.Params{
+		User: ref.User, Locale: locale, Encoder: d.enc, Limit: d.limits(ref.User.App).Watches,
+	})
 	if !d.cfg.Tracker.Alive(ref) {
 		d.cfg.Hub.Gone(ref.Session)
 		d.cfg.Roster.Gone(ref.Session)
