@@ -132,6 +132,38 @@ func TestErasureTellsTheBlockedNothing(t *testing.T) {
 	}
 }
 
+// TestOnlyFriendsAreSeen: who is no friend looks as if he had never been here,
+// who becomes one is shown as he is, and who ceases to be one leaves.
+func TestOnlyFriendsAreSeen(t *testing.T) {
+	t.Parallel()
+	p := params(t, t.TempDir())
+	demo := p.Config.Apps["demo"]
+	demo.Policy.Visibility = config.VisibleToFriends
+	p.Config.Apps["demo"] = demo
+	a := running(t, p)
+	server(t, a, http.MethodPut, "/users/carol/presence", `{"status": "away", "ttl": 300}`)
+	w := watch(t, a)
+	if n, err := w.friends(); n != 0 || err != nil {
+		t.Errorf("bob's friends: got %d, %v, want none", n, err)
+	}
+	got, err := w.svc.GetUserIsOnline(w.ctx, &isonlinev1.GetUserIsOnlineRequest{UserId: "carol"})
+	if u := got.GetUser(); err != nil || u.GetUserFlag() != isonlinev1.UserFlag_USER_FLAG_OFFLINE || u.GetLastSeen() != nil {
+		t.Errorf("carol, no friend: got %v, %v, want OFFLINE and never seen", got, err)
+	}
+	server(t, a, http.MethodPut, "/users/bob/friends/carol", "")
+	for line := range strings.Lines(w.until(`"carol"`)) {
+		if strings.Contains(line, `"carol"`) && !strings.Contains(line, "SESSION_EVENT_KIND_CURRENT") {
+			t.Errorf("carol, a friend: first got %s, want her as she is", line)
+		}
+	}
+	server(t, a, http.MethodDelete, "/users/bob/friends/carol", "")
+	w.until(`subscription_ended:{user_id:"carol" reason:NO_LONGER_FRIEND`)
+	got, err = w.svc.GetUserIsOnline(w.ctx, &isonlinev1.GetUserIsOnlineRequest{UserId: "carol"})
+	if u := got.GetUser(); err != nil || u.GetUserFlag() != isonlinev1.UserFlag_USER_FLAG_OFFLINE || u.GetLastSeen() == nil {
+		t.Errorf("carol, a former friend: got %v, %v, want OFFLINE with the moment of the end", got, err)
+	}
+}
+
 // backend has everybody's lists, and can be down.
 type backend struct {
 	mu    sync.Mutex // guards all below
