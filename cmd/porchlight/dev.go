@@ -68,7 +68,14 @@ Or with grpcurl:
   grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d "{\"session_token\":\"$SESSION\",\"user_id\":\"bob\"}" %[1]s isonline.v1.IsOnlineService/SubscribeToUserIsOnline
   grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d "{\"session_token\":\"$SESSION\"}" %[1]s isonline.v1.IsOnlineService/ConnectToIsOnlineSession
 
+Or as the app's backend (docs/interfaces/rest.md):
+
+  KEY='%[5]s'
+  curl -H "Authorization: Bearer $KEY" -X PUT --json '{"status":"busy","ttl":300}' %[4]s/api/v1/users/bot/presence
+  curl -H "Authorization: Bearer $KEY" %[4]s/api/v1/users/bot
+  curl %[4]s/openapi.json
+
 Ctrl-C stops the node.
-`, addr, alice, os.Args[0])
+`, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey)
 	return nil
 }
