@@ -43,7 +43,7 @@ func TestPageHasEverything(t *testing.T) {
 				continue
 			}
 			how := map[string]string{"GET": `curl -H`, "POST": `curl -H[^$]*\$KEY" --json`, "PUT": `curl -X PUT`, "DELETE": `curl -X DELETE`}[method]
-			if !regexp.MustCompile(how + `[^$]*\$KEY"[^$]*"\$API` + where + `["?]`).MatchString(page) &&
+			if !regexp.MustCompile(how+`[^$]*\$KEY"[^$]*"\$API`+where+`["?]`).MatchString(page) &&
 				!regexp.MustCompile(how+`[^$]*"\$API`+where+`["?]`).MatchString(page) {
 				t.Errorf("the page has no command for %s %s", method, path)
 			}
