@@ -89,6 +89,7 @@ func (a *App) use(ctx context.Context, r replacement) {
 	a.door.SetOrigins(r.config.Origins())
 	a.door.SetRing(r.ring)
 	if a.api != nil {
+		a.api.SetRates(r.config.Rates())
 		a.api.SetKeys(r.config.ServerKeys())
 	}
 	a.door.SetVerifier(r.verifier)

@@ -95,6 +95,15 @@ func (c *Config) Origins() map[presence.AppID][]string {
 	return m
 }
 
+// Rates are the requests per second of all server keys of an app together.
+func (c *Config) Rates() map[presence.AppID]float64 {
+	m := make(map[presence.AppID]float64, len(c.Apps))
+	for name, a := range c.Apps {
+		m[presence.AppID(name)] = a.Limits.RequestsPerSecond
+	}
+	return m
+}
+
 // ServerKeys is what the REST API needs.
 func (c *Config) ServerKeys() (list []rest.Key) {
 	for name, a := range c.Apps {

@@ -66,6 +66,15 @@ func TestParseReadsEveryField(t *testing.T) {
 	if err != nil || iss.Issuer != "https://id.example" || iss.Audience != "shop" || iss.UserClaim != "uid" || iss.Keys[0].ID != "k1" || string(iss.Keys[0].Secret) != secret {
 		t.Errorf("issuer = %+v, %v", iss, err)
 	}
+	if keys := c.ServerKeys(); len(keys) != 1 || keys[0].ID != "backend" || keys[0].Secret != serverSecret || keys[0].RequestsPerSecond != 5 || c.Rates()["shop"] != 60 {
+		t.Errorf("server keys = %+v, rates = %v", keys, c.Rates())
+	}
+	if f := c.Apps["shop"].Friends; f.Source != "http" || f.URL != "https://shop.example/friends" || f.Secret != secret || f.Timeout != 3*time.Second || f.MaxAge != 4*time.Second || !f.AllowPrivate {
+		t.Errorf("friends = %+v", f)
+	}
+	if a := c.Apps["shop"]; a.Policy.Visibility != VisibleToFriends || a.Limits.Friends != 30 || len(c.Origins()["shop"]) != 2 {
+		t.Errorf("app = %+v, origins %v", a, c.Origins())
+	}
 	if c.Listen.HTTP != "127.0.0.1:8400" || c.Listen.GRPC != "127.0.0.1:8401" || c.Data != "/var/lib/porchlight" ||
 		c.RestartGrace != 20*time.Second || c.SessionKeys != "/etc/porchlight/keys" || c.LogMaxBytes != 100000000 {
 		t.Errorf("config = %+v", c)

@@ -25,14 +25,19 @@ func masked(s string) string {
 	}
 	s = userText.ReplaceAllString(s, "://"+notShown+"@")
 	return secretText.ReplaceAllStringFunc(s, func(run string) string {
-		if looksRandom(run) {
-			return notShown
+		for part := range strings.SplitSeq(run, "/") {
+			if len(part) >= longWord && looksRandom(part) {
+				return notShown
+			}
 		}
 		return run
 	})
 }
 
-// looksRandom tells a key from a path or a long name.
+// longWord is longer than what usually stands between two slashes of a path.
+const longWord = 20
+
+// looksRandom tells a key from a long name.
 func looksRandom(s string) bool {
 	digits, upper, lower := 0, 0, 0
 	for _, r := range s {

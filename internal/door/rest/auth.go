@@ -45,7 +45,7 @@ func (d *Door) SetKeys(keys []Key) {
 	for _, k := range keys {
 		one := &key{app: k.App, id: k.ID, hash: sha256.Sum256([]byte(k.Secret)), rate: k.RequestsPerSecond}
 		if k.RequestsPerSecond > 0 {
-			one.limit = rate.NewLimiter(rate.Limit(k.RequestsPerSecond), max(1, int(math.Ceil(k.RequestsPerSecond))))
+			one.limit = newLimit(k.RequestsPerSecond)
 		}
 		if old != nil {
 			for _, o := range *old {
@@ -82,13 +82,59 @@ func (d *Door) admit(w http.ResponseWriter, r *http.Request, req *request) error
 		w.Header().Set("WWW-Authenticate", `Bearer realm="porchlight", error="invalid_token"`)
 		return fault.New(fault.KeyInvalid, "no app has this server key; the keys are in apps.*.server_keys of the configuration")
 	}
-	if l := req.key.limit; l != nil {
-		now := time.Now()
-		turn := l.ReserveN(now, 1)
-		if wait := turn.DelayFrom(now); wait > 0 {
-			turn.CancelAt(now)
-			return fault.Retry(fault.RateLimited, wait, "the server key %s is allowed %g requests a second", req.key.id, req.key.rate)
+	now := time.Now()
+	mine, wait := take(req.key.limit, now)
+	if wait > 0 {
+		return fault.Retry(fault.RateLimited, wait, "the server key %s is allowed %g requests a second", req.key.id, req.key.rate)
+	}
+	app := (*d.rates.Load())[req.key.app]
+	if app == nil {
+		return nil
+	}
+	if _, wait := take(app, now); wait > 0 {
+		if mine != nil {
+			mine.CancelAt(now)
 		}
+		return fault.Retry(fault.RateLimited, wait, "all server keys of the app are allowed %g requests a second together", float64(app.Limit()))
 	}
 	return nil
+}
+
+// take takes one request of a limit, or says how long to wait for one. Without a
+// limit there is nothing to take.
+func take(l *rate.Limiter, now time.Time) (turn *rate.Reservation, wait time.Duration) {
+	if l == nil {
+		return nil, 0
+	}
+	turn = l.ReserveN(now, 1)
+	if wait = turn.DelayFrom(now); wait > 0 {
+		turn.CancelAt(now)
+		return nil, wait
+	}
+	return turn, 0
+}
+
+// rates are the limits of apps; it is replaced as a whole.
+type rates map[presence.AppID]*rate.Limiter
+
+// SetRates replaces how many requests a second the keys of an app may make
+// together; 0 is no limit. An app whose rate stays goes on with its limit.
+func (d *Door) SetRates(apps map[presence.AppID]float64) {
+	old := d.rates.Load()
+	fresh := make(rates, len(apps))
+	for app, perSecond := range apps {
+		if perSecond <= 0 {
+			continue
+		}
+		if old != nil && (*old)[app] != nil && (*old)[app].Limit() == rate.Limit(perSecond) {
+			fresh[app] = (*old)[app]
+			continue
+		}
+		fresh[app] = newLimit(perSecond)
+	}
+	d.rates.Store(&fresh)
+}
+
+func newLimit(perSecond float64) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(perSecond), max(1, int(math.Ceil(perSecond))))
 }

@@ -11,12 +11,14 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -33,6 +35,8 @@ type Config struct {
 	Tracker *tracker.Tracker
 	Roster  *roster.Roster
 	Keys    []Key
+	// Rates are how many requests a second the keys of an app may make together.
+	Rates map[presence.AppID]float64
 	// Version is the program's, for the description.
 	Version string
 	// Retention is how long the log keeps a record.
@@ -54,8 +58,10 @@ type Door struct {
 	cfg  Config
 	log  *slog.Logger
 	keys keyring
-	mux  *http.ServeMux
-	api  huma.API
+	// rates are of all keys of an app.
+	rates atomic.Pointer[rates]
+	mux   *http.ServeMux
+	api   huma.API
 	// described is the OpenAPI document.
 	described []byte
 }
@@ -64,6 +70,7 @@ type Door struct {
 func New(cfg Config) (*Door, error) {
 	d := &Door{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux()}
 	d.SetKeys(cfg.Keys)
+	d.SetRates(cfg.Rates)
 	d.api = humago.New(d.mux, describe(cfg.Version))
 	d.api.UseMiddleware(named)
 	d.registerUsers()

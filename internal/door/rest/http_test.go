@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
 // The table has every kind, and none by accident.
@@ -92,6 +93,39 @@ func TestRateOfKeys(t *testing.T) {
 			n.ok("GET", "/users/alice", "")
 		}
 		n.refused("GET", "/users/alice", "", http.StatusTooManyRequests, "RATE_LIMITED")
+	})
+}
+
+// The keys of an app share its rate; a request that it refuses takes nothing of
+// the key's own.
+func TestRateOfApps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		const second = "another server key of the app demo, thirty-two bytes"
+		n.door.SetKeys([]Key{
+			{App: "demo", ID: "a", Secret: secret, RequestsPerSecond: 3}, {App: "demo", ID: "b", Secret: second}, {App: "other", ID: "c", Secret: otherSecret},
+		})
+		all := map[presence.AppID]float64{"demo": 2, "other": 0}
+		n.door.SetRates(all)
+		ask := func(what, key string, want int) {
+			t.Helper()
+			if w := n.doAs(key, "GET", Prefix+"/users/alice", ""); w.Code != want {
+				t.Errorf("%s: got %d, want %d", what, w.Code, want)
+			}
+		}
+		ask("the first", second, 200)
+		ask("the second, of another key", secret, 200)
+		for range 5 {
+			ask("more", secret, http.StatusTooManyRequests)
+		}
+		ask("another app", otherSecret, 200)
+		n.door.SetRates(all) // does not give new requests
+		ask("set again", second, http.StatusTooManyRequests)
+		n.door.SetRates(nil)
+		ask("without a limit, of the key's own three", secret, 200)
+		ask("the same", secret, 200)
+		ask("one too many", secret, http.StatusTooManyRequests)
 	})
 }
 
