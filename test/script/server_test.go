@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing/synctest"
 	"time"
 
@@ -32,25 +33,62 @@ type server struct {
 
 // configure reads the options of a start.
 func (s *story) configure(st *step) {
+	s.server.source = nil
+	if st.options["friends"] == "foreign" {
+		s.server.source = &source{lists: map[presence.UserID][]presence.UserID{}}
+	}
+	s.server.config = s.configured(st)
+}
+
+// configured is the configuration that the options of a step say.
+func (s *story) configured(st *step) *config.Config {
 	c := config.Development()
 	demo := c.Apps["demo"]
 	demo.Policy = config.Policy{
 		HeartbeatTimeout: st.duration(s.t, "heartbeat_timeout"), Grace: st.duration(s.t, "grace"),
 		ResumeWindow: st.duration(s.t, "resume_window"), ConnectBefore: st.duration(s.t, "connect_before"),
-		MultiDevice: st.options["multi_device"], Visibility: st.options["visibility"],
+		MultiDevice: st.options["multi_device"], Visibility: st.options["visibility"], Platforms: s.platforms(st),
 	}
 	demo.Limits = config.Limits{
 		Sessions: st.number(s.t, "sessions"), OpensPerSecond: float64(st.number(s.t, "opens_per_second")),
 		Watches: st.number(s.t, "watches"), Batch: st.number(s.t, "batch"), Friends: st.number(s.t, "most_friends"),
 	}
-	s.server.source = nil
-	if st.options["friends"] == "foreign" {
-		s.server.source = &source{lists: map[presence.UserID][]presence.UserID{}}
-	}
 	c.Apps["demo"] = demo
 	c.RestartGrace = st.duration(s.t, "restart_grace")
 	c.LogMaxBytes = int64(st.number(s.t, "log_max_bytes"))
+	return c
+}
+
+// platforms reads options on.NAME=HEARTBEAT_TIMEOUT/GRACE.
+func (s *story) platforms(st *step) map[string]config.PlatformPolicy {
+	all := map[string]config.PlatformPolicy{}
+	for option, times := range st.options {
+		name, ok := strings.CutPrefix(option, "on.")
+		if !ok {
+			continue
+		}
+		timeout, grace, _ := strings.Cut(times, "/")
+		var p config.PlatformPolicy
+		var err, e error
+		p.HeartbeatTimeout, err = time.ParseDuration(timeout)
+		if p.Grace, e = time.ParseDuration(grace); err != nil || e != nil {
+			s.t.Fatalf("%s: %s wants two times, such as 35s/6s", st.line, option)
+		}
+		all[name] = p
+	}
+	return all
+}
+
+// reload puts another configuration in place, or prints why not.
+func (s *story) reload(st *step) []string {
+	c := s.configured(st)
+	c.Data = s.server.config.Data
+	if err := s.server.app.Reload(s.t.Context(), c); err != nil {
+		return strings.Split("refused: "+err.Error(), "\n")
+	}
 	s.server.config = c
+	synctest.Wait()
+	return nil
 }
 
 // start starts the node; without options it goes on as it was configured.

@@ -73,6 +73,8 @@ func (s *story) world(st *step) (out []string) {
 	switch st.verb {
 	case "start":
 		s.start(st)
+	case "reload":
+		return s.reload(st)
 	case "stop":
 		s.stop()
 	case "kill":
