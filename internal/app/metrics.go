@@ -55,11 +55,7 @@ var appSources = []telemetry.Source{
 }
 
 func (a *App) readApps(give give) {
-	counts := a.tracker.Counts()
-	for name := range a.p.Config.Apps { // those without a user yet, too
-		counts[presence.AppID(name)] = a.tracker.Count(presence.AppID(name))
-	}
-	for app, c := range counts {
+	for app, c := range a.tracker.Counts() {
 		give(0, float64(c.Users), string(app))
 		give(1, float64(c.Created), string(app), presence.PhaseCreated.String())
 		give(1, float64(c.Live), string(app), presence.PhaseLive.String())

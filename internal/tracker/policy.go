@@ -156,6 +156,7 @@ func (t *Tracker) SetPolicies(all map[presence.AppID]Policy) {
 	next := make(policies, len(all))
 	for app, p := range all {
 		a := newAppPolicy(p)
+		t.tallies.app(app)
 		if was := old[app]; was != nil && was.opens != nil && a.opens != nil {
 			// What was used of this second stays used.
 			a.opens = was.opens

@@ -76,7 +76,7 @@ type Count struct {
 	Created, Live, Lost int // sessions
 }
 
-// Counts returns the numbers of every app that ever had a user in the table.
+// Counts returns the numbers of every app that ever had a policy.
 func (t *Tracker) Counts() map[presence.AppID]Count {
 	t.tallies.mu.RLock()
 	defer t.tallies.mu.RUnlock()

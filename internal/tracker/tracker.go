@@ -120,11 +120,12 @@ func New(cfg Config) *Tracker {
 		cfg.RestartGrace = 30 * time.Second
 	}
 	t := &Tracker{cfg: cfg, wheel: cfg.Wheel, log: cfg.Logger}
+	t.tallies.of = map[presence.AppID]*tally{}
 	served := make(policies, len(cfg.Policies))
 	for app, p := range cfg.Policies {
 		served[app] = newAppPolicy(p)
+		t.tallies.app(app)
 	}
-	t.tallies.of = map[presence.AppID]*tally{}
 	t.policies.Store(&served)
 	for i := range t.shards {
 		t.shards[i].users = map[presence.User]*user{}
