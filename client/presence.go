@@ -26,6 +26,8 @@ type Presence struct {
 	StaleSince time.Time `json:"stale_since,omitzero"`
 	// Unknown: the server cannot say now (a part of it is silent). Query only.
 	Unknown bool `json:"unknown,omitempty"`
+	// Invisible: others see less than this. Backend.Query with truth only.
+	Invisible bool `json:"invisible,omitempty"`
 }
 
 // UserSession is one session of a watched user.

@@ -18,7 +18,7 @@ import (
 const envPrefix = "PORCHLIGHT_"
 
 // otherVariables are used by the tools, not by the configuration.
-var otherVariables = []string{"PORCHLIGHT_TOKEN", "PORCHLIGHT_CPUPROFILE", "PORCHLIGHT_BENCH_ROLE"}
+var otherVariables = []string{"PORCHLIGHT_TOKEN", "PORCHLIGHT_KEY", "PORCHLIGHT_CPUPROFILE", "PORCHLIGHT_BENCH_ROLE"}
 
 // linkVariable is what Kubernetes and Docker set for a service of our name.
 var linkVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)$`)
