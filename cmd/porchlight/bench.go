@@ -25,6 +25,8 @@ const benchRole = "PORCHLIGHT_BENCH_ROLE"
 const (
 	roleSelf = "self"
 	roleNull = "null"
+	// roleBoth is self that tells both its addresses.
+	roleBoth = "both"
 )
 
 // benchCommand measures a server.
@@ -38,6 +40,9 @@ type benchCommand struct {
 	Seconds int    `default:"5" help:"Length of each timed phase. Default: ${default}."`
 	Null    bool   `help:"Measure a null server in the same run, and give ratios to it."`
 	JSON    bool   `name:"json" help:"One JSON object per phase and line."`
+
+	FriendsSubscription bool   `help:"Measure friend lists instead: subscribing to 50, 500 and 10,000 friends, changes of a list, queries of 200 users. With --grpc, give --http too."`
+	HTTP                string `name:"http" placeholder:"ADDR" help:"With --friends-subscription and --grpc: HTTP address of the same development node."`
 }
 
 // Help shows an example.
@@ -52,6 +57,9 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	}
 	if b.Users < 1 || b.Friends < 1 || b.Seconds < 1 {
 		return errors.New("--users, --friends and --seconds are 1 or more")
+	}
+	if b.FriendsSubscription {
+		return b.friends(ctx, c)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -86,6 +94,37 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	return bench.Table(c.out, rows)
 }
 
+// friends measures friend lists and prints.
+func (b benchCommand) friends(ctx context.Context, c console) error {
+	cfg := bench.FriendsConfig{
+		GRPC: b.GRPC, HTTP: b.HTTP, Key: config.DevelopmentServerKey,
+		Token: func(user string, life time.Duration) (string, error) {
+			return config.Token(config.TokenParams{App: "demo", User: user, TTL: life})
+		},
+	}
+	if b.GRPC == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program to start it again: %w", err)
+		}
+		cfg.Self = bench.Child([]string{self}, benchRole+"="+roleBoth)
+	}
+	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		cfg.Progress = c.err
+	}
+	var rows []bench.FriendsRow
+	cfg.Report = func(row bench.FriendsRow) {
+		if b.JSON {
+			json.NewEncoder(c.out).Encode(row)
+		}
+		rows = append(rows, row)
+	}
+	if err := bench.Friends(ctx, cfg); err != nil || b.JSON {
+		return err
+	}
+	return bench.FriendsTable(c.out, rows)
+}
+
 // benchChild is the child's side: a server that ends with its standard input.
 func benchChild(ctx context.Context, c console, role string) int {
 	ctx, cancel := context.WithCancel(ctx)
@@ -98,9 +137,15 @@ func benchChild(ctx context.Context, c console, role string) int {
 	switch role {
 	case roleNull:
 		err = bench.NullServer(ctx, "127.0.0.1:0", func(addr string) error { return bench.Ready(c.out, addr) })
-	case roleSelf:
+	case roleSelf, roleBoth:
 		o := porchlight.Options{HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", Logger: logger(c)}
-		err = hold(ctx, node{Options: o}, func(srv *porchlight.Server) error { return bench.Ready(c.out, srv.GRPCAddr().String()) })
+		err = hold(ctx, node{Options: o}, func(srv *porchlight.Server) error {
+			addr := srv.GRPCAddr().String()
+			if role == roleBoth {
+				addr += " " + srv.HTTPAddr().String()
+			}
+			return bench.Ready(c.out, addr)
+		})
 	default:
 		err = fmt.Errorf("%s=%s is not known", benchRole, role)
 	}

@@ -1,6 +1,7 @@
 // Command porchlight is the presence server and its tools: it runs a node
 // (dev, serve), signs tokens (token), watches, sets and asks for presence
-// (watch, set, who) and measures itself (bench).
+// (watch, set, who), does what an app's server does (friends, drop) and measures
+// itself (bench).
 package main
 
 import (
@@ -28,6 +29,8 @@ type commands struct {
 	Watch   watchCommand   `cmd:"" help:"Show what users do, live, one line per notification."`
 	Set     setCommand     `cmd:"" help:"Make a session with a status and hold it until Ctrl-C."`
 	Who     whoCommand     `cmd:"" help:"Ask who is online."`
+	Friends friendsCommand `cmd:"" help:"Read and write friend lists with a server key."`
+	Drop    dropCommand    `cmd:"" help:"End a user's sessions with a server key."`
 	Config  configCommand  `cmd:"" help:"Check configurations."`
 	Bench   benchCommand   `cmd:"" help:"Measure a server under the standard load, beside a null server."`
 	Version versionCommand `cmd:"" help:"Print the version."`

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// friendsCommand reads and writes friend lists.
+type friendsCommand struct {
+	Add    friendsAdd    `cmd:"" help:"Put friends on a user's list."`
+	Remove friendsRemove `cmd:"" help:"Take friends off a user's list."`
+	List   friendsList   `cmd:"" help:"Print a user's list, a friend per line."`
+}
+
+// Help shows an example.
+func (friendsCommand) Help() string {
+	return "Example:\n\n  porchlight friends add alice bob carol\n  porchlight friends list alice"
+}
+
+// friendsChange is what add and remove take.
+type friendsChange struct {
+	backendFlags
+	Both    bool     `help:"The other direction too: the user on or off each friend's list."`
+	JSON    bool     `name:"json" help:"One JSON object per friend and line."`
+	User    string   `arg:"" help:"Whose list."`
+	Friends []string `arg:"" name:"FRIEND" help:"Who to add or remove."`
+}
+
+type friendsAdd struct{ friendsChange }
+
+type friendsRemove struct{ friendsChange }
+
+// Run adds one after the other; those before an error stay added.
+func (f friendsAdd) Run(ctx context.Context, c console) error { return f.run(ctx, c, true) }
+
+// Run removes one after the other.
+func (f friendsRemove) Run(ctx context.Context, c console) error { return f.run(ctx, c, false) }
+
+func (f friendsChange) run(ctx context.Context, c console, add bool) error {
+	b, err := f.backend(c)
+	if err != nil {
+		return err
+	}
+	change, did, not := b.AddFriend, "added", "was on the list"
+	if !add {
+		change, did, not = b.RemoveFriend, "removed", "was not on the list"
+	}
+	for _, friend := range f.Friends {
+		changed, err := change(ctx, f.User, friend, f.Both)
+		if err != nil {
+			return fmt.Errorf("%s: %w", friend, err)
+		}
+		if f.JSON {
+			err = json.NewEncoder(c.out).Encode(map[string]any{"user": f.User, "friend": friend, "changed": changed})
+		} else {
+			word := did
+			if !changed {
+				word = not
+			}
+			_, err = fmt.Fprintf(c.out, "%s %s\n", friend, word)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type friendsList struct {
+	backendFlags
+	JSON bool   `name:"json" help:"One JSON object."`
+	User string `arg:"" help:"Whose list."`
+}
+
+// Run prints the list.
+func (f friendsList) Run(ctx context.Context, c console) error {
+	b, err := f.backend(c)
+	if err != nil {
+		return err
+	}
+	friends, err := b.Friends(ctx, f.User)
+	if err != nil {
+		return err
+	}
+	if f.JSON {
+		if friends == nil {
+			friends = []string{}
+		}
+		return json.NewEncoder(c.out).Encode(map[string]any{"user": f.User, "friends": friends})
+	}
+	for _, friend := range friends {
+		if _, err := fmt.Fprintln(c.out, friend); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropCommand ends a user's sessions.
+type dropCommand struct {
+	backendFlags
+	Session string `placeholder:"ID" help:"End this session only, named by its public id."`
+	JSON    bool   `name:"json" help:"One JSON object."`
+	User    string `arg:"" help:"Whose sessions."`
+}
+
+// Help shows an example.
+func (dropCommand) Help() string {
+	return "The devices are told that they were dropped, and do not come back by themselves.\n\nExample:\n\n  porchlight drop bob"
+}
+
+// Run drops.
+func (d dropCommand) Run(ctx context.Context, c console) error {
+	b, err := d.backend(c)
+	if err != nil {
+		return err
+	}
+	n := 0
+	if d.Session != "" {
+		n, err = b.DropSession(ctx, d.User, d.Session)
+	} else {
+		n, err = b.Drop(ctx, d.User)
+	}
+	if err != nil {
+		return err
+	}
+	if d.JSON {
+		return json.NewEncoder(c.out).Encode(map[string]any{"user": d.User, "dropped": n})
+	}
+	if n == 0 {
+		_, err = fmt.Fprintf(c.out, "%s has no session that is open\n", d.User)
+	} else {
+		_, err = fmt.Fprintf(c.out, "dropped %d of %s\n", n, d.User)
+	}
+	return err
+}
