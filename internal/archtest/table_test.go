@@ -67,6 +67,7 @@ var table = []line{
 	{"internal/store/storetest", with(leaves, "internal/store"), "the contract's proof for any store"},
 	{"internal/listen/listentest", nil, "certificates for tests of what is spoken over TLS"},
 	{"test/script", []string{"…/"}, "whole-server stories under a fake clock"},
+	{"test/isolation", []string{"…/"}, "two apps on one node, and what each can tell of the other"},
 	{"test/conformance", []string{"…/"}, "other people's real clients against the real binary"},
 	{"test/chaos", []string{"…/"}, "faults against the real binary, and a checker of the promises"},
 }
