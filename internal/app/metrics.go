@@ -19,7 +19,7 @@ func (a *App) makeMetrics() (err error) {
 	}
 	return errors.Join(
 		a.metrics.Add(appSources, a.readApps), a.metrics.Add(trackerSources, a.readTracker),
-		a.metrics.Add(hubSources, a.readHub), a.metrics.Add(nodeSources, a.readNode),
+		a.metrics.Add(hubSources, a.readHub), a.metrics.Add(rosterSources, a.readRoster), a.metrics.Add(nodeSources, a.readNode),
 	)
 }
 
@@ -105,6 +105,29 @@ func (a *App) readHub(give give) {
 	give(1, float64(c.Targets))
 	give(2, float64(c.Edges))
 	give(3, float64(c.Sent))
+}
+
+var rosterSources = []telemetry.Source{
+	{Name: "friend_lists", Help: "Friend lists in memory."},
+	{Name: "friend_lists_idle_bytes", Help: "Memory of those that no session needs, about."},
+	{Name: "friends_waiting", Help: "Sessions that came back and whose friends wait for their list."},
+	{Name: "users_blocked", Help: "Users whom somebody blocks."},
+	{Name: "friend_source_answers_total", Help: "Friend lists asked of an app's backend, by result: ok, failed.", Labels: []string{"app", "result"}, Counter: true},
+	{Name: "friend_source_down", Help: "1 while an app's backend does not answer for friend lists.", Labels: []string{"app"}},
+}
+
+func (a *App) readRoster(give give) {
+	c := a.roster.Counts()
+	give(0, float64(c.Lists))
+	give(1, float64(c.Idle))
+	give(2, float64(c.Waiting))
+	give(3, float64(c.Blocked))
+	for name := range a.p.Config.Apps { // those that ask no backend, too
+		s := c.Sources[presence.AppID(name)]
+		give(4, float64(s.Answered), name, "ok")
+		give(4, float64(s.Failed), name, "failed")
+		give(5, flag(s.Down), name)
+	}
 }
 
 var nodeSources = []telemetry.Source{

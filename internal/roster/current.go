@@ -249,54 +249,6 @@ func ids(veils []veiled) []presence.UserID {
 	return all
 }
 
-// outage is what is known of an app's source.
-type outage struct {
-	failures int       // in a row, of anybody's list
-	logged   time.Time // when the log last said so
-}
-
-const (
-	// downAfter is how many failures in a row, of whomever's lists, mean that the
-	// source is down: one user's bad list does not.
-	downAfter = 3
-	// logEvery is the shortest time between two lines of the log on one source.
-	logEvery = time.Minute
-)
-
-// isDown says whether an app's source does not answer at the moment.
-func (r *Roster) isDown(app presence.AppID) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.outages[app].failures >= downAfter
-}
-
-// report counts what a source answered, and logs when it fails and when it is
-// back.
-func (r *Roster) report(app presence.AppID, err error) {
-	r.mu.Lock()
-	was := r.outages[app]
-	now := was
-	if err == nil {
-		now.failures = 0
-	} else {
-		now.failures++
-	}
-	say := err != nil && (was.logged.IsZero() || time.Since(was.logged) >= logEvery)
-	if say {
-		now.logged = time.Now()
-	}
-	if now != was {
-		r.outages[app] = now
-	}
-	r.mu.Unlock()
-	switch {
-	case say:
-		r.log.Warn("the source of friend lists does not answer as it should: who subscribes to friends whose list is not known is refused", "app", app, "in_a_row", now.failures, "error", err)
-	case err == nil && was.failures >= downAfter:
-		r.log.Info("the source of friend lists answers again", "app", app)
-	}
-}
-
 // sourceError is what a source failed with; report has logged it.
 type sourceError struct{ error }
 

@@ -160,6 +160,11 @@ func TestStaleIsUsedOnlyWhileTheSourceAnswers(t *testing.T) {
 		}
 		_, err := r.follow("alice")
 		wantKind(t, err, fault.FriendsUnavailable)
+		synctest.Wait()
+		got := r.Counts().Sources["demo"]
+		if want := (SourceCounts{Answered: 1, Failed: 5, Down: true}); got != want {
+			t.Errorf("Counts: got %+v, want %+v", got, want)
+		}
 	})
 }
 
