@@ -29,6 +29,7 @@ type world struct {
 	blocks map[presence.UserID][]presence.UserID // whom each blocks
 	frozen map[[2]presence.UserID]veil           // watcher, blocker
 	former map[[2]presence.UserID]veil           // watcher, former friend
+	went   map[presence.UserID][]presence.UserID // of former friends, the oldest first
 	held   map[presence.UserID]bool
 	mirror mirror
 }
@@ -117,6 +118,11 @@ func (w *world) setList(user presence.UserID, friends []presence.UserID) {
 	maps.Copy(w.former, frozen)
 	for _, id := range added {
 		delete(w.former, [2]presence.UserID{user, id})
+	}
+	w.went[user] = append(without(w.went[user], added), removed...)
+	for len(w.went[user]) > w.app.MaxFriends {
+		delete(w.former, [2]presence.UserID{user, w.went[user][0]})
+		w.went[user] = w.went[user][1:]
 	}
 }
 
@@ -251,9 +257,10 @@ func (w *world) erase(t *rapid.T) {
 	if err := w.until(t, func() error { return w.Erase(context.Background(), demo(user)) }); err != nil {
 		t.Errorf("Erase: got %v, want no error", err)
 	}
-	w.lists[user], w.blocks[user] = nil, nil
+	w.lists[user], w.blocks[user], w.went[user] = nil, nil, nil
 	gone := []presence.UserID{user}
 	for _, id := range w.users {
+		w.went[id] = without(w.went[id], gone)
 		w.lists[id], w.blocks[id] = without(w.lists[id], gone), without(w.blocks[id], gone)
 		for _, pair := range [][2]presence.UserID{{user, id}, {id, user}} {
 			delete(w.frozen, pair)
@@ -327,7 +334,7 @@ func newWorld(t *testing.T, rt *rapid.T, v Visibility) *world {
 	w := &world{
 		rt: rt, app: AppConfig{Visibility: v, MaxFriends: 3}, users: []presence.UserID{"alice", "bob", "carol", "dave", "erin"},
 		lists: map[presence.UserID][]presence.UserID{}, blocks: map[presence.UserID][]presence.UserID{},
-		frozen: map[[2]presence.UserID]veil{}, former: map[[2]presence.UserID]veil{}, held: map[presence.UserID]bool{},
+		frozen: map[[2]presence.UserID]veil{}, former: map[[2]presence.UserID]veil{}, went: map[presence.UserID][]presence.UserID{}, held: map[presence.UserID]bool{},
 	}
 	w.mirror = mirror{lists: map[presence.UserID]map[presence.UserID]bool{}, sees: map[[2]presence.UserID]string{}, world: w}
 	w.rig = &rig{t: t, store: storetest.NewMemory(), apps: map[presence.AppID]AppConfig{"demo": w.app}, listener: &w.mirror, cache: 1}
