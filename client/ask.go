@@ -112,6 +112,7 @@ func (s *Session) Watch(ctx context.Context, users ...string) error {
 		if s.wants.watches(u) {
 			continue
 		}
+		delete(s.wants.friends.parted, u)
 		// Noted before the call: news may come before its answer does.
 		s.wants.watched[u] = struct{}{}
 		fresh = append(fresh, u)
@@ -190,8 +191,10 @@ func (s *Session) disown(users []string, tell bool) {
 			continue
 		}
 		delete(s.wants.watched, u)
-		s.pic.forget(u)
-		s.queue.drop(u)
+		if s.wants.friends.wanted && !tell {
+			continue // he may be a friend, which the server's answer says
+		}
+		s.drop(u)
 		if tell {
 			s.queue.push(Change{Kind: ChangeUnwatched, User: u, At: time.Now()})
 		}
@@ -199,8 +202,9 @@ func (s *Session) disown(users []string, tell bool) {
 }
 
 // Unwatch ends watching users: they leave the picture at once, and no Change
-// about them follows any more, save one already on its way to the reader. It
-// takes one call for each.
+// about them follows any more, save one already on its way to the reader. While
+// the friends are watched too, those who are friends stay, and who is not leaves
+// with the server's answer. It takes one call for each.
 func (s *Session) Unwatch(ctx context.Context, users ...string) error {
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -227,7 +231,11 @@ func (s *Session) Unwatch(ctx context.Context, users ...string) error {
 func (s *Session) unwatch(ctx context.Context, token string, users []string) error {
 	var failed []error
 	for _, u := range users {
-		err := s.tell(token, func() error { return s.client.door.unwatch(ctx, token, u) })
+		friend := false
+		err := s.tell(token, func() (err error) {
+			friend, err = s.client.door.unwatch(ctx, token, u)
+			return err
+		})
 		if temporary(err) {
 			return err // this one and the rest stay noted
 		}
@@ -236,6 +244,9 @@ func (s *Session) unwatch(ctx context.Context, token string, users []string) err
 		}
 		s.mu.Lock()
 		delete(s.wants.unwatched, u)
+		if !friend && !s.wants.watches(u) {
+			s.part(u)
+		}
 		s.mu.Unlock()
 	}
 	return errors.Join(failed...)

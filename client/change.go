@@ -13,18 +13,24 @@ const (
 	// ChangePresence: something of Change.User is new.
 	ChangePresence ChangeKind = "presence"
 	// ChangeUnwatched: the server no longer watches Change.User for us, though
-	// Unwatch was not called. The user is no longer in the picture.
+	// Unwatch was not called: it refused to, or the user is no friend any more.
+	// The user is no longer in the picture.
 	ChangeUnwatched ChangeKind = "unwatched"
 	// ChangeLinkDown: the link is lost; the picture stays, marked stale.
 	ChangeLinkDown ChangeKind = "link_down"
 	// ChangeLinkUp: the link is back. What changed meanwhile follows.
 	ChangeLinkUp ChangeKind = "link_up"
+	// ChangeFriendsDown: the server could not begin to watch the friends; Err says
+	// why. If it may get better the session goes on trying.
+	ChangeFriendsDown ChangeKind = "friends_down"
+	// ChangeFriendsUp: after ChangeFriendsDown, the friends are watched.
+	ChangeFriendsUp ChangeKind = "friends_up"
 )
 
 // Change is one piece of news for the reader of Session.Changes.
 type Change struct {
 	Kind ChangeKind `json:"kind"`
-	User string     `json:"user,omitempty"` // the watched user, empty for the link
+	User string     `json:"user,omitempty"` // the watched user, empty for the link and the friends
 	// At is the server's time of the newest news in it; for the link, ours.
 	At time.Time `json:"at,omitzero"`
 	// Presence is the whole newest picture of User (ChangePresence only).
@@ -32,7 +38,7 @@ type Change struct {
 	// Sessions are the steps from the Presence that the reader was given before
 	// to this one. Empty when only values of the user changed.
 	Sessions []SessionChange `json:"sessions,omitempty"`
-	// Err is why the link was lost (ChangeLinkDown only).
+	// Err is why (ChangeLinkDown and ChangeFriendsDown only).
 	Err error `json:"-"`
 }
 
@@ -55,9 +61,9 @@ type SessionChange struct {
 }
 
 // queue holds changes that were not read yet: at most one for each watched
-// user and one for the link, so it is bounded by what is watched. A newer
-// change of a user takes the older one's place in line. Not safe for
-// concurrent use.
+// user, one for the link and one for the friends, so it is bounded by what is
+// watched. A newer change of a user takes the older one's place in line. Not
+// safe for concurrent use.
 type queue struct {
 	order   []string // keys of pending, first in line first; "" is the link
 	pending map[string]Change
@@ -70,17 +76,24 @@ func newQueue() queue {
 	return queue{pending: map[string]Change{}, wake: make(chan struct{}, 1), out: make(chan Change)}
 }
 
+// keyOfFriends is no user's id.
+const keyOfFriends = "\x00friends"
+
 func (q *queue) push(c Change) {
-	old, waiting := q.pending[c.User]
+	key := c.User
+	if c.Kind == ChangeFriendsDown || c.Kind == ChangeFriendsUp {
+		key = keyOfFriends
+	}
+	old, waiting := q.pending[key]
 	if !waiting {
-		q.order = append(q.order, c.User)
+		q.order = append(q.order, key)
 	} else if c.Kind == ChangePresence {
 		c.Sessions = mergeSteps(old.Sessions, c.Sessions)
 		if c.At.IsZero() {
 			c.At = old.At
 		}
 	}
-	q.pending[c.User] = c
+	q.pending[key] = c
 	select {
 	case q.wake <- struct{}{}:
 	default:

@@ -43,9 +43,10 @@ type fake struct {
 	streams   []func(*feed) error
 	heartbeat time.Duration
 	// refuse, if set, answers calls by their line of the journal.
-	refuse func(line string) error
-	reject []string      // users that are not watched
-	closed chan struct{} // closed by the first Close call; its answer takes a second
+	refuse  func(line string) error
+	reject  []string      // users that are not watched
+	friends []string      // of the user
+	closed  chan struct{} // closed by the first Close call; its answer takes a second
 
 	mu       sync.Mutex // guards all below
 	lines    []string
@@ -129,7 +130,17 @@ func (f *fake) SubscribeToUsersIsOnline(ctx context.Context, r *isonlinev1.Subsc
 
 func (f *fake) UnsubscribeFromUserIsOnline(ctx context.Context, r *isonlinev1.UnsubscribeFromUserIsOnlineRequest) (*isonlinev1.UnsubscribeFromUserIsOnlineResponse, error) {
 	err := f.do(ctx, "unwatch %s %s", r.GetSessionToken(), r.GetUserId())
-	return &isonlinev1.UnsubscribeFromUserIsOnlineResponse{WasSubscribed: true}, err
+	return &isonlinev1.UnsubscribeFromUserIsOnlineResponse{
+		WasSubscribed: true, StillWatchedAsFriend: slices.Contains(f.friends, r.GetUserId()),
+	}, err
+}
+
+func (f *fake) SubscribeToFriendsIsOnline(ctx context.Context, r *isonlinev1.SubscribeToFriendsIsOnlineRequest) (*isonlinev1.SubscribeToFriendsIsOnlineResponse, error) {
+	return &isonlinev1.SubscribeToFriendsIsOnlineResponse{Friends: uint32(len(f.friends))}, f.do(ctx, "friends %s", r.GetSessionToken())
+}
+
+func (f *fake) UnsubscribeFromFriendsIsOnline(ctx context.Context, r *isonlinev1.UnsubscribeFromFriendsIsOnlineRequest) (*isonlinev1.UnsubscribeFromFriendsIsOnlineResponse, error) {
+	return &isonlinev1.UnsubscribeFromFriendsIsOnlineResponse{}, f.do(ctx, "unfriends %s", r.GetSessionToken())
 }
 
 func (f *fake) UpdateIsOnlineSession(ctx context.Context, r *isonlinev1.UpdateIsOnlineSessionRequest) (*isonlinev1.UpdateIsOnlineSessionResponse, error) {
@@ -234,6 +245,18 @@ func (d *feed) note(n *isonlinev1.IsOnlineNotification) {
 func (d *feed) settledAll() {
 	d.send(&isonlinev1.ConnectToIsOnlineSessionResponse{Event: &isonlinev1.ConnectToIsOnlineSessionResponse_SnapshotDone{
 		SnapshotDone: &isonlinev1.SnapshotDone{Scope: &isonlinev1.SnapshotDone_All{All: true}},
+	}})
+}
+
+func (d *feed) settledFriends() {
+	d.send(&isonlinev1.ConnectToIsOnlineSessionResponse{Event: &isonlinev1.ConnectToIsOnlineSessionResponse_SnapshotDone{
+		SnapshotDone: &isonlinev1.SnapshotDone{Scope: &isonlinev1.SnapshotDone_Friends{Friends: true}},
+	}})
+}
+
+func (d *feed) ended(user string, reason isonlinev1.SubscriptionEnded_Reason) {
+	d.send(&isonlinev1.ConnectToIsOnlineSessionResponse{Event: &isonlinev1.ConnectToIsOnlineSessionResponse_SubscriptionEnded{
+		SubscriptionEnded: &isonlinev1.SubscriptionEnded{UserId: user, Reason: reason},
 	}})
 }
 

@@ -4,6 +4,7 @@
 //	c, err := client.New(client.Config{Addr: "127.0.0.1:7401", Token: token})
 //	people, err := c.Query(ctx, "bob", "carol")                 // ask once
 //	s, err := c.Open(ctx, client.Options{Watch: []string{"bob"}}) // be online, and stay told
+//	err = s.WatchFriends(ctx)                                     // of everybody on the user's friend list too
 //	for change := range s.Changes() { … }
 //	err = s.Leave(ctx)
 //

@@ -52,6 +52,8 @@ const (
 	ReasonFieldInvalid         Reason = "FIELD_INVALID"   // see Error.Fields
 	ReasonLimitSubscriptions   Reason = "LIMIT_SUBSCRIPTIONS"
 	ReasonLimitSessions        Reason = "LIMIT_SESSIONS"
+	ReasonLimitFriends         Reason = "LIMIT_FRIENDS"       // the friend list is longer than the app allows
+	ReasonFriendsUnavailable   Reason = "FRIENDS_UNAVAILABLE" // the friend list cannot be read now
 	ReasonLimitBatch           Reason = "LIMIT_BATCH"
 	ReasonRateLimited          Reason = "RATE_LIMITED" // see Error.RetryAfter
 	ReasonSlowConsumer         Reason = "SLOW_CONSUMER"
@@ -140,7 +142,7 @@ func (e *Error) definite() bool {
 // wrong: the same words will be refused for ever.
 func refusal(err error) bool {
 	switch ReasonOf(err) {
-	case ReasonFieldInvalid, ReasonLimitSubscriptions, ReasonLimitBatch:
+	case ReasonFieldInvalid, ReasonLimitSubscriptions, ReasonLimitBatch, ReasonLimitFriends:
 		return true
 	}
 	return false

@@ -12,6 +12,7 @@ type frame struct {
 	connected    *connected
 	notification *notification
 	settled      *settled
+	ended        *endedWatch
 	closing      *closing
 }
 
@@ -47,7 +48,14 @@ type notification struct {
 
 // settled marks the end of a snapshot: of one user, or of all that were due.
 type settled struct {
-	user string // "" is all
+	user    string // "" is all
+	friends bool   // every friend was told of since the server last started over
+}
+
+// endedWatch says that nothing of a user follows.
+type endedWatch struct {
+	user       string
+	unfriended bool // not asked for: he left the friend list
 }
 
 // closing is the last frame of a stream.

@@ -198,10 +198,30 @@ func (d *grpcDoor) watch(ctx context.Context, session string, users []string) (r
 	return refused, err
 }
 
-func (d *grpcDoor) unwatch(ctx context.Context, session, user string) error {
+// unwatch ends watching a user by name; friend says that he is told of all the
+// same, as a friend.
+func (d *grpcDoor) unwatch(ctx context.Context, session, user string) (friend bool, err error) {
 	req := &isonlinev1.UnsubscribeFromUserIsOnlineRequest{SessionToken: session, UserId: user}
+	err = d.call(ctx, func(ctx context.Context, s stub) error {
+		resp, err := s.UnsubscribeFromUserIsOnline(ctx, req)
+		friend = resp.GetStillWatchedAsFriend()
+		return err
+	})
+	return friend, err
+}
+
+func (d *grpcDoor) watchFriends(ctx context.Context, session string) error {
+	req := &isonlinev1.SubscribeToFriendsIsOnlineRequest{SessionToken: session}
 	return d.call(ctx, func(ctx context.Context, s stub) error {
-		_, err := s.UnsubscribeFromUserIsOnline(ctx, req)
+		_, err := s.SubscribeToFriendsIsOnline(ctx, req)
+		return err
+	})
+}
+
+func (d *grpcDoor) unwatchFriends(ctx context.Context, session string) error {
+	req := &isonlinev1.UnsubscribeFromFriendsIsOnlineRequest{SessionToken: session}
+	return d.call(ctx, func(ctx context.Context, s stub) error {
+		_, err := s.UnsubscribeFromFriendsIsOnline(ctx, req)
 		return err
 	})
 }

@@ -232,11 +232,18 @@ func (k *keeper) session(ctx context.Context) (token string, err error) {
 		s.mu.Lock()
 		s.link.token, s.link.heartbeat, s.link.batch = m.token, m.heartbeat, m.batch
 		s.wants.watchOwed = false
+		for u := range s.wants.unwatched {
+			s.drop(u)
+		}
 		clear(s.wants.unwatched)
+		s.wants.friends.left = false
 		s.mu.Unlock()
 	}
 	if k.fresh && !k.watched {
 		if err := s.watchAll(ctx, token, k.opened != nil); err != nil {
+			return "", err
+		}
+		if err := s.follow(ctx, token); err != nil && (k.opened != nil || temporary(err)) {
 			return "", err
 		}
 		k.watched = true

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +14,10 @@ import (
 type Options struct {
 	Status Status
 	Watch  []string // users
+	// Friends watches the user's friends too: those on the list that the server
+	// has of him, whoever they are by then. A list that cannot be read does not
+	// keep the session from opening: see ChangeFriendsDown.
+	Friends bool
 	// Patient keeps trying when the server cannot be reached at first, until
 	// Open's context ends. Without it Open returns the first failure.
 	Patient bool
@@ -24,7 +30,7 @@ type Options struct {
 // Session is the user being online on this device, and told of others. All its
 // methods may be called from any goroutine.
 //
-// What Set, SetPartial, Watch and Unwatch ask for is kept when they fail for a
+// What Set, SetPartial, Watch, Unwatch, WatchFriends and UnwatchFriends ask for is kept when they fail for a
 // while only: they return an [Error] whose Temporary is true, and the server is
 // told as soon as it can be, the newest wish of each kind. Any other error means
 // that nothing changed. A call without an answer ends after 15 s, or with its
@@ -155,7 +161,15 @@ func (s *Session) Presence(user string) (p Presence, ok bool) {
 	return s.pic.presence(user)
 }
 
-// Watched lists the watched users in alphabetical order.
+// Known lists the users of whom something is known, in alphabetical order: the
+// watched, and the friends while they are watched.
+func (s *Session) Known() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.pic.people))
+}
+
+// Watched lists the users that are watched by name, in alphabetical order.
 func (s *Session) Watched() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

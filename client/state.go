@@ -30,6 +30,9 @@ func (s *Session) state(ctx context.Context, token string) error {
 	if err := s.watchAll(ctx, token, false); err != nil {
 		return err
 	}
+	if err := s.follow(ctx, token); temporary(err) {
+		return err
+	}
 	err := s.tell(token, func() error { return s.client.door.set(ctx, token, status) })
 	if err != nil && !refusal(err) {
 		return err
@@ -80,7 +83,9 @@ func (s *Session) pay(ctx context.Context, token string, err error) {
 		if s.paid(down) {
 			return
 		}
-		err = s.state(ctx, token)
+		if err = s.state(ctx, token); err == nil {
+			err = s.friendsErr() // what is still owed then
+		}
 		if s.paid(err != nil && !temporary(err)) {
 			return
 		}

@@ -22,6 +22,7 @@ func (k *keeper) welcome(ctx context.Context, token string, c *connected, versio
 		s.pic.startOver()
 	}
 	s.pic.lostAt = time.Time{}
+	clear(s.wants.friends.parted) // what was on its way is lost
 	s.link.up, s.link.id = true, c.id
 	if k.opened == nil {
 		s.client.log.Info("presence link up", "resumed", !startOver)
@@ -46,7 +47,7 @@ func (k *keeper) take(f *frame) {
 	switch {
 	case f.notification != nil:
 		// News of somebody just unwatched may still be on its way.
-		if !s.wants.watches(f.notification.user) {
+		if !s.wants.hears(f.notification.user) {
 			return
 		}
 		if c, changed := s.pic.apply(f.notification); changed {
@@ -56,6 +57,11 @@ func (k *keeper) take(f *frame) {
 		for _, c := range s.pic.settle(f.settled.user) {
 			s.queue.push(c)
 		}
+		if f.settled.friends {
+			s.forgetOthers()
+		}
+	case f.ended != nil:
+		s.ended(f.ended)
 	}
 }
 

@@ -15,6 +15,7 @@ type wants struct {
 	unwatched map[string]struct{}
 	// watchOwed: the server may not know all of watched.
 	watchOwed bool
+	friends   friends
 
 	status  Status  // the last one that the server took, or the first
 	version uint64  // grows with status
@@ -23,10 +24,13 @@ type wants struct {
 }
 
 // owed reports whether the server may not know all that is wanted.
-func (w *wants) owed() bool { return w.watchOwed || len(w.unwatched) > 0 || w.pending != nil }
+func (w *wants) owed() bool {
+	return w.watchOwed || len(w.unwatched) > 0 || w.pending != nil || w.friends.owed || w.friends.left
+}
 
 func newWants(o Options) wants {
 	w := wants{watched: map[string]struct{}{}, unwatched: map[string]struct{}{}, status: o.Status.clone()}
+	w.friends = friends{wanted: o.Friends, owed: o.Friends, parted: map[string]struct{}{}}
 	for _, u := range o.Watch {
 		w.watched[u] = struct{}{}
 	}

@@ -236,9 +236,7 @@ func fromSession(s *isonlinev1.SessionNotification) UserSession {
 	}
 }
 
-// fromMessage makes nothing but a sign of life of keep_alive, and of
-// subscription_ended: that is the answer to an Unwatch, after which the user is
-// gone from the picture already, or watched anew.
+// fromMessage makes nothing but a sign of life of keep_alive.
 func fromMessage(m *isonlinev1.ConnectToIsOnlineSessionResponse) frame {
 	f := frame{sequence: m.GetSequence()}
 	switch ev := m.GetEvent().(type) {
@@ -247,7 +245,12 @@ func fromMessage(m *isonlinev1.ConnectToIsOnlineSessionResponse) frame {
 	case *isonlinev1.ConnectToIsOnlineSessionResponse_Notification:
 		f.notification = fromNotification(ev.Notification)
 	case *isonlinev1.ConnectToIsOnlineSessionResponse_SnapshotDone:
-		f.settled = &settled{user: ev.SnapshotDone.GetUserId()}
+		f.settled = &settled{user: ev.SnapshotDone.GetUserId(), friends: ev.SnapshotDone.GetFriends()}
+	case *isonlinev1.ConnectToIsOnlineSessionResponse_SubscriptionEnded:
+		f.ended = &endedWatch{
+			user:       ev.SubscriptionEnded.GetUserId(),
+			unfriended: ev.SubscriptionEnded.GetReason() == isonlinev1.SubscriptionEnded_NO_LONGER_FRIEND,
+		}
 	case *isonlinev1.ConnectToIsOnlineSessionResponse_Closing:
 		f.closing = &closing{
 			reason:     closingReasons[ev.Closing.GetReason()],

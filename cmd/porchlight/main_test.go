@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/config"
 )
 
 // asCommand makes the test program play porchlight, so that tests drive real
@@ -229,6 +231,33 @@ func TestDevWatchSetWho(t *testing.T) {
 		t.Errorf("set ended with %v", err)
 	}
 	watch.line("bob", "offline since", "closed")
+
+	backend := func(method, path string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+http_+"/api/v1/users/"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+config.DevelopmentServerKey)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil || resp.StatusCode >= 300 {
+			t.Fatalf("%s %s: got %v, %v", method, path, resp, err)
+		}
+		resp.Body.Close()
+	}
+	backend(http.MethodPut, "alice/friends/carol")
+	friends := start(t, "watch", "--grpc", grpc, "--user", "alice", "--friends")
+	friends.line("carol", "offline, never seen")
+	backend(http.MethodPut, "alice/friends/dave")
+	friends.line("dave", "offline, never seen")
+	backend(http.MethodDelete, "alice/friends/carol")
+	friends.line("unwatched", "carol")
+	if err := friends.stop(); err != nil {
+		t.Errorf("watch --friends ended with %v", err)
+	}
+	if _, text, err := once(t, "watch", "--grpc", grpc, "--user", "alice"); err == nil || !strings.Contains(text, "--friends") {
+		t.Errorf("watch nobody: got %v, %q, want it refused with what to do", err, text)
+	}
 
 	german := start(t, "watch", "--grpc", grpc, "--user", "alice", "--locale", "de-AT", "bob")
 	german.line("bob", "offline")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,13 +16,22 @@ import (
 type watchCommand struct {
 	dialFlags
 	readFlags
+	Friends bool     `help:"Watch the user's friends too, and follow their list."`
 	JSON    bool     `name:"json" help:"One JSON object per line."`
-	Targets []string `arg:"" name:"TARGET" help:"Users to watch."`
+	Targets []string `arg:"" optional:"" name:"TARGET" help:"Users to watch."`
+}
+
+// Validate is called once the flags are read.
+func (w watchCommand) Validate() error {
+	if !w.Friends && len(w.Targets) == 0 {
+		return errors.New("name the users to watch, or --friends")
+	}
+	return nil
 }
 
 // Help shows an example.
 func (watchCommand) Help() string {
-	return "Example:\n\n  porchlight watch --user alice bob carol"
+	return "Example:\n\n  porchlight watch --user alice bob carol\n  porchlight watch --user alice --friends"
 }
 
 // Run watches until Ctrl-C. It makes a session of its own, invisible to others,
@@ -32,7 +42,7 @@ func (w watchCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer cl.Close()
-	s, err := cl.Open(ctx, client.Options{Watch: w.Targets, Status: client.Status{Invisible: true}})
+	s, err := cl.Open(ctx, client.Options{Watch: w.Targets, Friends: w.Friends, Status: client.Status{Invisible: true}})
 	if err != nil {
 		return err
 	}
