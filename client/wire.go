@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -21,6 +22,9 @@ import (
 // errorDomain marks the reasons of this service (google.rpc.ErrorInfo.domain).
 const errorDomain = "isonline"
 
+// noPreface is in what grpc says of a server that hangs up on plaintext.
+const noPreface = "error reading server preface"
+
 // fromGRPC turns the failure of a call made with ctx into an Error.
 func fromGRPC(ctx context.Context, err error) *Error {
 	var e *Error
@@ -32,6 +36,9 @@ func fromGRPC(ctx context.Context, err error) *Error {
 	}
 	st := status.Convert(err)
 	e = &Error{Code: codeNames[st.Code()], Detail: st.Message()}
+	if strings.Contains(e.Detail, noPreface) {
+		e.Detail += "; does the server want TLS?"
+	}
 	switch {
 	case e.Code == "":
 		e.Code = CodeUnknown

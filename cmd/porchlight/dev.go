@@ -68,6 +68,10 @@ Or with grpcurl:
   grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d "{\"session_token\":\"$SESSION\",\"user_id\":\"bob\"}" %[1]s isonline.v1.IsOnlineService/SubscribeToUserIsOnline
   grpcurl -plaintext -H "authorization: Bearer $TOKEN" -d "{\"session_token\":\"$SESSION\"}" %[1]s isonline.v1.IsOnlineService/ConnectToIsOnlineSession
 
+Or with curl, as a web page would (docs/interfaces/isonline.md):
+
+  curl -H "Authorization: Bearer $TOKEN" --json '{"userId":"bob"}' %[4]s/isonline.v1.IsOnlineService/GetUserIsOnline
+
 Or as the app's backend (docs/interfaces/rest.md):
 
   KEY='%[5]s'

@@ -41,7 +41,7 @@ func TestTLS(t *testing.T) {
 		flags []string
 		says  string
 	}{
-		"in the clear":             {nil, "UNAVAILABLE"},
+		"in the clear":             {nil, "does the server want TLS?"},
 		"an authority not trusted": {[]string{"--tls"}, "certificate"},
 		"no file":                  {[]string{"--ca", pair.Cert + "x"}, "no such file"},
 		"no certificate in it":     {[]string{"--ca", pair.Key}, "must be PEM"},
