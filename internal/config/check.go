@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -49,6 +50,11 @@ func (c *Config) checkApps(p *problems) {
 }
 
 func (l *Listen) check(p *problems, at place) {
+	for name, addr := range map[string]string{"http": l.HTTP, "grpc": l.GRPC} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			p.add(at.key(name), "%.64q is not an address; write 127.0.0.1:7400, or :7400 for all of this machine's", addr)
+		}
+	}
 	if (l.TLS.Cert == "") != (l.TLS.Key == "") {
 		p.add(at.key("tls"), "needs both cert and key, or neither")
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
 const (
@@ -172,6 +173,7 @@ func TestParseRefuses(t *testing.T) {
 		"locale":                {app("catalogues: {default_locale: \"#\"}"), "not a locale"},
 		"no catalogue":          {app("catalogues: {products: {x: \"\"}}"), "names no file"},
 		"origin":                {app("cors: {origins: [\"https://x/y\"]}"), "not an origin"},
+		"no port":               {app("policy: {}") + "\nlisten: {grpc: localhost}", "listen.grpc: \"localhost\" is not an address"},
 		"half of TLS":           {app("policy: {}") + "\nlisten: {tls: {cert: x}}", "both cert and key"},
 		"proxy":                 {app("policy: {}") + "\nlisten: {trusted_proxies: [x]}", "not a network"},
 		"proxy protocol":        {app("policy: {}") + "\nlisten: {proxy_protocol: true}", "needs trusted_proxies"},
@@ -332,8 +334,16 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted, but Check says %v", err)
 		}
 		c.Policies()
-		if _, err := c.Issuers(); err != nil {
+		issuers, err := c.Issuers()
+		if err != nil {
 			t.Errorf("accepted, but Issuers says %v", err)
 		}
+		for i := range issuers {
+			issuers[i].Published = token.NewPublished(token.PublishedConfig{}) // jwks_url may stand for all keys
+		}
+		if _, err := token.NewVerifier(issuers, nil); err != nil {
+			t.Errorf("accepted, but NewVerifier says %v", err)
+		}
+		_ = c.Summary().String()
 	})
 }
