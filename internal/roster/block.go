@@ -138,14 +138,14 @@ func (r *Roster) block(ctx context.Context, user presence.User, other presence.U
 	}
 	v := r.freeze(p.user, user.ID, presence.At(time.Now()))
 	next := book{entries: append(slices.Clip(b.entries), veiled{other, v})}
-	for range freezes {
+	for i := range freezes {
 		if next.revision, err = r.saveBook(ctx, user, next, b.revision); err != nil {
 			return err
 		}
 		// Meanwhile others may have seen the user leave, or come: a last seen never
 		// goes back.
 		later := r.freeze(p.user, user.ID, presence.At(time.Now()))
-		if later.seen <= v.seen || v.online() && later.online() {
+		if i == freezes-1 || later.seen <= v.seen || v.online() && later.online() {
 			break
 		}
 		b.revision, v = next.revision, later

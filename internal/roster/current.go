@@ -51,7 +51,7 @@ func (r *Roster) fresh(ctx context.Context, p *page) (err error) {
 		return r.refine(ctx, err, p.user.App)
 	}
 	p.failures = 0
-	if p.sight == nil || again {
+	if again || !r.sees(p) {
 		r.show(p, app)
 	}
 	if p.blind.Swap(false) || again {
@@ -74,6 +74,13 @@ func (r *Roster) mustRead(p *page) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return p.again
+}
+
+// sees says whether it is known whom a page's user sees, if only friends.
+func (r *Roster) sees(p *page) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return p.sight != nil
 }
 
 // show makes the page's sight of its list.
@@ -152,18 +159,18 @@ func checkSourced(friends []presence.UserID, user presence.User, app AppConfig) 
 }
 
 // with returns the page's list with other friends. Where only friends see each
-// other, it freezes what may be known of those who went.
+// other, it freezes what may be known of those who went. Nobody is a friend and
+// a former one.
 func (r *Roster) with(p *page, app AppConfig, friends []presence.UserID) *friendList {
 	next := &friendList{friends: friends}
-	if p.list == nil {
-		return next
-	}
-	next.former = p.list.former
-	if app.Visibility != Friends {
+	if p.list == nil || app.Visibility != Friends && len(p.list.former) == 0 {
 		return next
 	}
 	added, removed := difference(p.list.friends, friends)
-	next.former = lift(next.former, added)
+	next.former = lift(p.list.former, slices.Concat(added, removed))
+	if app.Visibility != Friends {
+		return next
+	}
 	now := presence.At(time.Now())
 	for _, id := range removed {
 		next.former = append(next.former, veiled{id, r.freeze(p.user, id, now)})
@@ -198,6 +205,12 @@ func (r *Roster) save(ctx context.Context, p *page, next *friendList) error {
 // store is save, wherever the lists come from.
 func (r *Roster) store(ctx context.Context, p *page, next *friendList) error {
 	value := next.encode()
+	if value != nil {
+		// A list that nobody can read would stay so.
+		if _, _, err := parseList(value); err != nil {
+			return fmt.Errorf("not stored, since it could not be read back: %w", err)
+		}
+	}
 	if len(value) > store.MaxRosterValue {
 		return fault.New(fault.LimitFriends, "the list would take %d bytes; at most %d are allowed", len(value), store.MaxRosterValue)
 	}

@@ -112,14 +112,16 @@ func (w *world) setList(user presence.UserID, friends []presence.UserID) {
 		frozen[[2]presence.UserID{user, id}] = w.freeze(user, id)
 	}
 	w.lists[user] = friends
+	touched := slices.Concat(added, removed)
+	for _, id := range touched {
+		delete(w.former, [2]presence.UserID{user, id})
+	}
+	w.went[user] = without(w.went[user], touched)
 	if w.app.Visibility != Friends {
 		return
 	}
 	maps.Copy(w.former, frozen)
-	for _, id := range added {
-		delete(w.former, [2]presence.UserID{user, id})
-	}
-	w.went[user] = append(without(w.went[user], added), removed...)
+	w.went[user] = append(w.went[user], removed...)
 	for len(w.went[user]) > w.app.MaxFriends {
 		delete(w.former, [2]presence.UserID{user, w.went[user][0]})
 		w.went[user] = w.went[user][1:]
@@ -300,6 +302,13 @@ func (w *world) move(t *rapid.T) {
 	<-time.After(time.Duration(rapid.IntRange(1, 5000).Draw(t, "ms")) * time.Millisecond)
 }
 
+// change lets everybody see everybody, or only friends each other.
+func (w *world) change(*rapid.T) {
+	w.app.Visibility = Friends - w.app.Visibility
+	w.apps["demo"] = w.app
+	w.SetApps(w.apps)
+}
+
 // check compares everything.
 func (w *world) check(t *rapid.T) {
 	synctest.Wait()
@@ -363,6 +372,7 @@ func TestModel(t *testing.T) {
 							"block":   func(t *rapid.T) { w.rt = t; w.block(t) },
 							"unblock": func(t *rapid.T) { w.rt = t; w.unblock(t) },
 							"erase":   func(t *rapid.T) { w.rt = t; w.erase(t) },
+							"change":  w.change,
 							"session": w.session,
 							"restart": w.again,
 							"move":    func(t *rapid.T) { w.rt = t; w.move(t) },

@@ -23,12 +23,13 @@ type page struct {
 	following bool      // a session follows the list
 
 	// Written with the turn and Roster.mu, read with either.
-	list  *friendList // nil: not known
-	sight *sight      // nil: not known, or everybody may be seen
+	list *friendList // nil: not known
 
-	// Guarded by Roster.mu.
-	users    int // who has the turn or waits for it
-	sessions int // that need the page
+	// Guarded by Roster.mu; the sight changes with the turn, and goes when the app
+	// changes.
+	sight    *sight // nil: not known, or everybody may be seen
+	users    int    // who has the turn or waits for it
+	sessions int    // that need the page
 	waiting  []rejoin
 	again    bool          // read it again whatever is known, and tell
 	renew    bool          // a list that is a little old was used: ask for it behind
@@ -183,7 +184,7 @@ func (r *Roster) known(ctx context.Context, user presence.User) error {
 		return err
 	}
 	defer r.close(p)
-	if err := r.current(ctx, p); err != nil && p.sight == nil {
+	if err := r.current(ctx, p); err != nil && !r.sees(p) {
 		return err
 	}
 	return nil

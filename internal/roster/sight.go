@@ -99,7 +99,7 @@ func (r *Roster) SightOf(ctx context.Context, user presence.User) (Sight, error)
 		return nil, err
 	}
 	defer r.close(p)
-	if err := r.current(ctx, p); err != nil && p.sight == nil {
+	if err := r.current(ctx, p); err != nil && !r.sees(p) {
 		return nil, err
 	}
 	return r.Sight(user), nil

@@ -94,7 +94,7 @@ func TestManyAtOnce(t *testing.T) {
 			for n := range 200 {
 				a, b := demo(pick()), pick()
 				id := presence.SessionID{byte(i), byte(n)}
-				switch rnd.IntN(12) {
+				switch rnd.IntN(13) {
 				case 0, 1, 2:
 					_, _ = w.Add(ctx, a, b, rnd.IntN(2) == 0)
 				case 3, 4:
@@ -116,6 +116,8 @@ func TestManyAtOnce(t *testing.T) {
 					w.store.LoseRosters(1, rnd.IntN(2) == 0)
 				case 11:
 					_ = w.Erase(ctx, a)
+				case 12:
+					w.SetApps(map[presence.AppID]AppConfig{"demo": {Visibility: Visibility(rnd.IntN(2)), MaxFriends: 3}})
 				}
 				if s := w.Sight(a); s != nil {
 					s.Of(b)
@@ -125,6 +127,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	w.store.Recover()
+	w.SetApps(w.apps)
 	for _, user := range w.users {
 		got, err := w.Friends(context.Background(), demo(user))
 		if err != nil {

@@ -174,7 +174,16 @@ func TestAppsChange(t *testing.T) {
 		set(AppConfig{})
 		r.wantSight("alice", "dave", true, 0, 0)
 		r.wantFollow("alice", "carol") // what the source said last, and we kept
-		r.SetApps(nil)                 // an app that is gone keeps its last configuration
+		// Who comes back while everybody sees everybody is no former friend any more.
+		r.add("alice", "bob")
+		set(AppConfig{Visibility: Friends})
+		must[bool](t)(r.Remove(context.Background(), demo("alice"), "bob", false))
+		r.wantSight("alice", "bob", false, presence.At(time.Now()), 0)
+		r.restart()
+		r.wantFriends("alice", "carol")
+		r.session("alice", 1)
+		set(AppConfig{})
+		r.SetApps(nil) // an app that is gone keeps its last configuration
 		r.wantFollow("alice", "carol")
 		r.Gone(presence.SessionID{1})
 		set(AppConfig{Visibility: Friends})
