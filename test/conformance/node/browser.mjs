@@ -51,7 +51,7 @@ async function serve(name, origins, tls) {
     listen: { http: '127.0.0.1:0', grpc: '127.0.0.1:0', ...(tls && { tls }) },
     apps: { web: {
       jwt: { issuer: 'https://id.example', keys: [{ id: 'k', secret: 'a secret of thirty-two bytes or more, for this test' }] },
-      policy: { heartbeat_timeout: '6s', grace: '3s' },
+      policy: { heartbeat_timeout: '9s', grace: '3s' },
       cors: { origins },
     } },
   }));
@@ -130,8 +130,8 @@ async function hears(page, kind) {
 describe('in a browser', { concurrency: true }, () => {
   for (const { name, tls, dialect, beat } of [
     { name: 'over TLS', tls: { cert, key }, dialect: 'connect' },
-    { name: 'in the clear', dialect: 'grpc-web', beat: 1500 },
-    { name: 'in the clear, JSON', dialect: 'connect-json', beat: 1500 },
+    { name: 'in the clear', dialect: 'grpc-web', beat: 2000 },
+    { name: 'in the clear, JSON', dialect: 'connect-json', beat: 2000 },
   ]) {
     describe(`a page ${name}`, { concurrency: false, timeout: 90_000 }, () => {
       let server;
@@ -166,7 +166,7 @@ describe('in a browser', { concurrency: true }, () => {
       });
 
       test('stays while it stands open', async () => {
-        await wait(8000); // longer than the heartbeat time-out: over HTTP/2 the browser answers pings
+        await wait(11_000); // longer than the heartbeat time-out: over HTTP/2 the browser answers pings
         assert.equal(carol.heard.events.length, 0, 'nothing was told of alice');
       });
 
