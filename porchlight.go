@@ -50,7 +50,7 @@ type Options struct {
 type Server struct {
 	app       *app.App
 	options   Options
-	reloading sync.Mutex // held during a Reload
+	reloading sync.Mutex // held during a Reload and a Stop
 	config    atomic.Pointer[config.Config]
 	temporary string // directory to remove at the end; empty: none
 	given     []net.Listener
@@ -185,7 +185,11 @@ func (s *Server) Reload(ctx context.Context) error {
 }
 
 // Stop tells devices to come back, writes what must survive and ends.
-func (s *Server) Stop(ctx context.Context) error { return errors.Join(s.app.Stop(ctx), s.clean()) }
+func (s *Server) Stop(ctx context.Context) error {
+	s.reloading.Lock() // a Reload that runs is over first, a later one is refused
+	defer s.reloading.Unlock()
+	return errors.Join(s.app.Stop(ctx), s.clean())
+}
 
 // Failed gives an error when a port fails while the node runs.
 func (s *Server) Failed() <-chan error { return s.app.Failed() }

@@ -60,10 +60,10 @@ type Params struct {
 
 // App is one node. Make it with New, then Start and Stop it once.
 type App struct {
-	p       Params         // Config is the newest
-	started *config.Config // what the start took
-	parts   lifecycle.List
-	log     *slog.Logger
+	p      Params                        // Config is the one of the start
+	config atomic.Pointer[config.Config] // the newest
+	parts  lifecycle.List
+	log    *slog.Logger
 
 	wheel   *wheel.Wheel
 	bus     *natsbus.Bus
@@ -103,7 +103,8 @@ func New(p Params) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	a := &App{p: p, started: p.Config, log: p.Logger, failed: make(chan error, 2)}
+	a := &App{p: p, log: p.Logger, failed: make(chan error, 2)}
+	a.config.Store(p.Config)
 	a.setTexts(texts)
 	if err := a.makeMetrics(); err != nil {
 		return nil, err
@@ -235,7 +236,7 @@ func (a *App) ringFile(c *config.Config) string {
 	if c.SessionKeys != "" {
 		return c.SessionKeys
 	}
-	return filepath.Join(a.started.Data, "session-keys")
+	return filepath.Join(a.p.Config.Data, "session-keys")
 }
 
 func (a *App) startRest(context.Context) error { a.rest = startRest(); return nil }

@@ -122,7 +122,7 @@ func (a *App) readRoster(give give) {
 	give(1, float64(c.Idle))
 	give(2, float64(c.Waiting))
 	give(3, float64(c.Blocked))
-	for name := range a.p.Config.Apps { // those that ask no backend, too
+	for name := range a.config.Load().Apps { // those that ask no backend, too
 		s := c.Sources[presence.AppID(name)]
 		give(4, float64(s.Answered), name, "ok")
 		give(4, float64(s.Failed), name, "failed")

@@ -47,9 +47,9 @@ func (a *App) Reload(ctx context.Context, c *config.Config) error {
 			return err
 		}
 	}
-	former := a.p.Config
+	former := a.config.Load()
 	a.use(ctx, r)
-	a.p.Config = r.config
+	a.config.Store(r.config)
 	a.tell(former, r.config)
 	return nil
 }
@@ -121,7 +121,7 @@ func (a *App) tell(was, is *config.Config) {
 
 // later lists the keys that have another value than at the start and need one.
 func (a *App) later(is *config.Config) (keys []string) {
-	was := a.started
+	was := a.p.Config
 	for _, k := range []struct {
 		name    string
 		differs bool

@@ -149,7 +149,12 @@ func TestReloadUnderLoad(t *testing.T) {
 		shop.Policy.Grace = time.Duration(3+i%3) * time.Second
 		shop.Limits.Watches = 100 + i
 		before := said.Load()
+		scraped := make(chan int)
+		go func() { scraped <- get(t, a, "/metrics", "") }() // it reads of all apps
 		reload(map[string]config.App{"shop": shop, fmt.Sprintf("new%d", i): tenant("k1")})
+		if code := <-scraped; code != http.StatusOK {
+			t.Errorf("metrics under a reload: %d", code)
+		}
 		until(t, "updates go on", func() bool { return said.Load() > before+users })
 	}
 	ended.Store(true)
@@ -195,24 +200,26 @@ func TestReloadUnderLoad(t *testing.T) {
 	lodger.stream.CloseSend()
 	for server, want := range map[string]int{"shop-server-k2/": 200, "new-server-k1/": 200, "shop-server-k1/": 401, "old-server-k1/": 401} {
 		name, word, _ := strings.Cut(server, "-server-")
-		if got := count(t, a, name+"-"+strings.Repeat("server-"+word, 40)[:40]); got != want {
+		if got := get(t, a, "/api/v1/users/bob", name+"-"+strings.Repeat("server-"+word, 40)[:40]); got != want {
 			t.Errorf("server key of %s, %s: %d, want %d", name, word, got, want)
 		}
 	}
 }
 
-// count asks the server API with a key and returns the status.
-func count(t *testing.T, a *app.App, secret string) int {
+// get asks the HTTP port with a server key and returns the status; 0 is none.
+func get(t *testing.T, a *app.App, path, secret string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.HTTPAddr().String()+"/api/v1/users/bob", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.HTTPAddr().String()+path, nil)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0
 	}
 	req.Header.Set("Authorization", "Bearer "+secret)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0
 	}
 	resp.Body.Close()
 	return resp.StatusCode
