@@ -3,6 +3,7 @@ package roster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -173,6 +174,9 @@ func (r *Roster) saveBook(ctx context.Context, user presence.User, next book, re
 	var value []byte
 	if len(next.entries) > 0 {
 		value = appendBlocks(nil, next.entries)
+		if _, err := parseBlocks(value); err != nil {
+			return 0, fmt.Errorf("not stored, since it could not be read back: %w", err)
+		}
 	}
 	if len(value) > store.MaxRosterValue {
 		return 0, fault.New(fault.LimitFriends, "the blocks would take %d bytes; at most %d are allowed", len(value), store.MaxRosterValue)
