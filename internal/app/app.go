@@ -133,6 +133,9 @@ func (a *App) Stop(ctx context.Context) error { return a.parts.Stop(ctx) }
 // Failed gives an error when a port stops taking connections by itself.
 func (a *App) Failed() <-chan error { return a.failed }
 
+// API is the server API as the HTTP port has it; nil before Start.
+func (a *App) API() http.Handler { return a.api }
+
 // Roster has the friend lists and blocks; nil before Start.
 func (a *App) Roster() *roster.Roster { return a.roster }
 

@@ -81,11 +81,11 @@ func or(s, preset string) string {
 }
 
 func (a *App) startHTTP(context.Context) error {
-	if a.p.HTTP == nil {
-		return nil
-	}
 	if err := a.makeAPI(); err != nil {
 		return err
+	}
+	if a.p.HTTP == nil {
+		return nil
 	}
 	a.http = &http.Server{
 		Handler: a.trueAddress(a.routes()), ConnContext: a.connContext,

@@ -277,7 +277,9 @@ func (m *model) restart(crash bool) {
 				s.lost = m.alive // a second restart does not make it lost later
 			}
 			s.phase, s.fromDisk, s.link, s.heartbeat = presence.PhaseLost, true, nil, false
-			if s.ttl == 0 {
+			if s.ttl > 0 {
+				s.phase = presence.PhaseLive
+			} else {
 				s.until = time.Now().Add(m.r.tr.cfg.RestartGrace)
 			}
 			s.everShown = !s.hidden // what was shown and then hidden is forgotten

@@ -145,7 +145,9 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	// taking a session over changes neither.
 	if n, ok := notes[f.ID]; ok {
 		s.kept.noted, s.kept.restored, s.kept.friends = !n.same, n.watches, n.friends
-		s.life.ttl, s.kept.until = n.ttl, n.until
+		if s.life.ttl, s.kept.until = n.ttl, n.until; n.ttl > 0 {
+			s.phase = presence.PhaseLive // nobody has to come back for it
+		}
 		s.kept.lost = cmp.Or(n.lost, s.kept.lost)
 		s.status, updated = n.status, max(updated, n.updated)
 		if n.epoch == f.Epoch {
