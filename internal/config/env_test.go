@@ -151,3 +151,27 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 		t.Errorf("data of the environment = %v, %v; want here", c, err)
 	}
 }
+
+// Whatever the environment holds, what comes out was checked, and no value of a
+// secret's variable shows.
+func FuzzEnvironment(f *testing.F) {
+	const hidden = "h7Kq92LmXw04Zr8TbN6vYc1DpSg5Ej3A"
+	f.Add("PORCHLIGHT_APPS_SHOP_POLICY_GRACE", "9s")
+	f.Add("PORCHLIGHT_APPS_SHOP_JWT_KEYS_0_SECRET", hidden)
+	f.Add("PORCHLIGHT_APPS_X_JWT_KEYS_9_PUBLIC_KEY", hidden)
+	f.Add("PORCHLIGHT_APPS__CORS_ORIGINS", ",,")
+	f.Add("PORCHLIGHT_APPS_SHOP_CATALOGUES_PRODUCTS", "=,a==b")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		c, err := Parse([]byte(full), "PORCHLIGHT_DATA=/d", name+"="+value)
+		if err == nil {
+			err = c.Check()
+			if err != nil {
+				t.Errorf("accepted, but Check says %v", err)
+			}
+			return
+		}
+		if value == hidden && strings.Contains(err.Error(), hidden) && !strings.Contains(name, hidden) {
+			t.Errorf("shows the secret: %v", err)
+		}
+	})
+}

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/porchlight-dev/porchlight/internal/listen"
+	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
 // Inspect is Load, and looks beyond it at all that a start would refuse: the
@@ -26,6 +29,13 @@ func Inspect(path string, environ ...string) (*Config, error) {
 			p.add(place{"listen", "tls"}, "%v", err)
 		}
 	}
+	if path := c.SessionKeysFile(); path != "" {
+		if _, err := os.Stat(path); err == nil { // a start makes it when there is none
+			if _, err := token.LoadRing(path); err != nil {
+				p.add(place{"session_keys"}, "%v", err)
+			}
+		}
+	}
 	for _, a := range []struct{ key, addr string }{{"http", c.Listen.HTTP}, {"grpc", c.Listen.GRPC}} {
 		if a.addr == "" {
 			continue
@@ -41,6 +51,15 @@ func Inspect(path string, environ ...string) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// SessionKeysFile is where the keys of session tokens are; empty while there is no
+// data directory either.
+func (c *Config) SessionKeysFile() string {
+	if c.SessionKeys != "" || c.Data == "" {
+		return c.SessionKeys
+	}
+	return filepath.Join(c.Data, "session-keys")
 }
 
 func (c Catalogues) inspect(p *problems, at place) {

@@ -32,6 +32,8 @@ func TestInspect(t *testing.T) {
 		"no certificate":    {app + "listen:\n  tls: {cert: a.pem, key: b.pem}\n", ":5: listen.tls: TLS certificate"},
 		"known key":         {strings.Replace(app, secret, `"porchlight development key, known to everyone, loopback only"`, 1) + "listen: {http: \":80\"}\n", ":4: listen.http: "},
 		"syntax":            {"apps: [", ":1: "},
+		"session keys":      {app + "session_keys: bad.json\n", ":4: session_keys: "},
+		"no session keys":   {app + "session_keys: made-at-the-first-start\n", ""},
 	} {
 		path := file("p.yaml", test.text)
 		_, err := Inspect(path)
