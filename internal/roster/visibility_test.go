@@ -204,6 +204,9 @@ func TestUnknownResults(t *testing.T) {
 			r.store.LoseRosters(1, stored)
 			_, err := r.Add(ctx, demo("alice"), "carol", false)
 			wantKind(t, err, fault.FriendsUnavailable)
+			r.store.RefuseRosters(errors.New("off"))
+			pass(20 * time.Second)
+			r.store.RefuseRosters(nil)
 			pass(time.Minute) // nobody asks: it is looked up behind
 			want := []presence.UserID{"bob"}
 			if stored {
