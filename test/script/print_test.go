@@ -205,8 +205,17 @@ func revision(r uint64) string {
 	return fmt.Sprintf("r%d.%d", r>>32, r&0xffffffff)
 }
 
+// name names the session with that public id.
+func (s *story) name(public, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names[public] = name
+}
+
 // session is the name of the device with that public session id.
 func (s *story) session(public string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if name, ok := s.names[public]; ok {
 		return name
 	}

@@ -49,7 +49,7 @@ func put(s *story, st *step) []string {
 	if problem != nil {
 		return problem
 	}
-	s.names[answer["session"].(string)] = name
+	s.name(answer["session"].(string), name)
 	if answer["opened"] == true {
 		return []string{"opened"}
 	}

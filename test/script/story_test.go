@@ -19,12 +19,12 @@ type story struct {
 	server  server
 	links   map[string]*link
 	devices map[string]*device
-	names   map[string]string // public session id → device
-	quiet   atomic.Bool       // the end: nothing is printed any more
-	beats   atomic.Bool       // keep-alives are printed
+	quiet   atomic.Bool // the end: nothing is printed any more
+	beats   atomic.Bool // keep-alives are printed
 
-	mu    sync.Mutex // guards heard
+	mu    sync.Mutex // guards all below
 	heard []heard
+	names map[string]string // public session id → device; written by the steps alone
 }
 
 // heard is a line that a device's stream gave.

@@ -90,7 +90,8 @@ func make1(s *story, st *step) string {
 			again = ", the same session as " + other
 		}
 		d.token = r.GetSessionToken()
-		s.devices[name], s.names[r.GetSessionId()] = d, name
+		s.devices[name] = d
+		s.name(r.GetSessionId(), name)
 		return fmt.Sprintf("%s: connect before %s%s", name, s.since(r.GetConnectBefore()), again)
 	})
 }
