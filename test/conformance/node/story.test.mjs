@@ -6,6 +6,19 @@ import { Device, hangUp, online, someone } from './device.mjs';
 
 after(hangUp);
 
+/** A call of the product's own servers, which keep the lists. */
+async function backend(method, path, body) {
+  const answer = await fetch(`http://${process.env.PORCHLIGHT_HTTP}/api/v1/users/${path}`, {
+    method,
+    headers: {
+      authorization: 'Bearer porchlight development server key, known to everyone, loopback only',
+      ...(body && { 'content-type': 'application/json' }),
+    },
+    body: body && JSON.stringify(body),
+  });
+  assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${await answer.text()}`);
+}
+
 const seconds = (timestamp) => Number(timestamp?.seconds ?? 0);
 
 describe('story', { concurrency: true, timeout: 60_000 }, () => {
@@ -213,6 +226,46 @@ describe('story', { concurrency: true, timeout: 60_000 }, () => {
     await device.update({ status: 'IS_ONLINE_STATUS_BUSY' });
     await watcher.subscribe(fence); // what comes next is about the fence: nothing of the target came between
     assert.equal((await watcher.stream.snapshot(fence)).length, 1);
+  });
+
+  test('friends: the whole list in one call, and its changes', async () => {
+    const [user, here, gone, late] = ['user', 'here', 'gone', 'late'].map(someone);
+    await online(here);
+    await backend('PUT', `${user}/friends`, { friends: [here, gone] });
+    const device = await new Device(user).make();
+    assert.deepEqual(await device.on('SubscribeToFriendsIsOnline'), { friends: 2, already_subscribed: false });
+    await device.connect();
+    const told = [await device.stream.next('notification'), await device.stream.next('notification')];
+    assert.deepEqual(told.map((n) => [n.user_id, n.user_flag]).sort(), [[gone, 'USER_FLAG_OFFLINE'], [here, 'USER_FLAG_ONLINE']]);
+    const done = await device.stream.next('snapshot_done');
+    assert.deepEqual([done.scope, done.users], ['friends', 2]);
+
+    await backend('PUT', `${user}/friends/${late}`);
+    assert.equal((await device.stream.next('notification')).user_id, late);
+    await backend('DELETE', `${user}/friends/${here}`);
+    assert.deepEqual(await device.stream.next('subscription_ended'), { user_id: here, reason: 'NO_LONGER_FRIEND' });
+    assert.equal((await device.on('UnsubscribeFromFriendsIsOnline')).was_subscribed, true);
+    assert.equal((await device.stream.next('subscription_ended')).reason, 'UNSUBSCRIBED');
+  });
+
+  test('one who blocks the watcher looks like one who left', async () => {
+    const [user, blocker, leaver] = ['user', 'blocker', 'leaver'].map(someone);
+    const devices = { [blocker]: await online(blocker), [leaver]: await online(leaver) };
+    const watcher = await online(user);
+    const heard = [];
+    for (const target of [blocker, leaver]) {
+      await watcher.subscribe(target);
+      await watcher.stream.snapshot(target);
+      if (target === blocker) await backend('PUT', `${blocker}/blocks/${user}`);
+      else await devices[leaver].close('CLOSE_MODE_LEAVE');
+      const n = await watcher.stream.next('notification');
+      heard.push([n.user_flag, n.session.kind, n.session.close_reason, seconds(n.last_seen) > 0, n.session.status]);
+    }
+    assert.deepEqual(heard[0], heard[1]);
+    await devices[blocker].update({ status: 'IS_ONLINE_STATUS_BUSY' }); // behind the block: what comes next is the end of it
+    await backend('DELETE', `${blocker}/blocks/${user}`);
+    const back = await watcher.stream.next('notification');
+    assert.deepEqual([back.user_id, back.session.kind], [blocker, 'SESSION_EVENT_KIND_OPENED']);
   });
 
   test('closing ends the stream with OK, and only closing does', async () => {
