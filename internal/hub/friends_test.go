@@ -80,6 +80,20 @@ func TestWatchedForBothReasons(t *testing.T) {
 		number(1), presence.ReasonLogout))
 }
 
+// Who asks for somebody for a second reason is told of him as he is: of his
+// closes once.
+func TestAskedAgainForOneWhoLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil)
+	s := seated(w)
+	w.tell(w.closes("target", number(1)))
+	s.drain()
+	s.heard = nil
+	s.watcher.WatchFriends([]presence.UserID{"target"})
+	s.want(t, "asked again", "target 0 offline, last seen 1700000000002", "mark {Scope:2 Reason:0 User: Users:1}")
+}
+
 // A device that may have lost the end of a friendship starts over, until it says
 // that it has not.
 func TestLostEndOfFriendship(t *testing.T) {

@@ -285,9 +285,67 @@ func TestLiftedVeilOfNobody(t *testing.T) {
 	w.veil("watcher", "target", true)
 	s.drain()
 	s.heard = nil
+	w.tell(w.updates("target", number(1), saying(1)))
 	w.tell(w.closes("target", number(1)))
 	w.veil("watcher", "target", false)
 	s.want(t, "lifted")
+}
+
+// A device that comes back without the closes of a veil, which is lifted before
+// anything is sent to it, starts over.
+func TestLiftedBeforeItIsRepeated(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil)
+	s := seated(w)
+	has := s.sent
+	w.veil("watcher", "target", true)
+	s.drain()
+	w.tell(w.closes("target", number(1)))
+	w.tell(w.opens("target", number(2), nil)) // at …004
+	s.heard = nil
+	s.connect(&has)
+	w.veil("watcher", "target", false)
+	s.want(t, "lifted", "connected true false", "target 0 offline, last seen 1700000000003",
+		fmt.Sprintf("target 1 online: %v r1 since 1700000000004 updated 1700000000004 on web says <nil>", number(2)),
+		"mark {Scope:3 Reason:0 User: Users:1}")
+}
+
+// Closes from before a device began to watch are never told, whatever happens
+// after: not when its messages are lost, nor behind a veil that nobody saw.
+func TestClosesFromBeforeTheBeginning(t *testing.T) {
+	t.Parallel()
+	for _, veiled := range []bool{false, true} {
+		w := newWorld()
+		w.opens("target", number(1), nil)
+		w.closes("target", number(1)) // at …002
+		s := seated(w)
+		if veiled {
+			w.veil("watcher", "target", true)
+			w.veil("watcher", "target", false)
+		}
+		has := s.sent - 1
+		s.connect(&has)
+		s.want(t, "lost", "connected true false", "target 0 offline, last seen 1700000000002", "mark {Scope:3 Reason:0 User: Users:1}")
+	}
+}
+
+// What a target said between the moment from which he may not be seen and the
+// moment at which the hub learns of it is not told by the time of the close.
+func TestVeilThatComesLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil) // at …001
+	s := seated(w)
+	w.mu.Lock()
+	w.clock += 10
+	since := w.clock
+	w.veils[named("watcher")] = sights{"target": {since, since}}
+	w.mu.Unlock()
+	w.tell(w.updates("target", number(1), saying(1)))
+	w.hub.SightChanged(named("watcher"), []presence.UserID{"target"})
+	s.want(t, "late", fmt.Sprintf("target 4 offline, last seen %d: %v r2 since 1700000000001 updated %d closed %d reason %d",
+		since, number(1), since, since, presence.ReasonHidden))
 }
 
 // A veil that falls and lifts before anybody looked was never there.
