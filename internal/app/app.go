@@ -134,7 +134,12 @@ func (a *App) Stop(ctx context.Context) error { return a.parts.Stop(ctx) }
 func (a *App) Failed() <-chan error { return a.failed }
 
 // API is the server API as the HTTP port has it; nil before Start.
-func (a *App) API() http.Handler { return a.api }
+func (a *App) API() http.Handler {
+	if a.api == nil {
+		return nil
+	}
+	return a.api
+}
 
 // Roster has the friend lists and blocks; nil before Start.
 func (a *App) Roster() *roster.Roster { return a.roster }

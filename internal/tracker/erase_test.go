@@ -3,11 +3,13 @@ package tracker
 import (
 	"bytes"
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
 
 func TestErase(t *testing.T) {
@@ -144,6 +146,43 @@ func TestErasedIsForgotten(t *testing.T) {
 		r.open(presence.Device{})
 		if p := r.tr.Presence(bob); p.Version <= version || p.FloorShown < version {
 			t.Errorf("he comes again at version %d, floor %d; watchers know %d", p.Version, p.FloorShown, version)
+		}
+	})
+}
+
+// stubborn keeps a checkpoint, but does not always let old notes go.
+type stubborn struct {
+	*storetest.Memory
+	refuse   atomic.Bool
+	advances atomic.Int64
+}
+
+// Advance fails while it is told to.
+func (s *stubborn) Advance(ctx context.Context, through, note uint64) error {
+	if s.refuse.Load() {
+		return errFull
+	}
+	s.advances.Add(1)
+	return s.Memory.Advance(ctx, through, note)
+}
+
+// An erasure that could not drop the old notes is not done; the repeat drops
+// them although nothing has changed since.
+func TestEraseDropsOldNotes(t *testing.T) {
+	s := &stubborn{Memory: storetest.NewMemory()}
+	in(t, func(c *Config) { c.Checkpoints = s }, func(t *testing.T, r *rig) {
+		r.open(presence.Device{})
+		wait(time.Second)
+		s.refuse.Store(true)
+		_, err := r.tr.Erase(context.Background(), bob)
+		wantKind(t, "Erase", err, fault.LogUnavailable)
+		s.refuse.Store(false)
+		before := s.advances.Load()
+		if _, err := r.tr.Erase(context.Background(), bob); err != nil {
+			t.Errorf("Erase again: %v", err)
+		}
+		if s.advances.Load() == before {
+			t.Error("the old notes stay")
 		}
 	})
 }

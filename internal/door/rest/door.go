@@ -92,6 +92,16 @@ type request struct {
 	key    *key   // nil until it is known
 	method string // id of the operation
 	code   string // of the problem it was answered with, if it was
+	// control is of the connection; nil in no request.
+	control *http.ResponseController
+}
+
+// bodyRead ends the limit on reading the body: it would end the wait for the
+// answer, too.
+func (r *request) bodyRead() {
+	if r.control != nil {
+		r.control.SetReadDeadline(time.Time{}) // where there is none (tests) it is no loss
+	}
 }
 
 // requestKey is the context's key of a *request.
@@ -114,7 +124,7 @@ func named(ctx huma.Context, next func(huma.Context)) {
 // ServeHTTP answers what stands below Prefix, and the description.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	req := &request{id: requestID(r), method: "unknown", code: "OK"}
+	req := &request{id: requestID(r), method: "unknown", code: "OK", control: http.NewResponseController(w)}
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 	w.Header().Set("X-Request-Id", req.id)
 	w.Header().Set("Cache-Control", "no-store")

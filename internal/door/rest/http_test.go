@@ -198,6 +198,31 @@ func TestInternalErrors(t *testing.T) {
 	}
 }
 
+// deadlines is an answer that notes until when the request may be read.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+// SetReadDeadline is for http.ResponseController.
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// A body may take its time to arrive and no longer; the call after it has its own.
+func TestBodyDeadline(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	r := httptest.NewRequest("PUT", "http://node"+Prefix+"/users/alice/presence", strings.NewReader(`{"ttl":60}`))
+	r.Header.Set("Authorization", "Bearer "+secret)
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	n.door.ServeHTTP(w, r)
+	if len(w.set) != 2 || time.Until(w.set[0]) < 5*time.Second || time.Until(w.set[0]) > bodyTime || !w.set[1].IsZero() || w.Code != 200 {
+		t.Errorf("answered %d, deadlines %v; want one of %v, taken back", w.Code, w.set, bodyTime)
+	}
+}
+
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
