@@ -62,7 +62,7 @@ func (d *Door) crossOrigin(next http.Handler) http.Handler {
 			return
 		}
 		preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
-		if why := d.refuses(strings.ToLower(origin), r, preflight); why != "" {
+		if why := d.refuses(strings.ToLower(origin), r); why != "" {
 			http.Error(w, why, http.StatusForbidden)
 			return
 		}
@@ -81,14 +81,11 @@ func (d *Door) crossOrigin(next http.Handler) http.Handler {
 
 // refuses says why a page may not call; "" lets it. A call whose token is bad
 // goes on: the call answers with the reason, and the page must be able to read
-// it.
-func (d *Door) refuses(origin string, r *http.Request, preflight bool) string {
+// it. So does a preflight, which has none.
+func (d *Door) refuses(origin string, r *http.Request) string {
 	o := d.origins.Load()
 	if !allows(o.union, origin) {
 		return fmt.Sprintf("the origin %.100q is not among cors.origins of any app", origin)
-	}
-	if preflight {
-		return ""
 	}
 	ctx := metadata.NewIncomingContext(r.Context(), metadata.MD{"authorization": r.Header.Values("Authorization")})
 	if a, err := d.access(ctx); err == nil && !allows(o.apps[a.App], origin) {

@@ -72,7 +72,7 @@ func (d *Door) Web() http.Handler {
 		x.link, _ = r.Context().Value(linkKey{}).(*conn)
 		r.Body = http.MaxBytesReader(w, r.Body, maxMessage+compressFrom)
 		// The whole server has no limits on reading and writing: they would end
-		// streams. Deadlines that a network does not have (tests) are no loss.
+		// streams. This one on reading ends with the body: net/http takes it back.
 		x.control.SetReadDeadline(time.Now().Add(bodyLimit))
 		if x.stream = r.URL.Path == stream; !x.stream {
 			x.control.SetWriteDeadline(time.Now().Add(WriteLimit))
@@ -88,7 +88,6 @@ func unary[Req, Resp any](d *Door, mux *http.ServeMux, procedure string, call fu
 		defer func() { err = d.webError(ctx, procedure, err) }()
 		defer func() { d.called(procedure, err, time.Since(began)) }()
 		defer d.recovered(ctx, procedure, &err)
-		exchangeOf(ctx).bodyRead()
 		m, err := call(ctx, req.Msg)
 		if err != nil {
 			return nil, err
@@ -162,6 +161,3 @@ var _ http.Flusher = (*exchange)(nil)
 
 // Unwrap is for http.ResponseController.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
-
-// bodyRead ends the limit on reading: what may come now is the next request.
-func (x *exchange) bodyRead() { x.control.SetReadDeadline(time.Time{}) }

@@ -43,7 +43,6 @@ func (d *Door) connectWeb(ctx context.Context, req *connect.Request[isonlinev1.C
 	defer func() { d.called(procedure, err, noTime) }()
 	defer d.recovered(ctx, procedure, &err)
 	w := &webStream{ctx: ctx, out: out, x: exchangeOf(ctx), turn: make(chan struct{}, 1)}
-	w.x.bodyRead()
 	// nginx would keep small messages to itself otherwise.
 	out.ResponseHeader().Set("X-Accel-Buffering", "no")
 	defer w.finish()
