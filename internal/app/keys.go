@@ -22,7 +22,7 @@ type publisher struct {
 
 // access makes what believes access tokens, of a configuration. What an app had
 // of published keys stays when its address did not change; new ones are not
-// started yet. Nothing of the node changes before usePublishers.
+// started yet. Nothing of the node changes before useAccess.
 func (a *App) access(c *config.Config) (*token.Verifier, map[presence.AppID]publisher, error) {
 	issuers, err := c.Issuers()
 	if err != nil {
@@ -65,15 +65,19 @@ func (a *App) newPublisher(app presence.AppID, jwt config.JWT) publisher {
 	})}
 }
 
-// usePublishers starts what is new among publishers and ends what is not among
-// them any more.
-func (a *App) usePublishers(ctx context.Context, publishers map[presence.AppID]publisher) {
+// useAccess makes a verifier the one that the door asks, between the start of the
+// publishers that are new and the end of those that are not among them any more.
+func (a *App) useAccess(ctx context.Context, verifier *token.Verifier, publishers map[presence.AppID]publisher) {
 	former := a.publishers
 	a.publishers = publishers
 	for app, p := range publishers {
 		if former[app].keys != p.keys {
 			p.keys.Start(ctx)
 		}
+	}
+	a.verifier = verifier
+	if a.door != nil {
+		a.door.SetVerifier(verifier)
 	}
 	for app, p := range former {
 		if publishers[app].keys != p.keys {
@@ -88,13 +92,12 @@ func (a *App) startKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.verifier = verifier
-	a.usePublishers(ctx, publishers)
+	a.useAccess(ctx, verifier, publishers)
 	return nil
 }
 
 func (a *App) stopKeys(ctx context.Context) error {
-	a.usePublishers(ctx, nil)
+	a.useAccess(ctx, a.verifier, nil)
 	return nil
 }
 

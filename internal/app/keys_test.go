@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 type provider struct {
 	url     string
 	private ed25519.PrivateKey
+	asked   *atomic.Int32
 }
 
 func newProvider(t *testing.T) provider {
@@ -33,7 +35,9 @@ func newProvider(t *testing.T) provider {
 	if err != nil {
 		t.Fatal(err)
 	}
+	asked := &atomic.Int32{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
 		if r.URL.Path != "/jwks.json" {
 			http.Redirect(w, r, "/jwks.json", http.StatusFound)
 			return
@@ -41,7 +45,7 @@ func newProvider(t *testing.T) provider {
 		fmt.Fprintf(w, `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"p","x":%q}]}`, base64.RawURLEncoding.EncodeToString(public))
 	}))
 	t.Cleanup(s.Close)
-	return provider{s.URL, private}
+	return provider{s.URL, private, asked}
 }
 
 // token signs for a user; in app, the issuer's name is the app's.
@@ -91,5 +95,41 @@ func TestPublishedKeys(t *testing.T) {
 				t.Error("a token of another key was taken")
 			}
 		})
+	}
+}
+
+// A reload keeps what it has of an issuer whose address did not change, begins
+// with new ones, and lets go of those that are gone.
+func TestPublishedKeysThroughReloads(t *testing.T) {
+	t.Parallel()
+	first, second := newProvider(t), newProvider(t)
+	issuer := func(app string, p provider) config.App {
+		return config.App{JWT: config.JWT{Issuer: app, JWKSURL: p.url + "/jwks.json", AllowPrivate: true}}
+	}
+	p := params(t, t.TempDir())
+	p.Config.Apps = map[string]config.App{"shop": issuer("shop", first)}
+	a := running(t, p)
+	for _, test := range []struct {
+		apps       map[string]config.App
+		shop, chat codes.Code
+	}{
+		{map[string]config.App{"shop": issuer("shop", first)}, codes.OK, codes.Unauthenticated},
+		{map[string]config.App{"shop": issuer("shop", first), "chat": issuer("chat", second)}, codes.OK, codes.OK},
+		{map[string]config.App{"chat": issuer("chat", second)}, codes.Unauthenticated, codes.OK},
+	} {
+		c := *p.Config
+		c.Apps = test.apps
+		if err := a.Reload(t.Context(), &c); err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(t, a, first.token(t, "shop", "alice")); status.Code(err) != test.shop {
+			t.Errorf("shop: %v, want %v", err, test.shop)
+		}
+		if err := ask(t, a, second.token(t, "chat", "alice")); status.Code(err) != test.chat {
+			t.Errorf("chat: %v, want %v", err, test.chat)
+		}
+	}
+	if n, m := first.asked.Load(), second.asked.Load(); n != 1 || m != 1 {
+		t.Errorf("the providers were asked %d and %d times, want once each", n, m)
 	}
 }

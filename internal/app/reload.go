@@ -92,8 +92,7 @@ func (a *App) use(ctx context.Context, r replacement) {
 		a.api.SetRates(r.config.Rates())
 		a.api.SetKeys(r.config.ServerKeys())
 	}
-	a.door.SetVerifier(r.verifier)
-	a.usePublishers(ctx, r.publishers)
+	a.useAccess(ctx, r.verifier, r.publishers)
 }
 
 // tell logs what a reload changed, and what it could not.

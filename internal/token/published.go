@@ -73,6 +73,7 @@ type Published struct {
 	done   chan struct{}
 
 	mu     sync.Mutex // guards all below
+	runs   bool       // between Start and Stop
 	asked  time.Time
 	flight chan struct{} // closed when the refresh that is under way, or due at once, is over; nil: none
 }
@@ -92,16 +93,25 @@ func NewPublished(cfg PublishedConfig) *Published {
 func (p *Published) Start(ctx context.Context) {
 	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.done = make(chan struct{})
+	p.mu.Lock()
+	p.runs = true
 	p.flight = make(chan struct{}) // the first attempt is due at once
+	p.mu.Unlock()
 	go p.run(ctx)
 }
 
 // Stop ends the refreshes and waits for it. What is held stays good for its time.
+// It tolerates a second call.
 func (p *Published) Stop() {
-	if p.cancel != nil {
-		p.cancel()
-		<-p.done
+	if p.cancel == nil {
+		return // never started
 	}
+	p.cancel()
+	<-p.done
+	p.mu.Lock()
+	p.runs = false
+	p.mu.Unlock()
+	p.land()
 }
 
 func (p *Published) run(ctx context.Context) {
@@ -112,7 +122,6 @@ func (p *Published) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			p.land()
 			return
 		case <-timer.C:
 			p.take()
@@ -160,7 +169,7 @@ func (p *Published) ask(ctx context.Context) bool {
 	p.mu.Lock()
 	flight := p.flight
 	if flight == nil {
-		if now := time.Now(); now.Sub(p.asked) >= askEvery && p.cancel != nil {
+		if now := time.Now(); p.runs && now.Sub(p.asked) >= askEvery {
 			p.asked = now
 			p.flight = make(chan struct{})
 			flight = p.flight

@@ -290,6 +290,12 @@ func TestPublishedBesideConfigured(t *testing.T) {
 		pass(t, v, "the configured key, remembered", hs256(goodClaims))
 		wait(time.Millisecond)
 		p.Stop()
+		p.Stop() // again
+		start := time.Now()
+		_, err = v.Verify(t.Context(), signed(t, pairs()[ES256], "k"))
+		if took := time.Since(start); fault.KindOf(err) != fault.KeysUnavailable || took != 0 {
+			t.Errorf("after Stop: %v after %v, want KEYS_UNAVAILABLE at once", err, took)
+		}
 		if len(told) != 1 || told[0].Err == nil || told[0].Keys != 0 {
 			t.Errorf("told %+v, want one failure", told)
 		}
