@@ -37,7 +37,7 @@ func followersConverge(t *testing.T, rt *rapid.T, v Visibility) {
 	r.present.here, r.present.seen = map[presence.UserID]bool{}, map[presence.UserID]presence.Time{}
 	r.start()
 	defer func() { r.stop() }()
-	follows := map[presence.UserID]bool{}
+	follows := map[presence.UserID]bool{} // told.mu guards it, too
 	user := func(t *rapid.T) presence.UserID { return rapid.SampledFrom(users).Draw(t, "user") }
 	id := func(u presence.UserID) presence.SessionID { return presence.SessionID{byte(slices.Index(users, u))} }
 	use := func(u presence.UserID) func([]presence.UserID) error {
@@ -79,16 +79,22 @@ func followersConverge(t *testing.T, rt *rapid.T, v Visibility) {
 			u := user(t)
 			r.Gone(id(u))
 			synctest.Wait() // he may be given a list at this moment
+			told.mu.Lock()
+			defer told.mu.Unlock()
 			follows[u] = false
 		},
 		"restart": func(*rapid.T) {
 			r.restart()
+			told.mu.Lock()
+			defer told.mu.Unlock()
 			clear(follows)
 		},
 	})
 	b.fail(nil)
 	r.store.Recover()
 	pass(5 * time.Minute)
+	told.mu.Lock()
+	defer told.mu.Unlock()
 	for _, u := range users {
 		if follows[u] && !sameSet(told.lists[u], b.lists[u]) {
 			rt.Errorf("friends of %s: who follows knows %v, and the source says %v", u, told.lists[u], b.lists[u])
