@@ -97,3 +97,30 @@ func ExampleClient_Query() {
 		fmt.Println(p.User, p.Available, len(p.Sessions), p.LastSeen)
 	}
 }
+
+// Show a friend list, whoever is on it, and follow it.
+func ExampleSession_WatchFriends() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := client.New(config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	s, err := c.Open(ctx, client.Options{Friends: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for change := range s.Changes() {
+		switch change.Kind {
+		case client.ChangePresence:
+			fmt.Println(change.User, "available:", change.Presence.Available)
+		case client.ChangeUnwatched:
+			fmt.Println(change.User, "is no friend any more; left:", s.Known())
+		case client.ChangeFriendsDown:
+			fmt.Println("the list cannot be read, it is tried again:", change.Err)
+		}
+	}
+}
