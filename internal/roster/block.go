@@ -141,6 +141,9 @@ func (r *Roster) block(ctx context.Context, user presence.User, other presence.U
 	next := book{entries: append(slices.Clip(b.entries), veiled{other, v})}
 	for i := range freezes {
 		if next.revision, err = r.saveBook(ctx, user, next, b.revision); err != nil {
+			if i > 0 {
+				r.doubt(user) // refused or not: what went before is stored
+			}
 			return err
 		}
 		// Meanwhile others may have seen the user leave, or come: a last seen never

@@ -2,10 +2,12 @@ package roster
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -53,5 +55,33 @@ func TestBlockHidesOneWay(t *testing.T) {
 		r.restart()
 		r.wantSight("bob", "alice", true, 0, 0)
 		r.wantSight("bob", "carol", false, moment, 1000)
+	})
+}
+
+// TestBlockRefusedHalfWay: a block that was stored, and then not stored again
+// with a later last seen, is read back and holds, although its caller was told
+// to try again.
+func TestBlockRefusedHalfWay(t *testing.T) {
+	t.Parallel()
+	inBubble(t, AppConfig{}, func(t *testing.T, r *rig) {
+		r.present.comes("alice")
+		looks := 0
+		r.present.mu.Lock()
+		r.present.asked = func(presence.UserID) {
+			if looks++; looks == 2 { // she leaves while the block is on its way to the disk
+				<-time.After(time.Second)
+				r.present.goes(presence.At(time.Now()), "alice")
+				r.store.RefuseRosters(errors.New("the disk is full"))
+			}
+		}
+		r.present.mu.Unlock()
+		_, err := r.Block(context.Background(), demo("alice"), "bob")
+		wantKind(t, err, fault.FriendsUnavailable)
+		r.store.RefuseRosters(nil)
+		pass(time.Minute)
+		if s := r.Sight(demo("bob")); s == nil {
+			t.Fatal("the block is stored and nobody knows of it before the next start")
+		}
+		r.wantHeard("sight of bob: [alice]")
 	})
 }

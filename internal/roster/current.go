@@ -43,6 +43,14 @@ func (r *Roster) fresh(ctx context.Context, p *page) (err error) {
 	if err == nil && app.Source != nil && (again || p.list == nil || p.readAt.IsZero() || time.Since(p.readAt) >= app.MaxAge) {
 		err = r.fromSource(ctx, p, app)
 	}
+	if err == nil && (again || !r.sees(p)) {
+		r.show(p, app)
+	}
+	// Also after an error: what was known of the list will do for seeing, and
+	// where nothing was, the user sees only himself.
+	if again || r.sees(p) && p.blind.Swap(false) {
+		r.listener.SightChanged(p.user, nil)
+	}
 	if err != nil {
 		p.failures++
 		if again {
@@ -51,12 +59,6 @@ func (r *Roster) fresh(ctx context.Context, p *page) (err error) {
 		return r.refine(ctx, err, p.user.App)
 	}
 	p.failures = 0
-	if again || !r.sees(p) {
-		r.show(p, app)
-	}
-	if p.blind.Swap(false) || again {
-		r.listener.SightChanged(p.user, nil)
-	}
 	return nil
 }
 
@@ -111,7 +113,14 @@ func (r *Roster) fromStore(ctx context.Context, p *page, again bool) error {
 			return err
 		}
 	}
-	p.revision, p.stored = v.Revision, true
+	p.revision = v.Revision
+	if v.Value == nil && sourced && p.list != nil && !p.stored {
+		// The list is of a time when a source's were not stored: it stays, and
+		// fromSource stores it.
+		r.show(p, r.app(p.user.App))
+		return nil
+	}
+	p.stored = true
 	if v.Value != nil || !sourced || p.list != nil {
 		r.publish(p, next)
 	}
@@ -135,7 +144,8 @@ func (r *Roster) fromSource(ctx context.Context, p *page, app AppConfig) error {
 	case err != nil:
 		return sourceError{err}
 	}
-	if p.list == nil || !slices.Equal(p.list.friends, friends) {
+	unsaved := app.Visibility == Friends && !p.stored
+	if p.list == nil || unsaved || !slices.Equal(p.list.friends, friends) {
 		if err := r.save(ctx, p, r.with(p, app, friends)); err != nil {
 			return err
 		}

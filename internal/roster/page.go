@@ -40,6 +40,10 @@ type page struct {
 	blind atomic.Bool // somebody was given a Sight without knowing the list
 }
 
+// pageCost is about what a page costs in memory beside its list: without it,
+// users who have no friends would cost nothing and never go.
+const pageCost = 512
+
 // seat is what is known of a session.
 type seat struct {
 	user presence.User
@@ -124,7 +128,7 @@ func (r *Roster) settle(p *page) {
 		return
 	}
 	p.following = false
-	p.size = p.list.size
+	p.size = p.list.size + pageCost
 	p.idle = r.idle.PushFront(p)
 	for r.bytes += p.size; r.bytes > r.cfg.CacheBytes; {
 		r.drop(r.idle.Back().Value.(*page))

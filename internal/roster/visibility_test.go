@@ -384,7 +384,7 @@ func TestCacheIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, AppConfig{Visibility: Friends})
 		r.stop()
-		r.cache = 10_000
+		r.cache = 100_000
 		r.start()
 		for i := range 200 {
 			user := presence.UserID(fmt.Sprint("user ", i))
@@ -421,4 +421,56 @@ func TestCacheIsBounded(t *testing.T) {
 		r.mu.RUnlock()
 		r.stop()
 	})
+}
+
+// TestCacheCountsEmptyLists: users without friends, whom anybody may ask about,
+// take room too.
+func TestCacheCountsEmptyLists(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, AppConfig{Visibility: Friends})
+		r.stop()
+		r.cache = 20_000
+		r.start()
+		for i := range 1000 {
+			r.wantFriends(presence.UserID(fmt.Sprint("user ", i)))
+		}
+		r.mu.RLock()
+		if n := len(r.pages); n > 100 || n < 10 {
+			t.Errorf("got %d pages of users without friends in memory, want the limit of %d bytes to count them", n, r.cache)
+		}
+		r.mu.RUnlock()
+		r.stop()
+	})
+}
+
+// TestOnlyFriendsSeeEachOtherFromNowOn: the lists of a source go on under another
+// visibility, also while it is down; nobody is told that he has no friends.
+func TestOnlyFriendsSeeEachOtherFromNowOn(t *testing.T) {
+	t.Parallel()
+	for _, down := range []bool{false, true} {
+		inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
+			r.session("alice", 1)
+			r.wantFollow("alice", "bob", "carol")
+			r.heard.take()
+			if down {
+				b.fail(errDown)
+			}
+			app := r.app("demo")
+			app.Visibility = Friends
+			r.SetApps(map[presence.AppID]AppConfig{"demo": app})
+			synctest.Wait()
+			r.wantHeard("sight of alice: all")
+			r.wantSight("alice", "bob", true, 0, 0)
+			r.wantSight("alice", "dave", false, 0, 0)
+			b.fail(nil)
+			pass(31 * time.Second)
+			r.heard.take()
+			// It was stored, so that a restart while the source is down knows it.
+			b.fail(errDown)
+			r.restart()
+			r.session("alice", 1)
+			r.wantSight("alice", "carol", true, 0, 0)
+		})
+	}
 }
