@@ -131,7 +131,11 @@ func (w *Watcher) fall(i uint32, since, seen presence.Time) {
 		return // the device knows no sessions
 	}
 	for _, s := range p.Sessions {
+		told := s.Shown.Closed != 0 && int32(s.Shown.Closed-e.version) <= 0
 		switch left := leaves(s, since, v.face.Version); {
+		case told && s.Shown.Since <= since:
+			// Of that close he knows, though it came while the veil was on its way.
+			v.face.Sessions = append(v.face.Sessions, s)
 		case left != nil:
 			v.face.Sessions = append(v.face.Sessions, left)
 		case s.Shown.Opened != 0 && int32(s.Shown.Opened-e.version) <= 0:

@@ -389,3 +389,21 @@ func TestNobodyIsVeiledFromHimself(t *testing.T) {
 		t.Errorf("got %d frames, want one's own session", len(frames))
 	}
 }
+
+// A close that was told is not told again when a veil falls whose moment was
+// before it: who went out of sight left by himself while that was being stored.
+func TestVeilFromBeforeTheClose(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.opens("target", number(1), nil)
+	s := seated(w)
+	w.mu.Lock()
+	w.clock += 10
+	w.veils[named("watcher")] = sights{"target": {w.clock, w.clock}}
+	w.mu.Unlock()
+	w.tell(w.closes("target", number(1)))
+	s.drain()
+	s.heard = nil
+	w.hub.SightChanged(named("watcher"), []presence.UserID{"target"})
+	s.want(t, "told before")
+}
