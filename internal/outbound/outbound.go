@@ -19,6 +19,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"syscall"
 	"time"
 
 	"code.dny.dev/ssrf"
@@ -53,8 +55,9 @@ type Config struct {
 	Timeout time.Duration
 	// MaxAnswer bounds the body of an answer in bytes; 1 MB if zero.
 	MaxAnswer int64
-	// AllowPrivate lets it call private networks and this machine. Link-local
-	// addresses, where clouds keep their secrets, are refused all the same.
+	// AllowPrivate lets it call private networks and this machine. Where clouds
+	// keep the secrets of their machines (link-local addresses, and some that are
+	// private) is refused all the same.
 	AllowPrivate bool
 }
 
@@ -77,6 +80,30 @@ func privateV6() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fc00::/7")}
 }
 
+// metadata are the addresses inside private networks where clouds give their
+// machines' secrets to whoever calls: Amazon, Google, Alibaba.
+func metadata() []netip.Addr {
+	return []netip.Addr{
+		netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd20:ce::254"), netip.MustParseAddr("100.100.100.200"),
+	}
+}
+
+// guard says of each address, once names are resolved, whether to connect to it.
+func guard(allowPrivate bool) func(network, address string, c syscall.RawConn) error {
+	rules := []ssrf.Option{ssrf.WithAnyPort()}
+	if allowPrivate {
+		rules = append(rules, ssrf.WithAllowedV4Prefixes(privateV4()...), ssrf.WithAllowedV6Prefixes(privateV6()...))
+	}
+	safe, secrets := ssrf.New(rules...).Safe, metadata()
+	return func(network, address string, c syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err == nil && slices.Contains(secrets, at.Addr().Unmap().WithZone("")) {
+			return ErrAddress
+		}
+		return safe(network, address, c)
+	}
+}
+
 // New returns a client.
 func New(cfg Config) *Client {
 	if cfg.Timeout <= 0 {
@@ -85,11 +112,7 @@ func New(cfg Config) *Client {
 	if cfg.MaxAnswer <= 0 {
 		cfg.MaxAnswer = defaultMaxAnswer
 	}
-	rules := []ssrf.Option{ssrf.WithAnyPort()}
-	if cfg.AllowPrivate {
-		rules = append(rules, ssrf.WithAllowedV4Prefixes(privateV4()...), ssrf.WithAllowedV6Prefixes(privateV6()...))
-	}
-	dialer := &net.Dialer{Control: ssrf.New(rules...).Safe, KeepAlive: keepAlive, FallbackDelay: dialFallback}
+	dialer := &net.Dialer{Control: guard(cfg.AllowPrivate), KeepAlive: keepAlive, FallbackDelay: dialFallback}
 	return &Client{cfg: cfg, http: &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  nil, // one of the environment would go round the guard
@@ -171,7 +194,7 @@ func refine(err error) error {
 	if errors.As(err, &whole) {
 		err = whole.Err
 	}
-	for _, guarded := range []error{ssrf.ErrProhibitedIP, ssrf.ErrProhibitedNetwork, ssrf.ErrInvalidHostPort, ssrf.ErrProhibitedPort} {
+	for _, guarded := range []error{ErrAddress, ssrf.ErrProhibitedIP, ssrf.ErrProhibitedNetwork, ssrf.ErrInvalidHostPort, ssrf.ErrProhibitedPort} {
 		if errors.Is(err, guarded) {
 			return ErrAddress
 		}

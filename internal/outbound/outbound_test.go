@@ -77,6 +77,9 @@ func TestRefusesPrivateAddresses(t *testing.T) {
 		{"255.255.255.255:80", false},
 		{"[64:ff9b::7f00:1]:80", false},
 		{"192.0.2.1:80", false},
+		{"[fd00:ec2::254]:80", false},
+		{"[fd20:ce::254]:80", false},
+		{"100.100.100.200:80", false},
 	} {
 		_, err := strict.Post(context.Background(), "http://"+c.host+"/", nil, nil)
 		if !errors.Is(err, outbound.ErrAddress) {
