@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -23,16 +24,50 @@ func (a *App) routes() dispatcher {
 		"api":          {to: a.api},
 		"openapi.json": {exact: true, to: a.api},
 
-		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web()},
+		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web(), streams: true},
 	}
 }
 
 // mount is who answers below one segment. With exact, only the segment itself
-// is answered, to GET and HEAD.
+// is answered, to GET and HEAD. With streams, the mount itself sees to peers that
+// do not read.
 type mount struct {
-	to    http.Handler
-	exact bool
+	to             http.Handler
+	exact, streams bool
 }
+
+// answerLimit is how long a peer may take to read an answer.
+const answerLimit = 30 * time.Second
+
+// answering begins the time for reading an answer with its first byte: until then a
+// call may take as long as it does. The whole server has no such limit, which
+// would end streams.
+type answering struct {
+	http.ResponseWriter
+	begun bool
+}
+
+// WriteHeader begins the answer.
+func (a *answering) WriteHeader(code int) {
+	a.begin()
+	a.ResponseWriter.WriteHeader(code)
+}
+
+// Write begins the answer, or goes on with it.
+func (a *answering) Write(b []byte) (int, error) {
+	a.begin()
+	return a.ResponseWriter.Write(b)
+}
+
+func (a *answering) begin() {
+	if !a.begun {
+		a.begun = true
+		http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(answerLimit)) // where there is none (tests) it is no loss
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answering) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // dispatcher finds the mount of a request by the first segment of its path. It
 // hands on the whole path.
@@ -42,6 +77,9 @@ type dispatcher map[string]mount
 func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segment, _, deeper := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	m, ok := d[segment]
+	if !m.streams {
+		w = &answering{ResponseWriter: w}
+	}
 	switch {
 	case !ok || m.exact && deeper:
 		http.NotFound(w, r)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 )
 
 // The first segment alone decides, and the whole path reaches who is mounted.
@@ -39,6 +40,40 @@ func TestDispatcher(t *testing.T) {
 		d.ServeHTTP(w, httptest.NewRequest(c.method, "http://node"+c.path, nil))
 		if w.Code != c.code || c.says != "" && w.Body.String() != c.says {
 			t.Errorf("%s %s: got %d %q, want %d %q", c.method, c.path, w.Code, w.Body, c.code, c.says)
+		}
+	}
+}
+
+// bounded is an answer that notes how long it may be read.
+type bounded struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+// SetWriteDeadline is for http.ResponseController.
+func (b *bounded) SetWriteDeadline(t time.Time) error {
+	b.set = append(b.set, t)
+	return nil
+}
+
+// Who does not read an answer is given up after a while, which begins with the
+// answer and not with the call; streams see to that themselves.
+func TestAnswersAreReadInTime(t *testing.T) {
+	t.Parallel()
+	w := &bounded{ResponseRecorder: httptest.NewRecorder()}
+	slow := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if len(w.set) > 0 {
+			t.Errorf("%s: the time to read began before the answer", r.URL.Path)
+		}
+		io.WriteString(rw, "an")
+		io.WriteString(rw, "swer")
+	})
+	d := dispatcher{"metrics": {exact: true, to: slow}, "api": {to: slow}, "stream": {to: slow, streams: true}}
+	for path, want := range map[string]int{"/metrics": 1, "/api/v1/users/a": 1, "/nothing": 1, "/stream/x": 0} {
+		w.set = nil
+		d.ServeHTTP(w, httptest.NewRequest("GET", "http://node"+path, nil))
+		if len(w.set) != want || want > 0 && (time.Until(w.set[0]) > answerLimit || time.Until(w.set[0]) < answerLimit/2) {
+			t.Errorf("%s: got write deadlines %v, want %d of %v", path, w.set, want, answerLimit)
 		}
 	}
 }
