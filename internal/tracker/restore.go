@@ -56,6 +56,9 @@ func (t *Tracker) restore(ctx context.Context) error {
 		if good > 0 {
 			from = good + 1
 		}
+		for i := range t.shards { // also those that were never written
+			t.shards[i].save.through = max(t.shards[i].save.through, good)
+		}
 	}
 	fold := func(sequence uint64, list []presence.Record) error {
 		records += uint64(len(list))

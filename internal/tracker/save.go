@@ -24,8 +24,8 @@ const (
 type shardSave struct {
 	changed bool // since it was last written
 	dirty   []*session
-	through uint64        // log position of the last write
-	note    uint64        // first note that is not in the last write
+	through uint64        // log position that the last write is good through
+	note    uint64        // first note that may not be in the last write
 	at      time.Duration // wheel time of the last write
 }
 
@@ -337,14 +337,18 @@ func (u *user) empty() bool {
 
 // good is the position through which every shard is written, and the first note
 // that must stay: one that is not in a shard, or the newest, because that says
-// when the node was last alive.
+// when the node was last alive. It never goes back: what a shard without changes
+// has written is good through now, not only through its last write.
 func (v *saver) good() (through, note uint64) {
-	through, note = v.t.applied.Load(), v.lastNote
+	applied := v.t.applied.Load()
+	through, note = applied, v.lastNote
 	for i := range v.t.shards {
 		sh := &v.t.shards[i]
 		sh.mu.Lock()
 		if sh.save.changed {
 			through, note = min(through, sh.save.through), min(note, sh.save.note)
+		} else {
+			sh.save.through, sh.save.note = applied, v.lastNote
 		}
 		sh.mu.Unlock()
 	}

@@ -425,3 +425,66 @@ func TestListsAreKeptWithNewStatuses(t *testing.T) {
 		})
 	}
 }
+
+// A user who changes after a long quiet time does not move the checkpoint back
+// to where his shard was written last.
+func TestTheCheckpointNeverGoesBack(t *testing.T) {
+	c := &moving{Memory: storetest.NewMemory()}
+	in(t, func(cfg *Config) { cfg.Checkpoints = c }, func(t *testing.T, r *rig) {
+		come := func(id presence.UserID) {
+			t.Helper()
+			m, err := r.tr.Make(t.Context(), MakeParams{User: presence.User{App: app, ID: id}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.tr.Connect(t.Context(), m.Ref, ConnectParams{Link: &wire{}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, restarted := range []bool{false, true} {
+			for i := range 3 * shardsATime { // more shards than go out at once, which were never written
+				come(presence.UserID(fmt.Sprint("crowd", i, restarted)))
+			}
+			for i := range 12 { // in a shard each
+				come(presence.UserID(fmt.Sprint("user", i)))
+				wait(11 * time.Second)
+			}
+			come("user0") // his shard was written, and is not due now
+			for i := range 12 {
+				come(presence.UserID(fmt.Sprint("somebody", i, restarted)))
+				wait(4 * time.Second)
+			}
+			if moves, failed := c.took(); moves < 5 || failed != nil {
+				t.Errorf("restarted %v: the checkpoint moved %d times and then said %v, want many and no error", restarted, moves, failed)
+			}
+			r.crash()
+			r.start()
+		}
+	})
+}
+
+// moving counts how often a checkpoint moved, and keeps what went wrong.
+type moving struct {
+	*storetest.Memory
+
+	mu     sync.Mutex // guards all below
+	moves  int
+	failed error
+}
+
+func (m *moving) Advance(ctx context.Context, through, note uint64) error {
+	err := m.Memory.Advance(ctx, through, note)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.moves++
+	m.failed = errors.Join(m.failed, err)
+	return err
+}
+
+func (m *moving) took() (moves int, failed error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	moves, failed = m.moves, m.failed
+	m.moves, m.failed = 0, nil
+	return moves, failed
+}
