@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/client"
+	"github.com/porchlight-dev/porchlight/internal/config"
 )
 
 // TestBackendCommands drives a node as an app's server would.
@@ -30,6 +31,16 @@ func TestBackendCommands(t *testing.T) {
 	says(`{"friends":["bob"],"user":"alice"}`+"\n", "friends", "list", "alice", "--json")
 	says("alice added\n", "friends", "add", "carol", "alice", "--both")
 	says("bob\ncarol\n", "friends", "list", "alice")
+	// The flags of all three may also stand before them.
+	for _, c := range []struct{ do, want string }{{"add", "dave added\n"}, {"list", "bob\ncarol\ndave\n"}, {"remove", "dave removed\n"}} {
+		args := []string{"friends", "--http", at, "--key", config.DevelopmentServerKey, c.do, "alice"}
+		if c.do != "list" {
+			args = append(args, "dave")
+		}
+		if out, errs, err := once(t, args...); err != nil || out != c.want {
+			t.Errorf("%v: got %q, %v (%s), want %q", args, out, err, errs, c.want)
+		}
+	}
 
 	set := start(t, "set", "--grpc", grpc, "--user", "bob", "--status", "busy", "--text", "hidden away", "--invisible")
 	var p client.Presence

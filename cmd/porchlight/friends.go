@@ -6,8 +6,10 @@ import (
 	"fmt"
 )
 
-// friendsCommand reads and writes friend lists.
+// friendsCommand reads and writes friend lists. Its flags may stand before add,
+// remove and list, and after.
 type friendsCommand struct {
+	backendFlags
 	Add    friendsAdd    `cmd:"" help:"Put friends on a user's list."`
 	Remove friendsRemove `cmd:"" help:"Take friends off a user's list."`
 	List   friendsList   `cmd:"" help:"Print a user's list, a friend per line."`
@@ -20,7 +22,6 @@ func (friendsCommand) Help() string {
 
 // friendsChange is what add and remove take.
 type friendsChange struct {
-	backendFlags
 	Both    bool     `help:"The other direction too: the user on or off each friend's list."`
 	JSON    bool     `name:"json" help:"One JSON object per friend and line."`
 	User    string   `arg:"" help:"Whose list."`
@@ -32,31 +33,41 @@ type friendsAdd struct{ friendsChange }
 type friendsRemove struct{ friendsChange }
 
 // Run adds one after the other; those before an error stay added.
-func (f friendsAdd) Run(ctx context.Context, c console) error { return f.run(ctx, c, true) }
-
-// Run removes one after the other.
-func (f friendsRemove) Run(ctx context.Context, c console) error { return f.run(ctx, c, false) }
-
-func (f friendsChange) run(ctx context.Context, c console, add bool) error {
-	b, err := f.backend(c)
+func (f friendsAdd) Run(ctx context.Context, c console, all *friendsCommand) error {
+	b, err := all.backend(c)
 	if err != nil {
 		return err
 	}
-	change, did, not := b.AddFriend, "added", "was on the list"
-	if !add {
-		change, did, not = b.RemoveFriend, "removed", "was not on the list"
+	return f.each(ctx, c, friendsWords{b.AddFriend, "added", "was on the list"})
+}
+
+// Run removes one after the other.
+func (f friendsRemove) Run(ctx context.Context, c console, all *friendsCommand) error {
+	b, err := all.backend(c)
+	if err != nil {
+		return err
 	}
+	return f.each(ctx, c, friendsWords{b.RemoveFriend, "removed", "was not on the list"})
+}
+
+// friendsWords are a change of a list, and what to say of it.
+type friendsWords struct {
+	change   func(ctx context.Context, user, friend string, both bool) (bool, error)
+	did, not string
+}
+
+func (f friendsChange) each(ctx context.Context, c console, w friendsWords) error {
 	for _, friend := range f.Friends {
-		changed, err := change(ctx, f.User, friend, f.Both)
+		changed, err := w.change(ctx, f.User, friend, f.Both)
 		if err != nil {
 			return fmt.Errorf("%s: %w", friend, err)
 		}
 		if f.JSON {
 			err = json.NewEncoder(c.out).Encode(map[string]any{"user": f.User, "friend": friend, "changed": changed})
 		} else {
-			word := did
+			word := w.did
 			if !changed {
-				word = not
+				word = w.not
 			}
 			_, err = fmt.Fprintf(c.out, "%s %s\n", friend, word)
 		}
@@ -68,14 +79,13 @@ func (f friendsChange) run(ctx context.Context, c console, add bool) error {
 }
 
 type friendsList struct {
-	backendFlags
 	JSON bool   `name:"json" help:"One JSON object."`
 	User string `arg:"" help:"Whose list."`
 }
 
 // Run prints the list.
-func (f friendsList) Run(ctx context.Context, c console) error {
-	b, err := f.backend(c)
+func (f friendsList) Run(ctx context.Context, c console, all *friendsCommand) error {
+	b, err := all.backend(c)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,8 @@ func run(args []string, c console) int {
 	}
 	if err != nil {
 		// The Go client names the program in its errors too.
-		fmt.Fprintln(c.err, "porchlight:", strings.TrimPrefix(err.Error(), "porchlight: "))
+		said := strings.TrimPrefix(err.Error(), "porchlight: ")
+		fmt.Fprintln(c.err, "porchlight:", strings.ReplaceAll(said, ": porchlight: ", ": "))
 		return 1
 	}
 	return 0

@@ -51,7 +51,11 @@ func (c *Config) checkApps(p *problems) {
 
 func (l *Listen) check(p *problems, at place) {
 	for name, addr := range map[string]string{"http": l.HTTP, "grpc": l.GRPC} {
-		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+		_, port, err := net.SplitHostPort(addr)
+		if err == nil {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if addr != "" && err != nil {
 			p.add(at.key(name), "%.64q is not an address; write 127.0.0.1:7400, or :7400 for all of this machine's", addr)
 		}
 	}

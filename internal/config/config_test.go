@@ -174,6 +174,7 @@ func TestParseRefuses(t *testing.T) {
 		"no catalogue":          {app("catalogues: {products: {x: \"\"}}"), "names no file"},
 		"origin":                {app("cors: {origins: [\"https://x/y\"]}"), "not an origin"},
 		"no port":               {app("policy: {}") + "\nlisten: {grpc: localhost}", "listen.grpc: \"localhost\" is not an address"},
+		"no such port":          {app("policy: {}") + "\nlisten: {http: 127.0.0.1:99999}", "listen.http: \"127.0.0.1:99999\" is not an address"},
 		"half of TLS":           {app("policy: {}") + "\nlisten: {tls: {cert: x}}", "both cert and key"},
 		"proxy":                 {app("policy: {}") + "\nlisten: {trusted_proxies: [x]}", "not a network"},
 		"proxy protocol":        {app("policy: {}") + "\nlisten: {proxy_protocol: true}", "needs trusted_proxies"},

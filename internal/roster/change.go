@@ -3,6 +3,7 @@ package roster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
@@ -108,11 +109,15 @@ func checkIDs(user presence.User, field string, ids ...presence.UserID) error {
 		return fault.Invalid("user", "must be 1 to %d bytes of UTF-8 without control characters", presence.MaxUserID)
 	}
 	for i, id := range ids {
+		which := "" // the only one there is
+		if len(ids) > 1 {
+			which = fmt.Sprintf("entry %d ", i)
+		}
 		if !presence.ValidUserID(string(id)) {
-			return fault.Invalid(field, "entry %d must be 1 to %d bytes of UTF-8 without control characters", i, presence.MaxUserID)
+			return fault.Invalid(field, "%smust be 1 to %d bytes of UTF-8 without control characters", which, presence.MaxUserID)
 		}
 		if id == user.ID {
-			return fault.Invalid(field, "entry %d is the user himself, who always sees himself", i)
+			return fault.Invalid(field, "%sis the user himself, who always sees himself", which)
 		}
 	}
 	return nil
