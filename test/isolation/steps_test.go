@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
 // step is one thing that an app does.
@@ -76,7 +77,7 @@ var calls = map[string]func(*tenant, step) (proto.Message, error){
 }
 
 // requests are all kinds of steps on the REST door: method, path, body. USER,
-// OTHER and TEXT stand for the step's.
+// OTHER, TEXT and SESSION stand for the step's.
 var requests = map[string][3]string{
 	"rest get":       {"GET", "/users/USER"},
 	"rest get truth": {"GET", "/users/USER?view=true"},
@@ -92,6 +93,14 @@ var requests = map[string][3]string{
 	"rest unblock":   {"DELETE", "/users/USER/blocks/OTHER"},
 	"rest presence":  {"PUT", "/users/USER/presence", `{"status":"busy","rich_text":"TEXT","ttl":30}`},
 	"rest erase":     {"DELETE", "/users/USER"},
+
+	"rest online":          {"GET", "/online"},
+	"rest session":         {"GET", "/users/USER/sessions/SESSION?view=true"},
+	"rest drop one":        {"DELETE", "/users/USER/sessions/SESSION"},
+	"rest befriend both":   {"PUT", "/users/USER/friends/OTHER?direction=both"},
+	"rest push":            {"POST", "/friends/changes", `{"changes":[{"user":"USER","added":["OTHER"]}]}`},
+	"rest blocks":          {"GET", "/users/USER/blocks"},
+	"rest remove presence": {"DELETE", "/users/USER/presence"},
 }
 
 // kinds are the names of all steps, in a fixed order.
@@ -115,7 +124,7 @@ func (n *tenant) take(s step) {
 		return
 	}
 	r := requests[s.do]
-	fill := strings.NewReplacer("USER", s.user, "OTHER", s.other, "TEXT", n.name+" "+s.text).Replace
+	fill := strings.NewReplacer("USER", s.user, "OTHER", s.other, "TEXT", n.name+" "+s.text, "SESSION", n.session(s)).Replace
 	n.hear("backend", "%s %s: %s", s.do, s.user, n.request(r[0], fill(r[1]), fill(r[2])))
 }
 
@@ -149,6 +158,14 @@ func (n *tenant) token(s step) string {
 	return "no session yet"
 }
 
+// session is the public id of the device's newest session.
+func (n *tenant) session(s step) string {
+	if d := n.devices[s.who()]; d != nil {
+		return d.id
+	}
+	return presence.PublicID{}.String()
+}
+
 func (n *tenant) update(s step) *isonlinev1.IsOnlineUpdate {
 	return &isonlinev1.IsOnlineUpdate{
 		Status:   isonlinev1.IsOnlineStatus_IS_ONLINE_STATUS_BUSY,
@@ -171,7 +188,7 @@ func (n *tenant) open(s step) error {
 	if old := n.devices[s.who()]; old != nil {
 		old.cancel()
 	}
-	n.devices[s.who()] = &device{token: made.GetSessionToken(), cancel: cancel}
+	n.devices[s.who()] = &device{id: made.GetSessionId(), token: made.GetSessionToken(), cancel: cancel}
 	stream, err := c.ConnectToIsOnlineSession(ctx, &isonlinev1.ConnectToIsOnlineSessionRequest{SessionToken: made.GetSessionToken(), Initial: n.update(s)})
 	if err != nil {
 		return err

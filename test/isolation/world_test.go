@@ -62,6 +62,7 @@ type tenant struct {
 
 // device is one session's token and stream.
 type device struct {
+	id     string // public
 	token  string
 	cancel context.CancelFunc
 }
@@ -166,7 +167,8 @@ func (n *tenant) named(text string) string {
 	})
 }
 
-// service is the connection of one device.
+// service is the connection of one device. A user's second device calls as a web page
+// does.
 func (n *tenant) service(device string) isonlinev1.IsOnlineServiceClient {
 	c := n.conns[device]
 	if c == nil {
@@ -179,6 +181,9 @@ func (n *tenant) service(device string) isonlinev1.IsOnlineServiceClient {
 			n.world.t.Fatal(err)
 		}
 		n.conns[device] = c
+	}
+	if strings.HasSuffix(device, "/1") {
+		return isonlinev1.NewIsOnlineServiceClient(&web{c, n.world})
 	}
 	return isonlinev1.NewIsOnlineServiceClient(c)
 }
