@@ -3,6 +3,8 @@ package rest
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"strings"
@@ -23,6 +25,14 @@ type Key struct {
 	// RequestsPerSecond limits what is done with it; 0 is no limit.
 	RequestsPerSecond float64
 }
+
+// Format names the key without its secret, whatever the verb.
+func (k Key) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "server key %s of app %s (secret not shown)", k.ID, k.App)
+}
+
+// LogValue is the same, for log/slog.
+func (k Key) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k)) }
 
 // key is a Key as it is kept: without its secret.
 type key struct {

@@ -3,7 +3,9 @@ package rest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -65,6 +67,17 @@ func TestKeys(t *testing.T) {
 	n.problem(n.do("GET", "/users/alice", ""), "a key that went", http.StatusUnauthorized, "KEY_INVALID")
 	if w := n.doAs("another secret of thirty-two bytes", "GET", Prefix+"/users/alice", ""); w.Code != 200 {
 		t.Errorf("a key that came: got %d", w.Code)
+	}
+}
+
+func TestKeysShowNoSecret(t *testing.T) {
+	t.Parallel()
+	k := Key{App: "demo", ID: "k1", Secret: secret}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("made", "key", k)
+	text := log.String() + fmt.Sprintf("%v %+v %#v %s %q %x", k, &k, k, k, []Key{k}, k)
+	if strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) || !strings.Contains(text, "k1") {
+		t.Errorf("got %s, want the key's id and not its secret", text)
 	}
 }
 

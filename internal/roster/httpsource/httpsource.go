@@ -14,6 +14,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -54,6 +56,12 @@ type Config struct {
 	AllowPrivate bool // see outbound.Config
 }
 
+// Format hides the secret from every verb, and the address, which may hold one.
+func (Config) Format(f fmt.State, _ rune) { io.WriteString(f, "friend lists over HTTP") }
+
+// LogValue hides them from log/slog.
+func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
 // Source is a roster.Source over HTTP. Make it with New.
 type Source struct {
 	url     string
@@ -88,11 +96,8 @@ func New(cfg Config) (*Source, error) {
 	return s, nil
 }
 
-// String hides the key from %v.
-func (s *Source) String() string { return "friend lists over HTTP" }
-
-// GoString hides the key from %#v.
-func (s *Source) GoString() string { return s.String() }
+// Format hides the key from every verb.
+func (*Source) Format(f fmt.State, _ rune) { io.WriteString(f, "friend lists over HTTP") }
 
 // Close lets go of connections.
 func (s *Source) Close() { s.client.Close() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -226,6 +227,25 @@ func TestNewRefuses(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		if got := fmt.Sprintf(verb, s); strings.Contains(got, "hello") || strings.Contains(got, "104 101") {
 			t.Errorf("%s: got %q, want it without the key", verb, got)
+		}
+	}
+}
+
+func TestShowsNoSecret(t *testing.T) {
+	t.Parallel()
+	cfg := Config{URL: "https://backend.example/?token=" + secret, Secret: secret}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("made", "config", cfg, "source", s)
+	for _, text := range []string{
+		log.String(), fmt.Sprintf("%v %+v %#v %s %d %x", cfg, cfg, cfg, cfg, cfg, cfg), fmt.Sprintf("%v %+v %#v %s %d %x", s, s, s, s, s, s),
+	} {
+		if strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) || strings.Contains(text, strings.Trim(fmt.Sprint([]byte(secret)), "[]")) {
+			t.Errorf("the secret shows in %s", text)
 		}
 	}
 }
