@@ -61,7 +61,10 @@ func (r *Roster) Rejoin(user presence.User, id presence.SessionID, use func(frie
 	r.mu.Lock()
 	r.seat(id, user)
 	p := r.page(user)
-	p.waiting = append(p.waiting, rejoin{id, use})
+	waits := func(w rejoin) bool { return w.id == id }
+	if use != nil || !slices.ContainsFunc(p.waiting, waits) { // else one that comes back again and again
+		p.waiting = append(p.waiting, rejoin{id, use})
+	}
 	r.mu.Unlock()
 	r.later(p, 0)
 }

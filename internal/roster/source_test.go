@@ -333,6 +333,26 @@ func TestRejoinTriesUntilItWorks(t *testing.T) {
 	}
 }
 
+// A device that connects again and again while its list cannot be read waits once.
+func TestRejoinAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	inSourced(t, Friends, func(t *testing.T, r *rig, b *backend) {
+		b.fail(errDown)
+		for range 100 {
+			r.Rejoin(demo("alice"), presence.SessionID{1}, nil)
+		}
+		if n := r.Counts().Waiting; n != 1 {
+			t.Errorf("one session waits %d times, want once", n)
+		}
+		r.Gone(presence.SessionID{1})
+		if n := r.Counts().Waiting; n != 0 {
+			t.Errorf("after it went: got %d that wait, want none", n)
+		}
+		b.fail(nil)
+		pass(time.Minute)
+	})
+}
+
 func TestRejoinEndsWithTheNode(t *testing.T) {
 	t.Parallel()
 	inSourced(t, Everyone, func(t *testing.T, r *rig, b *backend) {
