@@ -10,7 +10,8 @@
 // What waits for the disk and what does not (design §2): opening, moving,
 // hiding and showing are stored, then visible, then answered. Closing is
 // visible at once and answered when stored. A status change, a heartbeat and a
-// resume never wait.
+// resume never wait. What a server sets or erases waits for the checkpoint, too:
+// a server does not say it again after a crash.
 //
 // Each session has one pending operation at most (session.pending). A caller
 // whom it stands in the way waits for it, ten seconds at most: an opening for

@@ -12,13 +12,9 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
-const (
-	// listBody bounds a body with a whole list: 10,000 names of 128 bytes, with
-	// what JSON adds.
-	listBody = 4 << 20
-	// maxChanges is the most lists of one call of pushFriends.
-	maxChanges = 1000
-)
+// listBody bounds a body with a whole list: 10,000 names of 128 bytes, with what
+// JSON adds.
+const listBody = 4 << 20
 
 // OfFriend is the friend in the path.
 type OfFriend struct {
