@@ -39,6 +39,11 @@ type mount struct {
 // answerLimit is how long a peer may take to read an answer.
 const answerLimit = 30 * time.Second
 
+// bodyLimit is how long a peer may take to send a body, also one that nobody
+// reads: net/http reads a bit of it before it answers. Who has read it takes the
+// limit back, or it would end a call that takes longer.
+const bodyLimit = 10 * time.Second
+
 // answering begins the time for reading an answer with its first byte: until then a
 // call may take as long as it does. The whole server has no such limit, which
 // would end streams.
@@ -77,6 +82,9 @@ type dispatcher map[string]mount
 func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segment, _, deeper := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	m, ok := d[segment]
+	if r.ContentLength != 0 {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit)) // where there is none (tests) it is no loss
+	}
 	if !m.streams {
 		w = &answering{ResponseWriter: w}
 	}

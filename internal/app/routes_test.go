@@ -1,10 +1,14 @@
 package app
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -76,4 +80,75 @@ func TestAnswersAreReadInTime(t *testing.T) {
 			t.Errorf("%s: got write deadlines %v, want %d of %v", path, w.set, want, answerLimit)
 		}
 	}
+}
+
+// pipes is a listener with connections in memory.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { close(p.closed); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A body that does not come holds no connection longer than bodyLimit, also
+// where nobody wants one; without a body there is no limit.
+func TestBodiesComeInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "who are you?", http.StatusUnauthorized) })
+		long := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(2 * bodyLimit):
+			case <-r.Context().Done():
+				t.Error("a call without a body was cut short")
+			}
+		})
+		listener := &pipes{make(chan net.Conn), make(chan struct{})}
+		srv := &http.Server{Handler: dispatcher{"healthz": {exact: true, to: refuse}, "api": {to: refuse}, "stream": {to: refuse, streams: true}, "long": {to: long}}}
+		go srv.Serve(listener)
+		defer srv.Close()
+		for _, c := range []struct {
+			ask  string
+			body bool
+			code int
+			took time.Duration
+		}{
+			{"PUT /api/v1/users/a/friends", true, 401, bodyLimit},
+			{"GET /api/v1/users/a", true, 401, bodyLimit},
+			{"GET /api/v1/users/a", false, 401, 0},
+			{"POST /stream/call", true, 401, bodyLimit},
+			{"POST /healthz", true, 405, bodyLimit},
+			{"GET /healthz", true, 401, bodyLimit},
+			{"GET /nothing", true, 404, bodyLimit},
+			{"GET /long", false, 200, 2 * bodyLimit},
+		} {
+			peer, conn := net.Pipe()
+			listener.conns <- conn
+			began := time.Now()
+			length := ""
+			if c.body {
+				length = "Content-Length: 100\r\n"
+			}
+			fmt.Fprintf(peer, "%s HTTP/1.1\r\nHost: node\r\n%s\r\n", c.ask, length)
+			resp, err := http.ReadResponse(bufio.NewReader(peer), nil)
+			if err != nil {
+				t.Fatalf("%s: %v", c.ask, err)
+			}
+			if took := time.Since(began); resp.StatusCode != c.code || took != c.took {
+				t.Errorf("%s, body %v: got %d after %v, want %d after %v", c.ask, c.body, resp.StatusCode, took, c.code, c.took)
+			}
+			resp.Body.Close()
+			peer.Close()
+		}
+	})
 }
