@@ -97,7 +97,9 @@ func register[I, O any](d *Door, o operation, call func(context.Context, *I) (*O
 		Headers: map[string]*huma.Param{"X-Request-Id": {Description: "The request's id.", Schema: &huma.Schema{Type: "string"}}},
 	}
 	huma.Register(d.api, op, func(ctx context.Context, in *I) (*O, error) {
-		requestOf(ctx).bodyRead()
+		if o.asks != nil { // a body that is not asked for is not read, and keeps its limit
+			requestOf(ctx).bodyRead()
+		}
 		out, err := call(ctx, in)
 		if err != nil {
 			return nil, d.problem(ctx, err)
