@@ -62,6 +62,7 @@ type stream struct {
 
 	// attachment names this stream to the watcher; set before anything drains.
 	attachment uint64
+	last       uint64 // number of the newest message; whose turn it is to send has it
 
 	ended   chan tracker.End // room for one: the first end counts
 	state   atomic.Int32     // idle, waiting, busy or again
@@ -143,6 +144,7 @@ func (s *stream) drain() {
 		var list []hub.Frame
 		list, more = s.watcher.Drain(s.attachment, (*lent)[:0], drainAtOnce)
 		for i := range list {
+			s.last = list[i].Sequence
 			if s.transmit(s.message(&list[i])) != nil {
 				break
 			}
@@ -163,7 +165,7 @@ func (s *stream) own() bool {
 		select {
 		case <-s.said:
 		default:
-			s.send(s.watcher.Next(s.attachment), &isonlinev1.ConnectToIsOnlineSessionResponse{
+			s.send(s.farewellNumber(bye), &isonlinev1.ConnectToIsOnlineSessionResponse{
 				Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Closing{Closing: bye},
 			})
 			close(s.said)
@@ -178,6 +180,16 @@ func (s *stream) own() bool {
 		})
 	}
 	return true
+}
+
+// farewellNumber is the number of the closing message. When another stream took
+// over, the session's numbers go on there, and this message takes none of them:
+// which of the two streams is quicker must not show.
+func (s *stream) farewellNumber(bye *isonlinev1.Closing) uint64 {
+	if bye.GetReason() == isonlinev1.ClosingReason_CLOSING_REASON_REPLACED_STREAM {
+		return s.last + 1
+	}
+	return s.watcher.Next(s.attachment)
 }
 
 // message is what goes to the transport for a frame of the hub.
@@ -208,7 +220,7 @@ func (s *stream) message(f *hub.Frame) any {
 }
 
 func (s *stream) send(sequence uint64, m *isonlinev1.ConnectToIsOnlineSessionResponse) error {
-	m.Sequence = sequence
+	m.Sequence, s.last = sequence, sequence
 	return s.transmit(m)
 }
 
