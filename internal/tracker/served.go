@@ -13,7 +13,7 @@ import (
 // server gives and renews, in place of signs of life.
 
 const (
-	servedDevice = "server:" // begins the device id
+	servedDevice = "\x00server:" // begins the device id; doors take no control characters
 	servedDoor   = "rest"
 	putAttempts  = 4 // when others put and close the same at the same moment
 )

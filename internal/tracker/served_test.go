@@ -37,7 +37,7 @@ func TestPutPresence(t *testing.T) {
 			t.Errorf("the same again: got %+v, %v, want %+v", third, err, second)
 		}
 		wait(59 * time.Second)
-		if s := r.tr.Sessions(bob); len(s) != 1 || s[0].Status.Show != presence.Away || s[0].Device.ID != "server:bot" || s[0].Until.Sub(r.tr.now()) > 2*time.Second {
+		if s := r.tr.Sessions(bob); len(s) != 1 || s[0].Status.Show != presence.Away || s[0].Device.ID != servedDevice+"bot" || s[0].Until.Sub(r.tr.now()) > 2*time.Second {
 			t.Errorf("before the time to live ends: %+v", s) // the phone timed out long ago
 		}
 		wait(2 * time.Second)
@@ -48,6 +48,22 @@ func TestPutPresence(t *testing.T) {
 		}
 		if again, err := r.put("bot", presence.Online, time.Minute); err != nil || !again.Opened || again.Public == first.Public {
 			t.Errorf("put after its end: got %+v, %v, want another session", again, err)
+		}
+	})
+}
+
+// No id that a device may give is that of a server's presence: neither ends the
+// other.
+func TestPutPresenceBesideADeviceOfThatName(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		for range 2 {
+			if _, err := r.put("bot", presence.Busy, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			r.open(presence.Device{Platform: "ios", ID: "server:bot"})
+			if got := r.others(); len(got) != 2 {
+				t.Errorf("others see %v, want the server's word and the device", got)
+			}
 		}
 	})
 }
