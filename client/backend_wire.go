@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -55,7 +57,11 @@ func (b *Backend) call(ctx context.Context, method, path string, in, out any) er
 		if ctx.Err() != nil {
 			return fmt.Errorf("porchlight: the request was given up: %w", ctx.Err())
 		}
-		return &Error{Code: CodeUnavailable, Detail: "the server cannot be reached: " + plainer(err), cause: err}
+		e := &Error{Code: CodeUnavailable, Detail: "the server cannot be reached: " + plainer(err), cause: err}
+		if (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && req.URL.Scheme == "http" {
+			e.Detail += "; does it want https?"
+		}
+		return e
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -91,6 +97,9 @@ func problem(resp *http.Response, body []byte) error {
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {
 		// Something in between answered in the server's place.
 		e.Detail = "the server answered " + resp.Status
+		if bytes.Contains(body, []byte("HTTP request to an HTTPS server")) { // net/http's words
+			e.Detail += "; it wants https"
+		}
 		return e
 	}
 	e.Reason, e.Detail = Reason(p.Code), p.Detail

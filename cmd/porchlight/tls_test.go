@@ -14,11 +14,12 @@ import (
 // certificate; in the clear they get nowhere.
 func TestTLS(t *testing.T) {
 	t.Parallel()
+	const serverKey = "a server key of 32 bytes and some more"
 	pair := listentest.New(t, 1)
 	file := filepath.Join(t.TempDir(), "c.json")
 	text, err := json.Marshal(map[string]any{
 		"listen": map[string]any{"http": "127.0.0.1:0", "grpc": "127.0.0.1:0", "tls": map[string]string{"cert": pair.Cert, "key": pair.Key}},
-		"apps": map[string]any{"demo": map[string]any{"jwt": map[string]any{
+		"apps": map[string]any{"demo": map[string]any{"server_keys": []any{map[string]string{"id": "k1", "secret": serverKey}}, "jwt": map[string]any{
 			"issuer": "https://id.example", "keys": []any{map[string]string{"secret": "0123456789abcdef0123456789abcdef"}},
 		}}},
 	})
@@ -48,6 +49,23 @@ func TestTLS(t *testing.T) {
 	} {
 		if out, stderr, err := who(c.flags...); err == nil || !strings.Contains(stderr, c.says) {
 			t.Errorf("%s: %q, %v, %q; want a failure that says %q", name, out, err, stderr, c.says)
+		}
+	}
+	http := strings.Fields(serve.line("http "))[1]
+	for _, c := range []struct{ url, ca, says string }{
+		{"https://" + http, pair.Cert, ""},
+		{"https://" + http, "", "certificate"},
+		{"http://" + http, "", "https"}, // what it says, or only that it ended the connection
+		{"http://" + http, pair.Cert, "--ca is for https"},
+	} {
+		flags := []string{"--http", c.url, "--key", serverKey}
+		if c.ca != "" {
+			flags = append(flags, "--ca", c.ca)
+		}
+		for _, command := range [][]string{{"who", "bob"}, {"friends", "list", "bob"}, {"drop", "bob"}} {
+			if out, stderr, err := once(t, append(command, flags...)...); (err == nil) != (c.says == "") || !strings.Contains(stderr, c.says) {
+				t.Errorf("%v %v: %q, %v, %q; want what says %q", command, flags, out, err, stderr, c.says)
+			}
 		}
 	}
 	if err := serve.stop(); err != nil {
