@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,6 +23,14 @@ type BackendConfig struct {
 	// HTTP makes the requests; nil is one that waits at most 30 s for an answer.
 	HTTP *http.Client
 }
+
+// Format hides the key from every verb, and the URL, which may hold a secret.
+func (BackendConfig) Format(f fmt.State, _ rune) {
+	io.WriteString(f, "backend (URL and key not shown)")
+}
+
+// LogValue hides it from log/slog.
+func (c BackendConfig) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
 
 // Backend is what an app's own server tells and asks about its users, by the
 // REST API: friend lists, blocks, sessions, presences of bots. Its methods may

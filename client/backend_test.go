@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -206,6 +207,19 @@ func TestBackendUnreachable(t *testing.T) {
 	cancel()
 	if _, err := b.Online(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+func TestBackendConfigShowsNoKey(t *testing.T) {
+	t.Parallel()
+	cfg := BackendConfig{URL: "http://user:password@127.0.0.1", Key: backendKey}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("made", "config", cfg)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&log, verb, cfg)
+	}
+	if text := log.String(); strings.Contains(text, backendKey) || strings.Contains(text, "password") || strings.Contains(text, fmt.Sprintf("%x", backendKey)) {
+		t.Errorf("a secret shows in %s", text)
 	}
 }
 
