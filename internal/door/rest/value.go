@@ -100,6 +100,11 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 		v.Kind = presence.KindFlag
 		return json.Unmarshal(b, &v.Flag)
 	case '{':
+		// Each level is read anew by the ones around it, so what nests too deep is
+		// refused before.
+		if deeper(b, 2*(presence.MaxRefDepth+1)) {
+			return fmt.Errorf("references nest deeper than %d", presence.MaxRefDepth)
+		}
 		var r Ref
 		if err := json.Unmarshal(b, &r); err != nil {
 			return err
@@ -113,6 +118,27 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 	}
 	v.Kind = presence.KindNumber
 	return json.Unmarshal(b, &v.Number)
+}
+
+// deeper reports whether objects nest deeper than most in valid JSON.
+func deeper(b []byte, most int) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{':
+			if depth++; depth > most {
+				return true
+			}
+		case c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // propertiesOf makes properties of a JSON object, in the order of their keys.
