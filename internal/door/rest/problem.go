@@ -7,9 +7,11 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 )
@@ -187,7 +189,11 @@ func problemOf(e *huma.ErrorModel) *Problem {
 	p := newProblem(e.Status, code, e.Detail)
 	for _, one := range e.Errors {
 		if one != nil {
-			p.Errors = append(p.Errors, ProblemField{Location: one.Location, Message: one.Message})
+			message := one.Message
+			if strings.Contains(message, validation.MsgExpectedMatchExactlyOneSchema) { // Value is the only choice there is
+				message = wantValue
+			}
+			p.Errors = append(p.Errors, ProblemField{Location: one.Location, Message: message})
 		}
 	}
 	switch {

@@ -85,10 +85,14 @@ func TestPresence(t *testing.T) {
 		`{"ttl":60,"properties":{"a":{"args":{}}}}`: "body.properties.a", `{"ttl":60,"device":{"id":"x"}}`: "body.device.id", `{"ttl":60,"colour":"red"}`: "body.colour",
 		`{"ttl":60,"properties":{"a":{"token":""}}}`: `body.properties["a"]`,
 		`{"ttl":60,"rich_text":{"token":"t","args":{"a":{"token":"t","args":{"a":{"token":"t","args":{"a":{"token":"t","args":{"a":{"token":"t"}}}}}}}}}}`: "",
+		`{"ttl":60,"properties":{"a":9223372036854775808}}`: "",
 	} {
 		p := n.refused("PUT", "/users/bot/presence", body, 422, "FIELD_INVALID")
 		if e := p["errors"].([]any)[0].(map[string]any); where != "" && e["location"] != where {
 			t.Errorf("%s: got %v, want it at %s", body, e, where)
+		}
+		if d := p["detail"].(string); strings.Contains(d, "schema") {
+			t.Errorf("%s: %q speaks of schemas", body, d)
 		}
 	}
 	for _, name := range []string{"", strings.Repeat("x", 65), "%00"} {

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -52,6 +53,9 @@ type Ref struct {
 }
 
 const valueSchema = "Value"
+
+// wantValue is what a caller is told of something else.
+const wantValue = `want a text, a number, true or false, or a reference such as {"token": "match.playing", "args": {}, "fallback": ""}`
 
 // Schema describes it, once for all values.
 func (Value) Schema(r huma.Registry) *huma.Schema {
@@ -112,9 +116,13 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 		v.Kind, v.Ref = presence.KindRef, &presence.Ref{Token: r.Token, Args: propertiesOf(r.Args), Fallback: r.Fallback}
 		return nil
 	}
-	if n, err := strconv.ParseInt(string(b), 10, 64); err == nil {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err == nil {
 		v.Kind, v.Integer = presence.KindInteger, n
 		return nil
+	}
+	if errors.Is(err, strconv.ErrRange) { // as a number it would become another one
+		return errors.New("an integer has 64 bits; write a longer one as a text")
 	}
 	v.Kind = presence.KindNumber
 	return json.Unmarshal(b, &v.Number)
