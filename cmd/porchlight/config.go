@@ -24,7 +24,7 @@ type configCheckCommand struct {
 // Help shows an example.
 func (configCheckCommand) Help() string {
 	return "The variables of the environment count, as for serve. Secrets are never shown. The exit code is 1 when something is wrong.\n\n" +
-		"Example:\n\n  porchlight config check porchlight.yaml && kill -HUP $(pidof porchlight)"
+		"Example:\n\n  porchlight config check porchlight.yaml && pkill -HUP -f '^[^ ]*porchlight serve'"
 }
 
 func (k configCheckCommand) path() string {
