@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -33,6 +34,7 @@ const (
 // Config is what the door needs. Tracker, Roster and Logger are required.
 type Config struct {
 	Tracker *tracker.Tracker
+	Texts   *localize.Set // makes texts of references; nil: fallback texts alone
 	Roster  *roster.Roster
 	Keys    []Key
 	// Rates are how many requests a second the keys of an app may make together.

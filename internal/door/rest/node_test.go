@@ -91,7 +91,7 @@ func newNode(t testing.TB) *node {
 	}
 	n.tracker.Ready()
 	n.door, err = New(Config{
-		Tracker: n.tracker, Roster: n.roster, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
+		Tracker: n.tracker, Texts: demoTexts(t), Roster: n.roster, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
 		Keys: []Key{{App: "demo", ID: "k1", Secret: secret}, {App: "other", ID: "k1", Secret: otherSecret}},
 	})
 	if err != nil {

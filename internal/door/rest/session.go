@@ -12,6 +12,7 @@ type Session struct {
 	Device     Device           `json:"device"`
 	Status     string           `json:"status" enum:"online,away,busy" doc:"Readiness." example:"busy"`
 	RichText   *Value           `json:"rich_text,omitempty" doc:"A text for people, or a reference into the catalogue of messages."`
+	TextLocale string           `json:"rich_text_locale,omitempty" doc:"With locale: the locale of the message that made rich_text; missing for other texts." example:"pt"`
 	Properties map[string]Value `json:"properties,omitempty" doc:"Named values."`
 	Invisible  bool             `json:"invisible,omitempty" doc:"With view=true: others see it as offline."`
 	Since      Stamp            `json:"since,omitzero" doc:"When it opened."`

@@ -87,25 +87,27 @@ func (d *Door) registerSessions() {
 	}, d.dropSession)
 }
 
-// visible lists a user's sessions, in truth or as others see them.
-func (d *Door) visible(user presence.User, truth bool) []Session {
+// visible lists a user's sessions, in truth or as others see them, in the
+// language that was asked for.
+func (d *Door) visible(user presence.User, view View) []Session {
 	list := []Session{}
 	for _, s := range d.cfg.Tracker.Sessions(user) {
-		if truth || s.Shown.Open() {
-			list = append(list, sessionAs(&s, truth))
+		if view.Truth || s.Shown.Open() {
+			list = append(list, sessionAs(&s, view.Truth))
 		}
 	}
+	d.translate(user.App, view.Locale, list)
 	return list
 }
 
 func (d *Door) listSessions(ctx context.Context, in *sessionsIn) (*sessionsOut, error) {
 	out := &sessionsOut{}
-	out.Body.Sessions = d.visible(in.of(ctx), in.Truth)
+	out.Body.Sessions = d.visible(in.of(ctx), in.View)
 	return out, nil
 }
 
 func (d *Door) getSession(ctx context.Context, in *sessionIn) (*sessionOut, error) {
-	for _, s := range d.visible(in.of(ctx), in.Truth) {
+	for _, s := range d.visible(in.of(ctx), in.View) {
 		if s.Session == in.SID {
 			return &sessionOut{s}, nil
 		}

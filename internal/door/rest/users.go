@@ -34,10 +34,14 @@ func checkUser(at, id string) []error {
 	return []error{&huma.ErrorDetail{Location: at, Message: fmt.Sprintf("a user id is 1 to %d bytes of UTF-8 without control characters", presence.MaxUserID)}}
 }
 
-// View says how much is told.
+// View says how much is told, and in which language.
 type View struct {
-	Truth bool `query:"view" doc:"Tell the truth, not what others see."`
+	Truth  bool   `query:"view" doc:"Tell the truth, not what others see."`
+	Locale string `query:"locale" maxLength:"64" doc:"Make texts of references, for a reader of this locale; without it they come as they are." example:"pt-BR"`
 }
+
+// Resolve refuses what is no locale.
+func (v *View) Resolve(huma.Context) []error { return checkLocale("query.locale", v.Locale) }
 
 // User is one user's presence.
 type User struct {
@@ -77,7 +81,12 @@ type userOut struct{ Body User }
 type Query struct {
 	Users []string `json:"users" nullable:"false" minItems:"1" doc:"User ids, up to 1,000." example:"[\"alice\",\"bob\"]"`
 	View  bool     `json:"view,omitempty" doc:"Tell the truth, not what others see."`
+	// Locale is View's.
+	Locale string `json:"locale,omitempty" maxLength:"64" doc:"Make texts of references, for a reader of this locale; without it they come as they are." example:"pt-BR"`
 }
+
+// Resolve refuses what is no locale.
+func (q *Query) Resolve(huma.Context) []error { return checkLocale("body.locale", q.Locale) }
 
 // Users are the answer to a Query.
 type Users struct {
@@ -106,7 +115,10 @@ func (d *Door) registerUsers() {
 }
 
 func (d *Door) getUser(ctx context.Context, in *getUserIn) (*userOut, error) {
-	return &userOut{userAs(d.cfg.Tracker.Presence(in.of(ctx)), in.Truth)}, nil
+	user := in.of(ctx)
+	out := &userOut{userAs(d.cfg.Tracker.Presence(user), in.Truth)}
+	d.translate(user.App, in.Locale, out.Body.Sessions)
+	return out, nil
 }
 
 func (d *Door) queryUsers(ctx context.Context, in *queryIn) (*queryOut, error) {
@@ -121,7 +133,9 @@ func (d *Door) queryUsers(ctx context.Context, in *queryIn) (*queryOut, error) {
 			return nil, invalidUser(fmt.Sprintf("body.users[%d]", i))
 		}
 		p := d.cfg.Tracker.Presence(presence.User{App: app, ID: presence.UserID(id)})
-		out.Body.Users = append(out.Body.Users, userAs(p, in.Body.View))
+		u := userAs(p, in.Body.View)
+		d.translate(app, in.Body.Locale, u.Sessions)
+		out.Body.Users = append(out.Body.Users, u)
 	}
 	return out, nil
 }
