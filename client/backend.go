@@ -20,6 +20,9 @@ type BackendConfig struct {
 	// Key is a server key of the app. It selects the app and may do everything in
 	// it: it belongs on servers, never on devices.
 	Key string
+	// Locale is the language of texts that are references, such as "pt-BR"; empty
+	// shows their fallback.
+	Locale string
 	// HTTP makes the requests; nil is one that waits at most 30 s for an answer.
 	HTTP *http.Client
 }
@@ -38,9 +41,10 @@ func (c BackendConfig) LogValue() slog.Value { return slog.StringValue(fmt.Sprin
 // done again without harm. They fail with an [*Error], or with the caller's
 // context.
 type Backend struct {
-	base string
-	key  func() string // a func, because it prints as an address
-	http *http.Client
+	locale string
+	base   string
+	key    func() string // a func, because it prints as an address
+	http   *http.Client
 }
 
 // answerLimit bounds one request.
@@ -55,7 +59,7 @@ func NewBackend(cfg BackendConfig) (*Backend, error) {
 	if cfg.Key == "" {
 		return nil, errors.New("porchlight: a backend needs a server key of its app")
 	}
-	b := &Backend{base: u.JoinPath("api", "v1").String(), key: func() string { return cfg.Key }, http: cfg.HTTP}
+	b := &Backend{locale: cfg.Locale, base: u.JoinPath("api", "v1").String(), key: func() string { return cfg.Key }, http: cfg.HTTP}
 	if b.http == nil {
 		b.http = &http.Client{Timeout: answerLimit}
 	}
@@ -65,7 +69,7 @@ func NewBackend(cfg BackendConfig) (*Backend, error) {
 // Query asks for users, at most 1,000 at a time here; one Presence comes for
 // each, in their order. With truth it tells what only the user's own devices
 // see otherwise: sessions that are invisible, marked by Presence.Invisible, and
-// the true last seen. Texts that are references come as their fallback.
+// the true last seen.
 func (b *Backend) Query(ctx context.Context, truth bool, users ...string) ([]Presence, error) {
 	var answer struct {
 		Users []backendUser `json:"users"`
@@ -73,6 +77,9 @@ func (b *Backend) Query(ctx context.Context, truth bool, users ...string) ([]Pre
 	ask := map[string]any{"users": users}
 	if truth {
 		ask["view"] = true
+	}
+	if b.locale != "" {
+		ask["locale"] = b.locale
 	}
 	if err := b.call(ctx, http.MethodPost, b.path("users", "query"), ask, &answer); err != nil {
 		return nil, err

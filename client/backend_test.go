@@ -41,7 +41,7 @@ func restServer(t *testing.T, answer func(w http.ResponseWriter, n int)) (*Backe
 		answer(w, n)
 	}))
 	t.Cleanup(srv.Close)
-	b, err := NewBackend(BackendConfig{URL: srv.URL, Key: backendKey, HTTP: srv.Client()})
+	b, err := NewBackend(BackendConfig{URL: srv.URL, Key: backendKey, HTTP: srv.Client(), Locale: "de"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestBackendQuery(t *testing.T) {
 	t.Parallel()
 	b, got := restServer(t, func(w http.ResponseWriter, _ int) {
 		io.WriteString(w, `{"users":[{"user":"bob","available":true,"invisible":true,"last_seen":"2026-05-04T10:20:30.400Z","sessions":[
-			{"session":"Q0rYb1cKTo2mFqS4kq1pCA","device":{"platform":"ios","product":"chat"},"status":"busy","rich_text":{"token":"x","fallback":"In a call"},
+			{"session":"Q0rYb1cKTo2mFqS4kq1pCA","device":{"platform":"ios","product":"chat"},"status":"busy","rich_text":"Im Gespräch","rich_text_locale":"de",
 			 "properties":{"big":9007199254740993,"half":0.5,"map":{"token":"m","fallback":"Dust"},"on":true},"since":"2026-05-04T10:20:30.400Z","revision":2}]},
 			{"user":"carol","available":false,"sessions":[]}]}`)
 	})
@@ -117,7 +117,7 @@ func TestBackendQuery(t *testing.T) {
 	at := time.Date(2026, 5, 4, 10, 20, 30, 400e6, time.UTC)
 	want := []Presence{
 		{User: "bob", Available: true, Invisible: true, LastSeen: at, Sessions: []UserSession{{
-			ID: "Q0rYb1cKTo2mFqS4kq1pCA", Platform: "ios", Product: "chat", Show: Busy, Text: "In a call", Revision: 2, ConnectedAt: at,
+			ID: "Q0rYb1cKTo2mFqS4kq1pCA", Platform: "ios", Product: "chat", Show: Busy, Text: "Im Gespräch", Locale: "de", Revision: 2, ConnectedAt: at,
 			Properties: map[string]any{"big": int64(9007199254740993), "half": 0.5, "map": "Dust", "on": true},
 		}}},
 		{User: "carol"},
@@ -125,7 +125,7 @@ func TestBackendQuery(t *testing.T) {
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Errorf("the answer differs (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]asked{{"POST", "/api/v1/users/query", `{"users":["bob","carol"],"view":true}`}}, got()); diff != "" {
+	if diff := cmp.Diff([]asked{{"POST", "/api/v1/users/query", `{"locale":"de","users":["bob","carol"],"view":true}`}}, got()); diff != "" {
 		t.Errorf("the request differs (-want +got):\n%s", diff)
 	}
 }

@@ -147,6 +147,7 @@ type backendSession struct {
 	Session    string         `json:"session"`
 	Status     Show           `json:"status"`
 	RichText   any            `json:"rich_text"`
+	TextLocale string         `json:"rich_text_locale"`
 	Properties map[string]any `json:"properties"`
 	Since      time.Time      `json:"since"`
 	Updated    time.Time      `json:"updated"`
@@ -158,7 +159,7 @@ func (u *backendUser) presence() Presence {
 	p := Presence{User: u.User, Available: u.Available, Invisible: u.Invisible, LastSeen: u.LastSeen}
 	for _, s := range u.Sessions {
 		one := UserSession{
-			ID: s.Session, Platform: s.Device.Platform, Product: s.Device.Product, Show: s.Status, Text: textOf(s.RichText),
+			ID: s.Session, Platform: s.Device.Platform, Product: s.Device.Product, Show: s.Status, Text: textOf(s.RichText), Locale: s.TextLocale,
 			Revision: s.Revision, ConnectedAt: s.Since, UpdatedAt: s.Updated,
 		}
 		if len(s.Properties) > 0 {

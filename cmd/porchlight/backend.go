@@ -21,8 +21,8 @@ type backendFlags struct {
 // answerLimit bounds one request to a server that is trusted by --ca.
 const answerLimit = 30 * time.Second
 
-// backend makes the client that the flags ask for.
-func (f backendFlags) backend(c console) (*client.Backend, error) {
+// backend makes the client that the flags ask for; locale is that of texts.
+func (f backendFlags) backend(c console, locale string) (*client.Backend, error) {
 	u, err := url.Parse(f.HTTP)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("--http %q is no URL such as http://127.0.0.1:7400", f.HTTP)
@@ -38,7 +38,7 @@ func (f backendFlags) backend(c console) (*client.Backend, error) {
 	if !local && u.Scheme == "http" {
 		fmt.Fprintf(c.err, "porchlight: warning: the connection to %s is not encrypted, anybody on the way can read the key\n", u.Host)
 	}
-	cfg := client.BackendConfig{URL: f.HTTP, Key: key}
+	cfg := client.BackendConfig{URL: f.HTTP, Key: key, Locale: locale}
 	if f.CA != "" {
 		if u.Scheme != "https" {
 			return nil, fmt.Errorf("--ca is for https; --http is %s", f.HTTP)

@@ -34,7 +34,7 @@ type friendsRemove struct{ friendsChange }
 
 // Run adds one after the other; those before an error stay added.
 func (f friendsAdd) Run(ctx context.Context, c console, all *friendsCommand) error {
-	b, err := all.backend(c)
+	b, err := all.backend(c, "")
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (f friendsAdd) Run(ctx context.Context, c console, all *friendsCommand) err
 
 // Run removes one after the other.
 func (f friendsRemove) Run(ctx context.Context, c console, all *friendsCommand) error {
-	b, err := all.backend(c)
+	b, err := all.backend(c, "")
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ type friendsList struct {
 
 // Run prints the list.
 func (f friendsList) Run(ctx context.Context, c console, all *friendsCommand) error {
-	b, err := all.backend(c)
+	b, err := all.backend(c, "")
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (dropCommand) Help() string {
 
 // Run drops.
 func (d dropCommand) Run(ctx context.Context, c console) error {
-	b, err := d.backend(c)
+	b, err := d.backend(c, "")
 	if err != nil {
 		return err
 	}

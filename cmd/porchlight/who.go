@@ -61,7 +61,7 @@ func (w whoCommand) ask(ctx context.Context, c console) ([]client.Presence, erro
 		if w.User != "" {
 			return nil, errors.New("--http asks as the app's server and --user as one of its users; give one")
 		}
-		b, err := backendFlags{HTTP: w.HTTP, Key: w.Key, CA: w.CA}.backend(c)
+		b, err := backendFlags{HTTP: w.HTTP, Key: w.Key, CA: w.CA}.backend(c, w.locale())
 		if err != nil {
 			return nil, err
 		}

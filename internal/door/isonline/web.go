@@ -3,8 +3,11 @@ package isonline
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"connectrpc.com/connect"
@@ -70,7 +73,7 @@ func (d *Door) Web() http.Handler {
 	return d.crossOrigin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{ResponseWriter: w, control: http.NewResponseController(w), addr: r.RemoteAddr, http2: r.ProtoMajor > 1}
 		x.link, _ = r.Context().Value(linkKey{}).(*conn)
-		r.Body = http.MaxBytesReader(w, r.Body, maxMessage+compressFrom)
+		r.Body = arriving{http.MaxBytesReader(w, r.Body, maxMessage+compressFrom)}
 		// The whole server has no limits on reading and writing: they would end
 		// streams. This one on reading ends with the body: net/http takes it back.
 		x.control.SetReadDeadline(time.Now().Add(bodyLimit))
@@ -79,6 +82,19 @@ func (d *Door) Web() http.Handler {
 		}
 		mux.ServeHTTP(x, r.WithContext(x.context(r)))
 	}))
+}
+
+// arriving is a request's body that has bodyLimit to arrive.
+type arriving struct{ io.ReadCloser }
+
+// Read says in our words that the time is over: the network's have addresses in
+// them.
+func (a arriving) Read(b []byte) (int, error) {
+	n, err := a.ReadCloser.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the request's body did not arrive within %v", bodyLimit))
+	}
+	return n, err
 }
 
 // unary mounts one call.

@@ -361,7 +361,10 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 			req.Header.Set("Content-Type", map[bool]string{true: "application/json", false: "application/connect+json"}[procedure == "GetUserIsOnline"])
 			resp, err := n.web().client(t, false).Do(req)
 			if err == nil {
-				io.Copy(io.Discard, resp.Body)
+				said, _ := io.ReadAll(resp.Body)
+				if !strings.Contains(string(said), "did not arrive within 10s") || strings.Contains(string(said), "i/o timeout") {
+					t.Errorf("%s: got %s, want our own words", procedure, said)
+				}
 				resp.Body.Close()
 			}
 			never.Close()
