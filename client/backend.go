@@ -143,9 +143,14 @@ func (b *Backend) Unblock(ctx context.Context, user, other string) (changed bool
 }
 
 // Drop ends all sessions of a user, whose devices are told so and do not come
-// back by themselves, and says how many there were.
-func (b *Backend) Drop(ctx context.Context, user string) (sessions int, err error) {
-	return b.drop(ctx, b.path("users", user, "sessions"))
+// back by themselves, and says how many there were. With revoke the access
+// tokens that the user has are void too: to come back he needs a new one.
+func (b *Backend) Drop(ctx context.Context, user string, revoke bool) (sessions int, err error) {
+	path := b.path("users", user, "sessions")
+	if revoke {
+		path += "?revoke_tokens=true"
+	}
+	return b.drop(ctx, path)
 }
 
 // DropSession ends one session, named by its public id; 0 when it was over.

@@ -74,7 +74,7 @@ func TestBackendRequests(t *testing.T) {
 	check("Block", err, changed)
 	changed, err = b.Unblock(ctx, "alice", "bob")
 	check("Unblock", err, changed)
-	n, err := b.Drop(ctx, "bob")
+	n, err := b.Drop(ctx, "bob", true)
 	check("Drop", err, n == 3)
 	n, err = b.DropSession(ctx, "bob", "Q0rYb1cKTo2mFqS4kq1pCA")
 	check("DropSession", err, n == 3)
@@ -91,7 +91,7 @@ func TestBackendRequests(t *testing.T) {
 		{"PUT", "/api/v1/users/alice/friends", `{"friends":[]}`},
 		{"PUT", "/api/v1/users/alice/blocks/bob", ""},
 		{"DELETE", "/api/v1/users/alice/blocks/bob", ""},
-		{"DELETE", "/api/v1/users/bob/sessions", ""},
+		{"DELETE", "/api/v1/users/bob/sessions?revoke_tokens=true", ""},
 		{"DELETE", "/api/v1/users/bob/sessions/Q0rYb1cKTo2mFqS4kq1pCA", ""},
 		{"GET", "/api/v1/online/count", ""},
 		{"PUT", "/api/v1/users/bot/presence?name=desk+phone",

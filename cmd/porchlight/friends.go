@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -111,6 +112,7 @@ func (f friendsList) Run(ctx context.Context, c console, all *friendsCommand) er
 type dropCommand struct {
 	backendFlags
 	Session string `placeholder:"ID" help:"End this session only, named by its public id."`
+	Revoke  bool   `help:"Make void the access tokens that the user has, too."`
 	JSON    bool   `name:"json" help:"One JSON object."`
 	User    string `arg:"" help:"Whose sessions."`
 }
@@ -126,11 +128,14 @@ func (d dropCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
+	if d.Session != "" && d.Revoke {
+		return errors.New("--revoke is for all of a user's sessions; leave --session out")
+	}
 	n := 0
 	if d.Session != "" {
 		n, err = b.DropSession(ctx, d.User, d.Session)
 	} else {
-		n, err = b.Drop(ctx, d.User)
+		n, err = b.Drop(ctx, d.User, d.Revoke)
 	}
 	if err != nil {
 		return err

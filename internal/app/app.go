@@ -25,6 +25,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/telemetry"
@@ -65,13 +66,14 @@ type App struct {
 	parts  lifecycle.List
 	log    *slog.Logger
 
-	wheel   *wheel.Wheel
-	bus     *natsbus.Bus
-	store   *natsstore.Store
-	tracker *tracker.Tracker
-	hub     *hub.Hub
-	roster  *roster.Roster
-	sources map[presence.AppID]source
+	wheel       *wheel.Wheel
+	bus         *natsbus.Bus
+	store       *natsstore.Store
+	tracker     *tracker.Tracker
+	hub         *hub.Hub
+	roster      *roster.Roster
+	revocations *revoke.Revocations
+	sources     map[presence.AppID]source
 	// publishers are those whose keys verifier believes.
 	publishers map[presence.AppID]publisher
 	verifier   *token.Verifier
@@ -217,7 +219,7 @@ func (a *App) startGRPC(context.Context) error {
 	a.shortest, a.longest = shortest, longest
 	a.door = isonline.New(isonline.Config{
 		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Verifier: a.verifier, Ring: ring, Wheel: a.wheel,
-		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
+		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, Revocations: a.revocations, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
 		Origins: a.p.Config.Origins(), Proxies: &a.proxies, TLS: a.tls(), Called: a.called("isonline"),
 	})
 	go func() {

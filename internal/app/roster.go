@@ -7,6 +7,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/roster/httpsource"
 )
@@ -18,11 +19,17 @@ func (a *App) makeRoster() error {
 		return err
 	}
 	a.sources = sources
+	a.revocations = revoke.New(a.store)
 	a.roster, err = roster.New(roster.Config{Store: a.store, Apps: apps, Present: a.tracker.Presence, Logger: a.log})
 	return err
 }
 
-func (a *App) startRoster(ctx context.Context) error { return a.roster.Start(ctx) }
+func (a *App) startRoster(ctx context.Context) error {
+	if err := a.revocations.Start(ctx); err != nil {
+		return err
+	}
+	return a.roster.Start(ctx)
+}
 
 func (a *App) stopRoster(ctx context.Context) error {
 	err := a.roster.Stop(ctx)

@@ -16,7 +16,7 @@ var leaves = []string{
 
 // core is what a door may build on.
 var core = []string{
-	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster",
+	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke",
 }
 
 // table is who may import whom. A package without a line is an error, and so
@@ -38,6 +38,7 @@ var table = []line{
 	{"internal/tracker", with(leaves, "internal/store"), "never a door, a webhook or an engine"},
 	{"internal/hub", leaves, "knows watchers and changes, no storage"},
 	{"internal/roster", with(leaves, "internal/store"), "who may watch whom; tells of changes through a listener of its own"},
+	{"internal/revoke", with(leaves, "internal/store"), "from when on access tokens count; keeps a time per user"},
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
 

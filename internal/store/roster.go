@@ -19,6 +19,8 @@ type RosterKind uint8
 const (
 	RosterList   RosterKind = 1 // whom a user cares about
 	RosterBlocks RosterKind = 2 // whom a user hides from
+	// RosterRevoked is from when on a user's access tokens count.
+	RosterRevoked RosterKind = 3
 )
 
 // MaxRosterValue is the most bytes of one value: a list of 10,000 users with

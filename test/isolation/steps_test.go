@@ -85,6 +85,7 @@ var requests = map[string][3]string{
 	"rest count":     {"GET", "/online/count"},
 	"rest sessions":  {"GET", "/users/USER/sessions"},
 	"rest drop":      {"DELETE", "/users/USER/sessions"},
+	"rest revoke":    {"DELETE", "/users/USER/sessions?revoke_tokens=true"},
 	"rest friends":   {"GET", "/users/USER/friends"},
 	"rest replace":   {"PUT", "/users/USER/friends", `{"friends":["OTHER"]}`},
 	"rest befriend":  {"PUT", "/users/USER/friends/OTHER"},

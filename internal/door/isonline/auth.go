@@ -30,6 +30,11 @@ func (d *Door) access(ctx context.Context) (token.Access, error) {
 	if d.cfg.Tracker.Policy(a.App) == nil {
 		return token.Access{}, fault.New(fault.JWTInvalid, "the token's app is not served here")
 	}
+	if r := d.cfg.Revocations; r != nil {
+		if err := r.Check(presence.User{App: a.App, ID: a.User}, a.IssuedAt); err != nil {
+			return token.Access{}, err
+		}
+	}
 	return a, nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
@@ -90,6 +91,8 @@ type Config struct {
 	Wheel    *wheel.Wheel
 	Limits   map[presence.AppID]Limits
 	Texts    *localize.Set // nil: templates show their fallback text
+	// Revocations say which good access tokens are void; nil: none.
+	Revocations *revoke.Revocations
 	// Timeouts of all apps: the shortest sets how often the server pings, the
 	// longest how long the transport waits before it gives a connection up.
 	ShortestTimeout, LongestTimeout time.Duration

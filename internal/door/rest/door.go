@@ -20,6 +20,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -35,8 +36,10 @@ const (
 type Config struct {
 	Tracker *tracker.Tracker
 	Texts   *localize.Set // makes texts of references; nil: fallback texts alone
-	Roster  *roster.Roster
-	Keys    []Key
+	// Revocations make access tokens void.
+	Revocations *revoke.Revocations
+	Roster      *roster.Roster
+	Keys        []Key
 	// Rates are how many requests a second the keys of an app may make together.
 	Rates map[presence.AppID]float64
 	// Version is the program's, for the description.

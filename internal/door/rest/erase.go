@@ -44,6 +44,9 @@ func (d *Door) eraseUser(ctx context.Context, in *eraseIn) (*erasedOut, error) {
 	if err := d.cfg.Roster.Erase(ctx, user); err != nil {
 		return nil, err
 	}
+	if err := d.cfg.Revocations.Forget(ctx, user); err != nil {
+		return nil, err
+	}
 	at := e.At
 	if at == 0 {
 		at = presence.At(time.Now())

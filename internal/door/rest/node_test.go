@@ -18,6 +18,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -37,8 +38,10 @@ type node struct {
 	store   *storetest.Memory
 	tracker *tracker.Tracker
 	roster  *roster.Roster
-	door    *Door
-	book    logBook
+
+	revocations *revoke.Revocations
+	door        *Door
+	book        logBook
 
 	mu    sync.Mutex // guards calls
 	calls []Call
@@ -90,8 +93,9 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	n.tracker.Ready()
+	n.revocations = revoke.New(n.store)
 	n.door, err = New(Config{
-		Tracker: n.tracker, Texts: demoTexts(t), Roster: n.roster, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
+		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
 		Keys: []Key{{App: "demo", ID: "k1", Secret: secret}, {App: "other", ID: "k1", Secret: otherSecret}},
 	})
 	if err != nil {

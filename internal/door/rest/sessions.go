@@ -48,6 +48,7 @@ type sessionOut struct{ Body Session }
 
 type dropIn struct {
 	OfUser
+	Revoke bool `query:"revoke_tokens" doc:"Make void the access tokens that the user has, too."`
 }
 
 type dropOneIn struct {
@@ -57,7 +58,8 @@ type dropOneIn struct {
 
 // Dropped says what a drop did.
 type Dropped struct {
-	Dropped int `json:"dropped" doc:"How many sessions were not closed before." example:"1"`
+	Dropped int   `json:"dropped" doc:"How many sessions were not closed before." example:"1"`
+	Before  Stamp `json:"revoked_before,omitzero" doc:"With revoke_tokens: access tokens issued before it are refused with JWT_EXPIRED."`
 }
 
 type dropOut struct{ Body Dropped }
@@ -77,7 +79,8 @@ func (d *Door) registerSessions() {
 	register(d, operation{
 		id: "dropSessions", method: http.MethodDelete, path: "/users/{id}/sessions", tag: "sessions",
 		summary: "Drop all sessions of a user",
-		text:    "They close with the reason dropped, their connections end, and nothing resumes them; sessions that closed a moment ago cannot come back either. The user may make new ones. Sent again it drops what came since.",
+		text: "They close with the reason dropped, their connections end, and nothing resumes them; sessions that closed a moment ago cannot come back either. The user may make new ones, unless revoke_tokens says that he needs a new access token for it: " +
+			"those issued before now are void then, though they have not expired, until the user is erased. Sent again it drops what came since.",
 		answers: map[string]any{"dropped": 2}, faults: []fault.Kind{fault.LogUnavailable},
 	}, d.dropSessions)
 	register(d, operation{
@@ -116,7 +119,20 @@ func (d *Door) getSession(ctx context.Context, in *sessionIn) (*sessionOut, erro
 }
 
 func (d *Door) dropSessions(ctx context.Context, in *dropIn) (*dropOut, error) {
-	return d.drop(ctx, in.of(ctx), nil)
+	user := in.of(ctx)
+	var before presence.Time
+	if in.Revoke { // first, or the devices would be back before it holds
+		var err error
+		if before, err = d.cfg.Revocations.Revoke(ctx, user); err != nil {
+			return nil, err
+		}
+		d.note(ctx, "revoked access tokens", "user", user.ID)
+	}
+	out, err := d.drop(ctx, user, nil)
+	if err == nil {
+		out.Body.Before = Stamp(before)
+	}
+	return out, err
 }
 
 func (d *Door) dropSession(ctx context.Context, in *dropOneIn) (*dropOut, error) {

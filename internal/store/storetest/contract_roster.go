@@ -75,7 +75,7 @@ func scanned(t testing.TB, s store.Rosters, kind store.RosterKind, app presence.
 
 func rosterValues(t *testing.T, b *bench) {
 	s := b.store()
-	kinds := []store.RosterKind{store.RosterList, store.RosterBlocks}
+	kinds := []store.RosterKind{store.RosterList, store.RosterBlocks, store.RosterRevoked}
 	for round := range 3 {
 		for _, kind := range kinds {
 			for i, user := range oddUsers() {
