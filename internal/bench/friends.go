@@ -100,9 +100,9 @@ func Friends(ctx context.Context, cfg FriendsConfig) (err error) {
 	}
 	pid := 0
 	if cfg.Self != nil {
-		text, child, stop, err := cfg.Self(ctx)
-		if err != nil {
-			return fmt.Errorf("bench: start the server: %w", err)
+		text, child, stop, failed := cfg.Self(ctx)
+		if failed != nil {
+			return fmt.Errorf("bench: start the server: %w", failed)
 		}
 		defer func() { err = errors.Join(err, stop()) }()
 		grpc, http, ok := strings.Cut(text, " ")

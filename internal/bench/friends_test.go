@@ -2,6 +2,8 @@ package bench
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +42,21 @@ func TestFriendsRefuses(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestFriendsTellsABadEnd: a server that ends badly is an error, whatever else
+// went wrong.
+func TestFriendsTellsABadEnd(t *testing.T) {
+	t.Parallel()
+	bad := errors.New("the server ended badly")
+	cfg := friendsConfig()
+	cfg.GRPC, cfg.HTTP = "", ""
+	cfg.Self = func(context.Context) (string, int, func() error, error) {
+		return "nothing", 0, func() error { return bad }, nil
+	}
+	if err := Friends(t.Context(), cfg); !errors.Is(err, bad) || !strings.Contains(err.Error(), "two addresses") {
+		t.Errorf("got %v, want both what was wrong and the bad end", err)
 	}
 }
 
