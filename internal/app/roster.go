@@ -19,7 +19,7 @@ func (a *App) makeRoster() error {
 		return err
 	}
 	a.sources = sources
-	a.revocations = revoke.New(a.store)
+	a.revocations = revoke.New(a.store, a.log)
 	a.roster, err = roster.New(roster.Config{Store: a.store, Apps: apps, Present: a.tracker.Presence, Logger: a.log})
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ const valueVersion = 1
 // Revocations are those of a node. Make it with New.
 type Revocations struct {
 	store store.Rosters
+	log   *slog.Logger
 	// count is how many there are: while it is 0 a call costs one load.
 	count atomic.Int64
 
@@ -41,8 +43,8 @@ type Revocations struct {
 }
 
 // New returns one that has read nothing yet.
-func New(s store.Rosters) *Revocations {
-	return &Revocations{store: s, users: map[presence.User]presence.Time{}}
+func New(s store.Rosters, log *slog.Logger) *Revocations {
+	return &Revocations{store: s, log: log, users: map[presence.User]presence.Time{}}
 }
 
 // Start reads all there are, before any other call.
@@ -79,7 +81,8 @@ func (r *Revocations) Check(user presence.User, issued time.Time) error {
 }
 
 // Revoke makes void what was issued before now, and returns that time after it
-// is on disk. It fails with LogUnavailable, and then nothing may have changed.
+// is on disk. It fails with LogUnavailable; whether it holds is known only when a
+// repeat succeeds.
 func (r *Revocations) Revoke(ctx context.Context, user presence.User) (presence.Time, error) {
 	at := presence.At(time.Now())
 	if err := r.save(ctx, user, binary.AppendUvarint([]byte{valueVersion}, uint64(at))); err != nil {
@@ -128,6 +131,7 @@ func (r *Revocations) save(ctx context.Context, user presence.User, value []byte
 		}
 	}
 	if err != nil {
+		r.log.WarnContext(ctx, "from when on access tokens count cannot be stored", "app", user.App, "error", err)
 		return fault.Retry(fault.LogUnavailable, retryStore, "whose access tokens are void could not be stored; try again")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package revoke_test
 
 import (
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ var alice = presence.User{App: "demo", ID: "alice"}
 
 func started(t *testing.T, s store.Rosters) *revoke.Revocations {
 	t.Helper()
-	r := revoke.New(s)
+	r := revoke.New(s, slog.New(slog.DiscardHandler))
 	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestUnknownForm(t *testing.T) {
 		if _, err := s.SaveRoster(t.Context(), store.RosterRevoked, store.Roster{User: alice, Value: value}); err != nil {
 			t.Fatal(err)
 		}
-		if err := revoke.New(s).Start(t.Context()); err == nil {
+		if err := revoke.New(s, slog.New(slog.DiscardHandler)).Start(t.Context()); err == nil {
 			t.Errorf("%s: was taken", name)
 		}
 	}

@@ -32,7 +32,8 @@ const (
 	OpenAPIPath = "/openapi.json"
 )
 
-// Config is what the door needs. Tracker, Roster and Logger are required.
+// Config is what the door needs. Tracker, Roster, Revocations and Logger are
+// required.
 type Config struct {
 	Tracker *tracker.Tracker
 	Texts   *localize.Set // makes texts of references; nil: fallback texts alone

@@ -93,7 +93,7 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	n.tracker.Ready()
-	n.revocations = revoke.New(n.store)
+	n.revocations = revoke.New(n.store, logger)
 	n.door, err = New(Config{
 		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
 		Keys: []Key{{App: "demo", ID: "k1", Secret: secret}, {App: "other", ID: "k1", Secret: otherSecret}},

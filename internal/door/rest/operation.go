@@ -29,6 +29,8 @@ const about = `What an app's backend asks and tells about its users.
 
 **Truth and what others see.** Answers say what other users may see ("shown"): a user who is invisible is offline, and his last seen stands still. With ` + "`view=true`" + ` they say the truth, marked ` + "`invisible: true`" + `.
 
+**Texts** that are references into the catalogue of messages come as they are; with ` + "`locale`" + ` they come as text for a reader of it.
+
 **Names.** A user id is 1 to 128 bytes of UTF-8 without control characters, percent-encoded in a path; "/" and a lone "." too.
 
 **Writes** are idempotent: PUT and DELETE may be sent again, and answer the same way when there is nothing left to do.

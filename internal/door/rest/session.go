@@ -29,7 +29,7 @@ type Device struct {
 	Version  string `json:"version,omitempty" maxLength:"64" doc:"Of the device's software." example:"5.2.1"`
 }
 
-// SessionDevice is a Device with what only servers may know.
+// deviceOf leaves out what only the node may know: its id and its address.
 func deviceOf(d *presence.Device) Device {
 	return Device{Platform: d.Platform, Product: d.Product, Locale: d.Locale, Version: d.Version}
 }
