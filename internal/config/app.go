@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // App is one tenant: nothing crosses apps.
 type App struct {
@@ -11,6 +14,10 @@ type App struct {
 	Friends    Friends     `yaml:"friends" envPrefix:"FRIENDS_"`
 	Catalogues Catalogues  `yaml:"catalogues" envPrefix:"CATALOGUES_"`
 	CORS       CORS        `yaml:"cors" envPrefix:"CORS_"`
+	// Webhooks are the addresses that are told of the app's presence, by name.
+	Webhooks  map[string]Webhook `yaml:"webhooks" envPrefix:"WEBHOOKS_"`
+	RongCloud RongCloud          `yaml:"rongcloud" envPrefix:"RONGCLOUD_"`
+	TencentIM TencentIM          `yaml:"tencentim" envPrefix:"TENCENTIM_"`
 }
 
 // ServerKey lets the app's own backend call the server API. The secret alone
@@ -144,6 +151,12 @@ func (a App) withDefaults() App {
 	}
 	if a.Friends.MaxAge == 0 {
 		a.Friends.MaxAge = DefaultFriendsMaxAge
+	}
+	if len(a.Webhooks) > 0 {
+		a.Webhooks = maps.Clone(a.Webhooks)
+		for name, w := range a.Webhooks {
+			a.Webhooks[name] = w.withDefaults()
+		}
 	}
 	return a
 }

@@ -30,7 +30,9 @@ func (c *Config) checkApps(p *problems) {
 		p.add(apps, "at least one is needed")
 	}
 	issuers, serverKeys := map[string]string{}, map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+	names := slices.Sorted(maps.Keys(c.Apps))
+	c.checkForeignApps(p, names)
+	for _, name := range names {
 		a, at := c.Apps[name], apps.key(name)
 		if !presence.ValidAppID(name) {
 			p.add(at, "an app's name is 1 to %d of a-z and 0-9", presence.MaxAppID)

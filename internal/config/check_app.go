@@ -31,6 +31,9 @@ func (a *App) check(p *problems, at place) {
 	a.Limits.check(p, at.key("limits"))
 	a.Friends.check(p, at.key("friends"))
 	a.Catalogues.check(p, at.key("catalogues"))
+	a.checkWebhooks(p, at.key("webhooks"))
+	a.RongCloud.check(p, at.key("rongcloud"))
+	a.TencentIM.check(p, at.key("tencentim"))
 	for i, o := range a.CORS.Origins {
 		if !validOrigin(o) {
 			p.add(at.key("cors", "origins").item(i), "%.64q is not an origin; write https://app.example without a path, or *", o)
@@ -159,6 +162,8 @@ func checkURL(p *problems, at place, s string, private bool) {
 		p.add(at, "has a fragment (#), which is never sent; leave it out")
 	case u.Scheme == "http" && !private:
 		p.add(at, "is http: anybody on the way could change the answer; use https, or set allow_private for an address of your own network")
+	default:
+		checkLiteral(p, at, u, private)
 	}
 }
 

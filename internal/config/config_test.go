@@ -16,6 +16,7 @@ import (
 const (
 	secret       = "0123456789abcdef0123456789abcdef"
 	serverSecret = "fedcba9876543210fedcba9876543210"
+	signing      = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" // secret in base64
 )
 
 // publicKey is P-256, made by openssl genpkey -algorithm EC -pkeyopt
@@ -36,6 +37,13 @@ apps:
     server_keys: [{id: backend, secret: ` + serverSecret + `, requests_per_second: 5}]
     friends: {source: http, url: https://shop.example/friends, secret: ` + secret + `, timeout: 3s, max_age: 4s, allow_private: true}
     cors: {origins: [https://shop.example, "*"]}
+    webhooks:
+      main: {url: "https://shop.example/hook?a=b", secrets: [` + signing + `], lanes: 4, batch: {events: 7, linger: 30ms}, include_custom: true}
+      rong: {url: http://10.0.0.1/, format: rongcloud, allow_private: true, rongcloud: {notify_all_offline: false, signature_style: signTimestamp}}
+      tim: {url: https://shop.example/tim, format: tencentim, tencentim: {profile: "2025", token: hunter2, retry: true}}
+      cloud: {url: https://shop.example/ce, format: cloudevents, secrets: [` + signing + `], cloudevents: {mode: batched}}
+    rongcloud: {app_key: plkey, app_secret: ` + secret + `}
+    tencentim: {sdkappid: 1400000001, key: ` + secret + `, admins: [administrator]}
 listen: {http: 127.0.0.1:8400, grpc: 127.0.0.1:8401}
 data: /var/lib/porchlight
 restart_grace: 20s
@@ -279,6 +287,7 @@ func TestExampleFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text = bytes.ReplaceAll(text, []byte("whsec_replace-this-with-the-output-of-openssl-rand-base64-32"), []byte(signing))
 	c, err := Parse(bytes.ReplaceAll(text, []byte(exampleSecret), []byte("mine-")))
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +307,7 @@ func TestExampleFile(t *testing.T) {
 		case reflect.Slice:
 			look(typ.Elem(), at.item(0))
 		case reflect.Map:
-			name := map[string]string{"apps": "myapp", "platforms": "ios"}[at[len(at)-1]]
+			name := map[string]string{"apps": "myapp", "platforms": "ios", "webhooks": "main"}[at[len(at)-1]]
 			look(typ.Elem(), at.key(name))
 		}
 	}

@@ -64,6 +64,11 @@ func (c *Config) override(environ []string, p *problems) {
 			set(&y, prefix)
 			put(&a.Policy.Platforms, platform, y)
 		}
+		for endpoint, prefix := range named(vars, prefix+"WEBHOOKS_", a.Webhooks) {
+			w := a.Webhooks[endpoint]
+			set(&w, prefix)
+			put(&a.Webhooks, endpoint, w)
+		}
 		put(&c.Apps, app, a)
 	}
 	c.checkItems(p)
@@ -106,6 +111,9 @@ func (c *Config) spelt(at place) place {
 		at[1] = entryName(at[1], c.Apps)
 		if len(at) > 4 && at[3] == "platforms" {
 			at[4] = entryName(at[4], c.Apps[at[1]].Policy.Platforms)
+		}
+		if len(at) > 3 && at[2] == "webhooks" {
+			at[3] = entryName(at[3], c.Apps[at[1]].Webhooks)
 		}
 	}
 	return at
@@ -150,6 +158,9 @@ func resolve(t reflect.Type, rest string) (place, reflect.Type, bool) {
 func checkVariable(p *problems, at place, t reflect.Type, value string) {
 	var err error
 	want := ""
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
 	case t == durationType:
 		_, err = time.ParseDuration(value)

@@ -9,7 +9,7 @@ import (
 // What an error shows of a file never has a key in it: a line is cut after the
 // name of a secret, and so is all that belongs to it on the lines below.
 var (
-	secretKey = regexp.MustCompile(`(?i)["']?[a-z_-]*(?:secret|public_key|private_key|password|token)["']?\s*[:=]`)
+	secretKey = regexp.MustCompile(`(?i)["']?[a-z_-]*(?:secrets?|key|password|token)["']?\s*[:=]`)
 	// secretText is what looks like a key wherever it stands.
 	secretText = regexp.MustCompile(`[A-Za-z0-9+/=_-]{24,}`)
 	// userText is the name and the password of a URL.
@@ -58,11 +58,12 @@ func looksRandom(s string) bool {
 // its key.
 func maskedLines(text string, hide int) []string {
 	lines := strings.Split(text, "\n")
-	deep := -1 // what is indented more than that belongs to a secret
+	deep := -1     // what is indented more than that belongs to a secret
+	items := false // and so do items of a list that are indented like it
 	for i, line := range lines {
 		indent := len(line) - len(strings.TrimLeft(line, " "))
 		blank := strings.TrimSpace(line) == ""
-		if deep >= 0 && (blank || indent > deep) {
+		if deep >= 0 && (blank || indent > deep || items && indent == deep && strings.HasPrefix(line[indent:], "-")) {
 			if !blank {
 				lines[i] = line[:indent] + notShown
 			}
@@ -78,7 +79,8 @@ func maskedLines(text string, hide int) []string {
 			continue
 		}
 		lines[i] = masked(line[:m[0]]) + line[m[0]:m[1]]
-		if strings.TrimSpace(line[m[1]:]) != "" {
+		items = strings.TrimSpace(line[m[1]:]) == ""
+		if !items {
 			lines[i] += " " + notShown
 		}
 		if deep = m[0]; strings.ContainsAny(line[:m[0]], "{[") {

@@ -68,7 +68,11 @@ func (p *problem) told(s *source) Problem {
 	if s == nil {
 		return t
 	}
-	if t.Variable = s.env[t.Path]; t.Variable != "" {
+	list := t.Path
+	if i := strings.LastIndexByte(list, '['); i > 0 { // one variable has all items of a list of texts
+		list = list[:i]
+	}
+	if t.Variable = cmp.Or(s.env[t.Path], s.env[list]); t.Variable != "" {
 		return t
 	}
 	t.File, t.Line, t.Column = s.file, p.line, p.column

@@ -35,6 +35,8 @@ func (s *strict) look(n ast.Node, t reflect.Type, at place) {
 		return // absent means the default
 	}
 	switch {
+	case t.Kind() == reflect.Pointer:
+		s.look(n, t.Elem(), at)
 	case t.Kind() == reflect.Struct:
 		s.lookFields(value, t, at)
 	case t.Kind() == reflect.Map:

@@ -38,6 +38,19 @@ type AppSummary struct {
 	FriendsURL string                   `json:"friends_url,omitempty"`
 	Catalogues map[string]string        `json:"catalogues"`
 	Origins    []string                 `json:"origins"`
+	Webhooks   []WebhookSummary         `json:"webhooks"`
+	RongCloud  string                   `json:"rongcloud_app_key,omitempty"`
+	TencentIM  int64                    `json:"tencentim_sdkappid,omitempty"`
+}
+
+// WebhookSummary is that of one endpoint. Its address is shown without what may
+// be a key in it.
+type WebhookSummary struct {
+	Name    string `json:"name"`
+	Format  string `json:"format"`
+	URL     string `json:"url"`
+	Lanes   int    `json:"lanes"`
+	Secrets int    `json:"secrets"`
 }
 
 // KeySummary names a key and its algorithm.
@@ -88,7 +101,11 @@ func (c *Config) appSummary(name string, a App) AppSummary {
 		Name: name, Issuer: a.JWT.Issuer, Audience: a.JWT.Audience, UserClaim: a.JWT.UserClaim, JWKSURL: shownURL(a.JWT.JWKSURL),
 		Keys: []KeySummary{}, ServerKeys: []string{}, Policy: policySummary(p, a.Policy.Visibility),
 		Friends: a.Friends.Source, FriendsURL: shownURL(a.Friends.URL), Catalogues: a.Catalogues.Products, Origins: list(a.CORS.Origins),
-		Limits: a.Limits,
+		Limits: a.Limits, Webhooks: []WebhookSummary{}, RongCloud: a.RongCloud.AppKey, TencentIM: a.TencentIM.SDKAppID,
+	}
+	for _, name := range a.webhookNames() {
+		w := a.Webhooks[name].withDefaults()
+		s.Webhooks = append(s.Webhooks, WebhookSummary{name, w.Format, shownURL(w.URL), w.Lanes, len(w.Secrets)})
 	}
 	orText(&s.UserClaim, "sub")
 	if s.Catalogues == nil {
@@ -180,6 +197,22 @@ func (a AppSummary) rows(row func(name, format string, args ...any)) {
 	}
 	row("texts", "%s", orNone(strings.Join(texts, ", ")))
 	row("web pages", "%s", orNone(strings.Join(a.Origins, ", ")))
+	a.webhookRows(row)
+}
+
+func (a AppSummary) webhookRows(row func(name, format string, args ...any)) {
+	if len(a.Webhooks) == 0 {
+		row("webhooks", "none")
+	}
+	for _, w := range a.Webhooks {
+		row("webhook", "%s: %s to %s, %d lanes", w.Name, w.Format, w.URL, w.Lanes)
+	}
+	if a.RongCloud != "" {
+		row("RongCloud", "app key %s", a.RongCloud)
+	}
+	if a.TencentIM != 0 {
+		row("Tencent IM", "sdkappid %d", a.TencentIM)
+	}
 }
 
 // String is the times of a policy.

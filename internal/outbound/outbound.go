@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ const (
 	keepAlive    = 30 * time.Second
 	hasteTLS     = 5 * time.Second
 	dialFallback = 300 * time.Millisecond
+	httpsPort    = 443
 )
 
 // Errors that callers tell apart.
@@ -102,6 +104,27 @@ func guard(allowPrivate bool) func(network, address string, c syscall.RawConn) e
 		}
 		return safe(network, address, c)
 	}
+}
+
+// CheckHost returns ErrAddress when a host is an address, or this machine's own
+// name, that a client would refuse to connect to. Other names are good until
+// they are resolved.
+func CheckHost(host string, allowPrivate bool) error {
+	if name := strings.ToLower(strings.TrimSuffix(host, ".")); name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		host = "127.0.0.1"
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return nil
+	}
+	network := "tcp6"
+	if addr = addr.Unmap(); addr.Is4() {
+		network = "tcp4"
+	}
+	if guard(allowPrivate)(network, netip.AddrPortFrom(addr, httpsPort).String(), nil) != nil {
+		return ErrAddress
+	}
+	return nil
 }
 
 // New returns a client.

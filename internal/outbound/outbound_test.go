@@ -175,3 +175,20 @@ func TestErrorsKeepSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckHost: what a client would refuse to dial is known before.
+func TestCheckHost(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]struct{ strict, private bool }{
+		"backend.example": {true, true}, "": {true, true}, "8.8.8.8": {true, true}, "2606:4700::1111": {true, true},
+		"127.0.0.1": {false, true}, "::1": {false, true}, "::ffff:10.1.2.3": {false, true}, "localhost": {false, true}, "a.LOCALHOST.": {false, true},
+		"192.168.0.1": {false, true}, "fd00::1": {false, true}, "100.64.0.1": {false, true},
+		"169.254.169.254": {false, false}, "fe80::1": {false, false}, "fd00:ec2::254": {false, false}, "100.100.100.200": {false, false}, "0.0.0.0": {false, false}, "224.0.0.1": {false, false},
+	} {
+		for private, good := range map[bool]bool{false: want.strict, true: want.private} {
+			if err := outbound.CheckHost(host, private); (err == nil) != good || err != nil && !errors.Is(err, outbound.ErrAddress) {
+				t.Errorf("%q, private %v: got %v, want it good: %v", host, private, err, good)
+			}
+		}
+	}
+}
