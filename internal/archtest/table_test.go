@@ -42,6 +42,9 @@ var table = []line{
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
 
+	// Webhooks: the mechanism knows no dialect.
+	{"internal/webhook", with(leaves, "internal/store", "internal/facts"), "mechanism only; formats judge"},
+
 	// The engine.
 	{"internal/natsbus", leaves, "the wall in front of NATS"},
 	{"internal/store/natsstore", with(leaves, "internal/store", "internal/natsbus"), "the only store"},
