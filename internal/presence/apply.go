@@ -58,8 +58,9 @@ func (u *Folded) Apply(r *Record, facts []Fact) []Fact {
 }
 
 // Forget drops the sessions that closed more than KeepClosed before now, and
-// those of which nothing but early claims is known for as long. It changes
-// nothing that others can see.
+// those of which nothing but early claims is known for as long; and where the
+// user went away more than KeepAbsent before now. It changes nothing that others
+// can see.
 func (u *Folded) Forget(now Time) {
 	oldest := now.Add(-KeepClosed)
 	if oldest > now {
@@ -67,6 +68,9 @@ func (u *Folded) Forget(now Time) {
 	}
 	if u.Erased < oldest {
 		u.Erased = 0
+	}
+	if left := now.Add(-KeepAbsent); len(u.Absent) > 0 && left < now {
+		u.dropAbsences(func(a Absence) bool { return a.At < left })
 	}
 	old := func(s FoldedSession) bool { return s.endedBefore(oldest) }
 	for i := range u.Sessions {
@@ -338,5 +342,6 @@ func (st *step) emit(kind RecordKind, reason Reason, s *FoldedSession) {
 	st.truth, st.shown = st.u.Available()
 	f.After, f.ShownAfter = st.truth, st.shown
 	f.First = kind == RecordOpened && !f.Before || kind == RecordClosed && !f.After
+	st.u.noteAbsence(kind, reason, s, st.r.Time)
 	st.facts = append(st.facts, f)
 }

@@ -37,6 +37,7 @@ func (st *step) erased() {
 	if u.LastSeenShown <= at {
 		u.LastSeenShown = 0
 	}
+	u.dropAbsences(func(a Absence) bool { return a.At <= at })
 	u.Erased = at
 	u.Seq++
 	st.facts = append(st.facts, Fact{

@@ -177,6 +177,18 @@ func TestParseFoldedRefuses(t *testing.T) {
 	}
 }
 
+// rewriteFolded reads a folded user and writes it again.
+func rewriteFolded(b []byte) ([]byte, error) {
+	u, f, rest, err := ParseFolded(b)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		return nil, errTrailing
+	}
+	return AppendFolded(nil, u, f), nil
+}
+
 // Each single byte cut off or put on must be noticed, and each single byte
 // changed must be noticed or give another value with its own bytes.
 func TestParsersNoticeEveryByte(t *testing.T) {
@@ -201,16 +213,8 @@ func TestParsersNoticeEveryByte(t *testing.T) {
 			rs, err := ParseRecords(b)
 			return AppendRecords(nil, rs), err
 		}},
-		"folded": {AppendFolded(nil, testUser, f), func(b []byte) ([]byte, error) {
-			u, f, rest, err := ParseFolded(b)
-			if err != nil {
-				return nil, err
-			}
-			if len(rest) > 0 {
-				return nil, errTrailing
-			}
-			return AppendFolded(nil, u, f), nil
-		}},
+		"absent": {AppendFolded(nil, testUser, &Folded{Seq: 1, Absent: []Absence{{"ios", 5}, {"web", 6}}}), rewriteFolded},
+		"folded": {AppendFolded(nil, testUser, f), rewriteFolded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

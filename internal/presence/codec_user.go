@@ -17,6 +17,10 @@ const (
 // of it; all others are written as codecVersion has them.
 const erasedVersion = 2
 
+// absentVersion stands in front of a folded user who is absent somewhere: when he
+// was erased (0: never) follows, and where he is absent.
+const absentVersion = 3
+
 // leastSession is the least size of a folded session in bytes: flags, reason,
 // two ids, epoch, two times, two revisions, lengths of the texts, no status.
 const leastSession = 2 + 32 + 2 + 2 + 2 + 7 + 1
@@ -26,9 +30,13 @@ const leastSession = 2 + 32 + 2 + 2 + 2 + 7 + 1
 // stand one after another. u must be within MaxAppID and MaxUserID. Texts of a
 // Device are cut after 1,024 bytes.
 func AppendFolded(dst []byte, u User, f *Folded) []byte {
-	if f.Erased != 0 {
+	switch {
+	case len(f.Absent) > 0:
+		dst = appendSigned(appendUser(append(dst, absentVersion), u), int64(f.Erased))
+		dst = appendAbsences(dst, f.Absent)
+	case f.Erased != 0:
 		dst = appendSigned(appendUser(append(dst, erasedVersion), u), int64(f.Erased))
-	} else {
+	default:
 		dst = appendUser(append(dst, codecVersion), u)
 	}
 	dst = AppendNumber(dst, f.Seq)
@@ -46,13 +54,18 @@ func AppendFolded(dst []byte, u User, f *Folded) []byte {
 func ParseFolded(b []byte) (u User, f *Folded, rest []byte, err error) {
 	r := reader{b: b}
 	f = &Folded{}
-	if len(b) > 0 && b[0] == erasedVersion {
+	switch {
+	case len(b) > 0 && b[0] == absentVersion:
+		r.byte()
+		u = r.user()
+		f.Erased, f.Absent = Time(r.signed()), r.absences()
+	case len(b) > 0 && b[0] == erasedVersion:
 		r.byte()
 		u = r.user()
 		if f.Erased = Time(r.signed()); f.Erased == 0 {
 			r.fail(errNumber)
 		}
-	} else {
+	default:
 		r.version()
 		u = r.user()
 	}

@@ -45,6 +45,9 @@ type Folded struct {
 	// that no claim from before it can come any more.
 	Erased   Time
 	Sessions []FoldedSession
+	// Absent is where others saw the user disconnect without logging out, and not
+	// come back, within KeepAbsent. The list is never changed in place.
+	Absent []Absence
 }
 
 // Fact is what the fold concludes of a record: it carries what needs order.

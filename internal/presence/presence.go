@@ -15,6 +15,9 @@ type Presence struct {
 	FloorShown    uint32
 	LastSeen      Time // true
 	LastSeenShown Time // as others may know it
+	// Absent is where others saw the user disconnect without logging out, as the
+	// log has it: what closed a moment ago is a tombstone in Sessions first.
+	Absent []Absence
 	// Sessions holds open sessions, and closed ones as tombstones for the resume
 	// window, in the order of their opening.
 	Sessions []*View

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
@@ -51,6 +52,7 @@ func (t *Tracker) claim(sh *shard, rec presence.Record, applied func(err error) 
 // sessions that the policy in it replaced. The lock is held.
 func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (after []func()) {
 	u := sh.user(rec.User)
+	absent := u.folded.Absent
 	sh.facts = u.folded.Apply(rec, sh.facts[:0])
 	// Messages come in order, so everything before this one is applied whole.
 	t.applied.Store(pos.Sequence - 1)
@@ -59,6 +61,8 @@ func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (aft
 		// Such as by a hide that was stored after its session had ended.
 		u.seen, u.shown = max(u.seen, f.LastSeen), max(u.shown, f.LastSeenShown)
 		u.paint()
+	} else if !slices.Equal(absent, f.Absent) {
+		u.paint() // pictures have it
 	}
 	for i := range sh.facts {
 		f := &sh.facts[i]

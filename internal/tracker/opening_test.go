@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -93,8 +94,12 @@ func TestReopeningHeldTooLong(t *testing.T) {
 		wantKind(t, "Connect", err, fault.LogUnavailable)
 		release()
 		wait(time.Second)
-		if p := r.tr.Presence(bob); p != before {
-			t.Errorf("picture: got %+v, want it untouched: %+v", p, before)
+		p, want := *r.tr.Presence(bob), *before
+		if len(p.Absent) != 1 || p.Absent[0].At <= before.Absent[0].At {
+			t.Errorf("absent: got %v, want later than %v, as the log has an opening that was taken back", p.Absent, before.Absent)
+		}
+		if p.Absent, want.Absent = nil, nil; !reflect.DeepEqual(p, want) {
+			t.Errorf("picture: got %+v, want it untouched: %+v", p, want)
 		}
 		if f, _ := r.folded(bob); f.LastSeen != before.LastSeen || f.LastSeenShown != before.LastSeenShown {
 			t.Errorf("last seen in the log: got %v and %v, want %v and %v", f.LastSeen, f.LastSeenShown, before.LastSeen, before.LastSeenShown)

@@ -12,7 +12,7 @@ func (t *Tracker) publish(u *user) (after func()) {
 // paint makes and stores the picture of the user as he stands.
 func (u *user) paint() *presence.Presence {
 	p := &presence.Presence{
-		User: u.name, Version: u.version, Floor: u.floor, FloorShown: u.veiled, LastSeen: u.seen, LastSeenShown: u.shown,
+		User: u.name, Version: u.version, Floor: u.floor, FloorShown: u.veiled, LastSeen: u.seen, LastSeenShown: u.shown, Absent: u.folded.Absent,
 		Sessions: make([]*presence.View, 0, len(u.sessions)),
 	}
 	available := false
