@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
 	restdoor "github.com/porchlight-dev/porchlight/internal/door/rest"
@@ -80,6 +81,7 @@ type App struct {
 	// shortest and longest are the heartbeat time-outs that the door began with.
 	shortest, longest time.Duration
 	texts             localize.Set
+	gate              *admit.Gate
 	door              *isonline.Door
 	api               *restdoor.Door
 	http              *http.Server
@@ -217,10 +219,13 @@ func (a *App) startGRPC(context.Context) error {
 	}
 	shortest, longest := a.p.Config.Timeouts()
 	a.shortest, a.longest = shortest, longest
+	a.gate = admit.New(admit.Config{
+		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Verifier: a.verifier, Ring: ring,
+		Limits: a.p.Config.DoorLimits(), Revocations: a.revocations, Origins: a.p.Config.Origins(),
+	})
 	a.door = isonline.New(isonline.Config{
-		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Verifier: a.verifier, Ring: ring, Wheel: a.wheel,
-		Limits: a.p.Config.DoorLimits(), Texts: &a.texts, Revocations: a.revocations, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
-		Origins: a.p.Config.Origins(), Proxies: &a.proxies, TLS: a.tls(), Called: a.called("isonline"),
+		Gate: a.gate, Tracker: a.tracker, Wheel: a.wheel, Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
+		Proxies: &a.proxies, TLS: a.tls(), Called: a.called("isonline"),
 	})
 	go func() {
 		if err := a.door.Serve(a.p.GRPC); err != nil {

@@ -76,8 +76,8 @@ func (a *App) useAccess(ctx context.Context, verifier *token.Verifier, publisher
 		}
 	}
 	a.verifier = verifier
-	if a.door != nil {
-		a.door.SetVerifier(verifier)
+	if a.gate != nil {
+		a.gate.SetVerifier(verifier)
 	}
 	for app, p := range former {
 		if publishers[app].keys != p.keys {

@@ -85,9 +85,9 @@ func (a *App) use(ctx context.Context, r replacement) {
 	a.setRosterApps(r.roster, r.sources)
 	a.setTexts(r.texts)
 	a.proxies.Set(r.config.Listen.Proxies())
-	a.door.SetLimits(r.config.DoorLimits())
-	a.door.SetOrigins(r.config.Origins())
-	a.door.SetRing(r.ring)
+	a.gate.SetLimits(r.config.DoorLimits())
+	a.gate.SetOrigins(r.config.Origins())
+	a.gate.SetRing(r.ring)
 	if a.api != nil {
 		a.api.SetRates(r.config.Rates())
 		a.api.SetKeys(r.config.ServerKeys())

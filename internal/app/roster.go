@@ -115,7 +115,7 @@ func (s sights) Sight(user presence.User) hub.Sight {
 	return nil
 }
 
-// SightOf implements isonline.Roster.
+// SightOf implements admit.Roster.
 func (s sights) SightOf(ctx context.Context, user presence.User) (hub.Sight, error) {
 	if sight, err := s.Roster.SightOf(ctx, user); sight != nil || err != nil {
 		return sight, err

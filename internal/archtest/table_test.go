@@ -16,7 +16,7 @@ var leaves = []string{
 
 // core is what a door may build on.
 var core = []string{
-	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke",
+	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke", "internal/admit",
 }
 
 // table is who may import whom. A package without a line is an error, and so
@@ -41,6 +41,7 @@ var table = []line{
 	{"internal/revoke", with(leaves, "internal/store"), "from when on access tokens count; keeps a time per user"},
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
+	{"internal/admit", with(leaves, "internal/tracker", "internal/hub", "internal/token", "internal/revoke"), "what the doors for end users share of the core; no dialect"},
 
 	// Webhooks: the mechanism knows no dialect.
 	{"internal/webhook", with(leaves, "internal/store", "internal/facts"), "mechanism only; formats judge"},
@@ -69,6 +70,7 @@ var table = []line{
 	// Tests only: whatever they test.
 	{"internal/archtest", nil, "reads source, imports nothing of it"},
 	{"internal/store/storetest", with(leaves, "internal/store"), "the contract's proof for any store"},
+	{"internal/door/doortest", with(leaves, append(core, "internal/store/storetest")...), "the core of a node for the tests of doors"},
 	{"internal/listen/listentest", nil, "certificates for tests of what is spoken over TLS"},
 	{"test/script", []string{"…/"}, "whole-server stories under a fake clock"},
 	{"test/isolation", []string{"…/"}, "two apps on one node, and what each can tell of the other"},

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/porchlight-dev/porchlight/internal/door/isonline"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/door/rest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -77,11 +77,11 @@ func (c *Config) Policies() map[presence.AppID]tracker.Policy {
 	return m
 }
 
-// DoorLimits is what the IsOnline door needs.
-func (c *Config) DoorLimits() map[presence.AppID]isonline.Limits {
-	m := make(map[presence.AppID]isonline.Limits, len(c.Apps))
+// DoorLimits is what the doors for end users need.
+func (c *Config) DoorLimits() map[presence.AppID]admit.Limits {
+	m := make(map[presence.AppID]admit.Limits, len(c.Apps))
 	for name, a := range c.Apps {
-		m[presence.AppID(name)] = isonline.Limits{Watches: a.Limits.Watches, Batch: a.Limits.Batch}.WithDefaults()
+		m[presence.AppID(name)] = admit.Limits{Watches: a.Limits.Watches, Batch: a.Limits.Batch}.WithDefaults()
 	}
 	return m
 }

@@ -12,7 +12,7 @@ func TestSentIsCounted(t *testing.T) {
 	w := newWorld()
 	v := w.join(1, Params{User: named("bob"), Limit: 100})
 	v.Watch([]presence.UserID{"alice", "carol"}, ScopeAll)
-	a, _ := v.Attach(func() {}, nil)
+	a, _ := v.Attach(&mirror{}, func() {}, nil)
 	frames, _ := v.Drain(a.Stream, nil, 100)
 	if got := w.hub.Counts(); got.Sent != uint64(len(frames)) || got.Sent != 3 || got.Watchers != 1 || got.Edges != 2 || got.Targets != 2 {
 		t.Errorf("after two snapshots and a mark: %+v", got)

@@ -70,7 +70,7 @@ func describe(v *presence.View, own bool) string {
 // connect takes up the stream as the door does: attach, then the connected
 // message. The device learns of it only if what follows reaches it.
 func (d *device) connect(wake func(), after *uint64) error {
-	a, err := d.watcher.Attach(wake, after)
+	a, err := d.watcher.Attach(&mirror{}, wake, after)
 	if err != nil {
 		return err
 	}

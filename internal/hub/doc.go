@@ -3,8 +3,9 @@
 // bounds what a slow watcher costs.
 //
 // It knows watchers and pictures of presence, nothing of storage, sessions'
-// lives or wires. A door makes a [Watcher] per session, gives it an [Encoder],
-// and calls [Watcher.Drain] on its own goroutine when it is woken.
+// lives or wires. A door makes a [Watcher] per session, attaches a connection
+// with the door's [Encoder], and calls [Watcher.Drain] on its own goroutine when
+// it is woken.
 //
 // How nothing is lost, doubled or reordered (design §5): a queue holds the
 // targets that changed, not messages. An edge remembers the version of the

@@ -33,12 +33,14 @@ type Attached struct {
 // Attach makes wake the one who is told when something waits: it is called at
 // most once between two Drains that came back empty, must not block, and must
 // lead to a Drain on another goroutine. An earlier wake is no longer called.
+// What is drained from now on is in enc's dialect: a session may come back at
+// another door.
 //
 // after is the number of the last message that the device has, or nil when it
 // claims none. A number beyond the newest is ResumeFromFuture, unless this node
 // never served the stream (it started anew, or another node did): then the
 // numbering goes on after it with Resync (protocol note A4).
-func (w *Watcher) Attach(wake func(), after *uint64) (Attached, error) {
+func (w *Watcher) Attach(enc Encoder, wake func(), after *uint64) (Attached, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.gone {
@@ -60,7 +62,9 @@ func (w *Watcher) Attach(wake func(), after *uint64) (Attached, error) {
 		w.sendAfter(*after)
 		w.sequence = *after
 	}
-	w.attached = true
+	if w.attached = true; w.encoder != enc {
+		w.encoder, w.localeOf = enc, 0
+	}
 	w.stream++
 	a.Stream = w.stream
 	w.queue.attach(wake)
@@ -294,12 +298,12 @@ func (w *Watcher) frame(frames []Frame, e *edge, forms *encoded, n Notification)
 	// The age is read first: whoever finds an old locale after a Forget has an old
 	// age too, and what is made of it is not kept.
 	if age := w.hub.age.Load(); w.localeOf != age {
-		w.locale, w.localeOf = w.params.Encoder.Locale(w.params.User.App, w.params.Locale), age
+		w.locale, w.localeOf = w.encoder.Locale(w.params.User.App, w.params.Locale), age
 	}
 	n.Locale = w.locale
 	w.sequence++
 	e.sequence = uint32(w.sequence)
-	return append(frames, Frame{Sequence: w.sequence, Body: forms.get(w.params.Encoder, n, w.localeOf)})
+	return append(frames, Frame{Sequence: w.sequence, Body: forms.get(w.encoder, n, w.localeOf)})
 }
 
 // end appends the end of an edge's subscription, and takes the edge away.

@@ -37,7 +37,7 @@ func TestEncodedOnceForAll(t *testing.T) {
 	w.opens("alice", number(1), nil)
 	var devices []*Watcher
 	for i := range 30 {
-		p := Params{User: named("bob"), Locale: "en", Encoder: enc, Limit: 10}
+		p := Params{User: named("bob"), Locale: "en", Limit: 10}
 		switch {
 		case i%3 == 1:
 			p.Locale = "de"
@@ -53,7 +53,7 @@ func TestEncodedOnceForAll(t *testing.T) {
 	drain := func(want string) {
 		t.Helper()
 		for _, v := range devices {
-			a, err := v.Attach(func() {}, nil)
+			a, err := v.Attach(enc, func() {}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func TestFormsDifferByAvailability(t *testing.T) {
 	w.opens("alice", number(2), nil)
 	quick := connectedDevice(t, w, 1, []presence.UserID{"alice"})
 	late := connectedDevice(t, w, 2, []presence.UserID{"alice"})
-	late.watcher.params.Encoder = quick.watcher.params.Encoder
+	late.watcher.encoder = quick.watcher.encoder
 	drainAll(t, quick)
 	drainAll(t, late)
 	w.tell(w.closes("alice", number(2)))
@@ -106,9 +106,9 @@ func TestEncodersAreApart(t *testing.T) {
 	w := newWorld()
 	one, two := newTally(), newTally()
 	for i, enc := range []*tally{one, two} {
-		v := w.join(byte(i+1), Params{User: named("bob"), Encoder: enc, Limit: 1})
+		v := w.join(byte(i+1), Params{User: named("bob"), Limit: 1})
 		v.Watch([]presence.UserID{"alice"}, ScopeUser)
-		a, _ := v.Attach(func() {}, nil)
+		a, _ := v.Attach(enc, func() {}, nil)
 		v.Drain(a.Stream, nil, 10)
 	}
 	if len(one.count) != 1 || len(two.count) != 1 {
@@ -165,8 +165,8 @@ func TestForget(t *testing.T) {
 	var devices []*Watcher
 	var streams []uint64
 	join := func(locale string) *Watcher {
-		v := w.join(byte(len(devices)+1), Params{User: named("bob"), Locale: locale, Encoder: enc, Limit: 10})
-		a, err := v.Attach(func() {}, nil)
+		v := w.join(byte(len(devices)+1), Params{User: named("bob"), Locale: locale, Limit: 10})
+		a, err := v.Attach(enc, func() {}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

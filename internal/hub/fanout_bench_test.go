@@ -27,9 +27,9 @@ func BenchmarkFanOut(b *testing.B) {
 			streams := make([]uint64, watchers)
 			enc := &flat{}
 			for i := range all {
-				all[i] = w.hub.Join(presence.SessionID{byte(i), byte(i >> 8), byte(i >> 16)}, Params{User: named("bob"), Encoder: enc, Limit: 1})
+				all[i] = w.hub.Join(presence.SessionID{byte(i), byte(i >> 8), byte(i >> 16)}, Params{User: named("bob"), Limit: 1})
 				all[i].Watch([]presence.UserID{"alice"}, ScopeNone)
-				a, err := all[i].Attach(func() {}, nil)
+				a, err := all[i].Attach(enc, func() {}, nil)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -63,9 +63,9 @@ func BenchmarkSnapshot(b *testing.B) {
 			frames := make([]Frame, 0, 2*friends)
 			b.ReportAllocs()
 			for b.Loop() {
-				v := w.hub.Join(presence.SessionID{1}, Params{User: named("bob"), Encoder: enc, Limit: friends})
+				v := w.hub.Join(presence.SessionID{1}, Params{User: named("bob"), Limit: friends})
 				v.Watch(ids, ScopeAll)
-				a, _ := v.Attach(func() {}, nil)
+				a, _ := v.Attach(enc, func() {}, nil)
 				more := true
 				for frames = frames[:0]; more; {
 					frames, more = v.Drain(a.Stream, frames, 32+len(frames))
@@ -84,9 +84,9 @@ func BenchmarkDrain(b *testing.B) {
 	for _, pending := range []int{1, 10, 50} {
 		b.Run(fmt.Sprintf("pending=%d", pending), func(b *testing.B) {
 			w, ids := crowd(pending)
-			v := w.hub.Join(presence.SessionID{1}, Params{User: named("bob"), Encoder: &flat{}, Limit: pending})
+			v := w.hub.Join(presence.SessionID{1}, Params{User: named("bob"), Limit: pending})
 			v.Watch(ids, ScopeNone)
-			a, _ := v.Attach(func() {}, nil)
+			a, _ := v.Attach(&flat{}, func() {}, nil)
 			frames, _ := v.Drain(a.Stream, nil, 1000)
 			for _, id := range ids { // those that are offline come online
 				if len(w.publics(id, (*stay).open)) == 0 {
@@ -121,6 +121,6 @@ func crowd(n int) (*world, []presence.UserID) {
 			w.opens(ids[i], number(1), nil)
 		}
 	}
-	w.hub.Join(presence.SessionID{255}, Params{User: named("other"), Encoder: &flat{}, Limit: n}).Watch(ids, ScopeNone)
+	w.hub.Join(presence.SessionID{255}, Params{User: named("other"), Limit: n}).Watch(ids, ScopeNone)
 	return w, ids
 }

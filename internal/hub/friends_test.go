@@ -15,7 +15,7 @@ func TestWatchFriends(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	w.opens("bob", number(1), nil)
-	v := w.join(1, Params{User: named("alice"), Encoder: &wire{}})
+	v := w.join(1, Params{User: named("alice")})
 	s := &seat{watcher: v}
 	for i, want := range []bool{false, true} {
 		if already, err := v.WatchFriends([]presence.UserID{"bob", "carol", "bob"}); err != nil || already != want {
@@ -51,7 +51,7 @@ func TestWatchFriends(t *testing.T) {
 func TestWatchedForBothReasons(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
-	v := w.join(1, Params{User: named("alice"), Encoder: &wire{}, Limit: 1})
+	v := w.join(1, Params{User: named("alice"), Limit: 1})
 	s := &seat{watcher: v}
 	s.connect(nil)
 	v.Watch([]presence.UserID{"bob"}, ScopeNone)
@@ -99,7 +99,7 @@ func TestAskedAgainForOneWhoLeft(t *testing.T) {
 func TestLostEndOfFriendship(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
-	v := w.join(1, Params{User: named("alice"), Encoder: &wire{}})
+	v := w.join(1, Params{User: named("alice")})
 	s := &seat{watcher: v}
 	v.WatchFriends([]presence.UserID{"bob", "carol"})
 	s.connect(nil)
@@ -180,7 +180,7 @@ func BenchmarkWatchFriends(b *testing.B) {
 			w, ids := crowd(friends)
 			b.ReportAllocs()
 			for b.Loop() {
-				v := w.hub.Join(presence.SessionID{1}, Params{User: named("bob"), Encoder: &flat{}, Limit: friends})
+				v := w.hub.Join(presence.SessionID{1}, Params{User: named("bob"), Limit: friends})
 				v.Watch(ids[:friends/2], ScopeNone)
 				v.WatchFriends(ids)
 				w.hub.Gone(presence.SessionID{1})

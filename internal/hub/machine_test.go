@@ -294,7 +294,7 @@ func (m *machine) future(*rapid.T) {
 }
 
 func (m *machine) attachError(d *device, after *uint64) error {
-	_, err := d.watcher.Attach(func() { m.t.Fatal("a refused stream was woken") }, after)
+	_, err := d.watcher.Attach(&mirror{}, func() { m.t.Fatal("a refused stream was woken") }, after)
 	return err
 }
 

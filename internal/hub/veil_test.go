@@ -70,13 +70,13 @@ type seat struct {
 func (w *twin) seat(i int) *seat {
 	for len(w.seats) <= i {
 		n := byte(len(w.seats) + 1)
-		w.seats = append(w.seats, &seat{watcher: w.world.join(n, Params{User: named("watcher"), Encoder: &wire{}, Limit: 9})})
+		w.seats = append(w.seats, &seat{watcher: w.world.join(n, Params{User: named("watcher"), Limit: 9})})
 	}
 	return w.seats[i]
 }
 
 func (s *seat) connect(after *uint64) {
-	a, err := s.watcher.Attach(func() {}, after)
+	a, err := s.watcher.Attach(&wire{}, func() {}, after)
 	if err != nil {
 		s.heard = append(s.heard, err.Error())
 		return
@@ -217,7 +217,7 @@ func (p *twins) compare() {
 
 // seated is a device of "watcher" that watches the target and has all there is.
 func seated(w *world) *seat {
-	s := &seat{watcher: w.join(1, Params{User: named("watcher"), Encoder: &wire{}, Limit: 9})}
+	s := &seat{watcher: w.join(1, Params{User: named("watcher"), Limit: 9})}
 	s.watcher.Watch([]presence.UserID{"target"}, ScopeNone)
 	s.connect(nil)
 	s.drain()
@@ -383,7 +383,7 @@ func TestNobodyIsVeiledFromHimself(t *testing.T) {
 	w.veil("watcher", "watcher", true)
 	v := w.join(1, Params{User: named("watcher"), Limit: 1})
 	v.Watch([]presence.UserID{"watcher"}, ScopeNone)
-	a, _ := v.Attach(func() {}, nil)
+	a, _ := v.Attach(&mirror{}, func() {}, nil)
 	frames, _ := v.Drain(a.Stream, nil, 10)
 	if len(frames) != 1 || frames[0].Body.(*Notification).Kind != KindCurrent {
 		t.Errorf("got %d frames, want one's own session", len(frames))

@@ -31,7 +31,7 @@ func TestWakeContract(t *testing.T) {
 		users = append(users, presence.UserID(fmt.Sprint(i)))
 	}
 	v.Watch(users, ScopeAll)
-	a, _ := v.Attach(func() { woken++ }, nil)
+	a, _ := v.Attach(&mirror{}, func() { woken++ }, nil)
 	want(1, "connecting with a snapshot waiting")
 	change()
 	want(0, "a change before the drain")
@@ -52,10 +52,10 @@ func TestWakeContract(t *testing.T) {
 	change()
 	want(0, "a change without a stream")
 	last := uint64(100)
-	if _, err := v.Attach(func() { t.Error("a refused stream was woken") }, &last); err == nil {
+	if _, err := v.Attach(&mirror{}, func() { t.Error("a refused stream was woken") }, &last); err == nil {
 		t.Fatal("a number from the future was taken")
 	}
-	v.Attach(func() { woken++ }, nil)
+	v.Attach(&mirror{}, func() { woken++ }, nil)
 	want(1, "connecting again")
 }
 
@@ -97,7 +97,7 @@ func TestNoWakeIsLost(t *testing.T) {
 		others.Go(func() { // others come and go, so that targets are made and dropped
 			for n := range 300 {
 				id := presence.SessionID{200, byte(n % 7)}
-				v := w.hub.Join(id, Params{User: named("guest"), Encoder: &mirror{}, Limit: 10})
+				v := w.hub.Join(id, Params{User: named("guest"), Limit: 10})
 				if n%3 == 0 {
 					w.hub.Gone(id)
 				}

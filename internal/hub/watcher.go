@@ -48,9 +48,8 @@ type edge struct {
 
 // Params describe a watcher.
 type Params struct {
-	User    presence.User
-	Locale  string // BCP 47
-	Encoder Encoder
+	User   presence.User
+	Locale string // BCP 47
 	// Limit is the most explicit subscriptions; 0 means none allowed.
 	Limit int
 }
@@ -76,7 +75,8 @@ type Watcher struct {
 	stream   uint64 // names the newest attachment
 	sight    sight
 	friends  following
-	attached bool // it was ever attached on this node
+	encoder  Encoder // of the newest attachment
+	attached bool    // it was ever attached on this node
 	gone     bool
 	locale   string // in which it is told
 	localeOf uint32 // Hub.age when locale was found; 0: never

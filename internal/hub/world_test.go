@@ -275,9 +275,6 @@ func (w *world) join(session byte, p Params) *Watcher {
 	if p.User.App == "" {
 		p.User.App = app
 	}
-	if p.Encoder == nil {
-		p.Encoder = &mirror{}
-	}
 	return w.hub.Join(presence.SessionID{session}, p)
 }
 

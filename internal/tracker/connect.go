@@ -21,6 +21,7 @@ type ConnectParams struct {
 type Connected struct {
 	Public  presence.PublicID
 	Device  presence.Device
+	Epoch   presence.Epoch
 	Resumed bool // the session was open before, or opened anew
 	// Restored is what the session watched before this node started, to be
 	// watched again, with a call of WatchesChanged after it; nil unless this is
@@ -49,7 +50,7 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 	}
 	device := *s.device
 	device.Addr = p.Addr
-	c := Connected{Public: s.public, Device: device, Resumed: s.phase != presence.PhaseCreated}
+	c := Connected{Public: s.public, Device: device, Epoch: s.epoch, Resumed: s.phase != presence.PhaseCreated}
 	switch {
 	case s.phase == presence.PhaseCreated:
 		return c, t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: s.epoch})
@@ -90,9 +91,8 @@ func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectPa
 	if s.kept.fromDisk {
 		c.Restored, c.RestoredFriends, c.Unclean = s.kept.restored, s.kept.friends, true
 	}
-	return c, t.open(ctx, sh, s, opening{
-		ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: s.epoch.Next(t.cfg.Incarnation),
-	})
+	c.Epoch = s.epoch.Next(t.cfg.Incarnation)
+	return c, t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: c.Epoch})
 }
 
 // moveHere takes up a session that was found at start: the device must not see
@@ -110,7 +110,8 @@ func (t *Tracker) moveHere(ctx context.Context, sh *shard, s *session, p Connect
 	}
 	c.Restored, c.RestoredFriends, c.Unclean = s.kept.restored, s.kept.friends, true
 	device := c.Device
-	err := t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordMoved, epoch: s.epoch.Next(t.cfg.Incarnation)})
+	c.Epoch = s.epoch.Next(t.cfg.Incarnation)
+	err := t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordMoved, epoch: c.Epoch})
 	if err == nil && p.Initial != nil {
 		err = t.restate(ctx, ref, p.Initial)
 	}

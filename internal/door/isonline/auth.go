@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
-	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -23,19 +22,7 @@ func (d *Door) access(ctx context.Context) (token.Access, error) {
 	if !ok || !strings.EqualFold(scheme, "bearer") {
 		return token.Access{}, fault.New(fault.JWTInvalid, "the authorization metadata must be of the form Bearer <JWT>")
 	}
-	a, err := d.verifier.Load().Verify(ctx, strings.TrimSpace(raw))
-	if err != nil {
-		return token.Access{}, err
-	}
-	if d.cfg.Tracker.Policy(a.App) == nil {
-		return token.Access{}, fault.New(fault.JWTInvalid, "the token's app is not served here")
-	}
-	if r := d.cfg.Revocations; r != nil {
-		if err := r.Check(presence.User{App: a.App, ID: a.User}, a.IssuedAt); err != nil {
-			return token.Access{}, err
-		}
-	}
-	return a, nil
+	return d.cfg.Gate.Access(ctx, strings.TrimSpace(raw))
 }
 
 // session reads the JWT and the session token of a call, and checks that they
@@ -45,12 +32,5 @@ func (d *Door) session(ctx context.Context, sealed string) (tracker.Ref, error) 
 	if err != nil {
 		return tracker.Ref{}, err
 	}
-	s, err := d.ring.Load().Open(sealed)
-	if err != nil {
-		return tracker.Ref{}, err
-	}
-	if err := s.Check(a); err != nil {
-		return tracker.Ref{}, err
-	}
-	return tracker.Ref{User: presence.User{App: a.App, ID: a.User}, Session: s.Session}, nil
+	return d.cfg.Gate.Session(a, sealed)
 }

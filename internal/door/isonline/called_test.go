@@ -7,6 +7,7 @@ import (
 	"time"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestCallsAreTold(t *testing.T) {
 	t.Parallel()
 	overDialects(t, dialects, func(t *testing.T, in bubble) {
-		in(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+		in(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 			var mu sync.Mutex
 			var got []string
 			n.door.cfg.Called = func(method, code string, took time.Duration) {

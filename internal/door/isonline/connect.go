@@ -1,15 +1,14 @@
 package isonline
 
 import (
-	"context"
 	"errors"
 	"time"
 
 	"google.golang.org/grpc"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/fault"
-	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -17,10 +16,6 @@ import (
 // farewell is how long a stream that ends may take to send what is queued and
 // its closing message before it ends without.
 const farewell = time.Second
-
-// friendsWait is how long a device that comes back after a restart waits for
-// its friend list before it is connected without.
-const friendsWait = time.Second
 
 // ConnectToIsOnlineSession opens the events stream of a session and makes it
 // visible, or takes up one that was (document, "Incepting an IsOnline Session",
@@ -71,26 +66,15 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 			return nil, err
 		}
 	}
-	device, err := d.cfg.Tracker.CheckResume(ctx, ref)
+	entry, err := d.cfg.Gate.Prepare(ctx, ref, req.ResumeAfter)
 	if err != nil {
-		return nil, err
-	}
-	if err := d.cfg.Roster.Hold(ctx, ref.User, ref.Session); err != nil {
-		// Being online does not depend on a list; whom one sees waits for it.
-		d.cfg.Roster.Rejoin(ref.User, ref.Session, nil)
-	}
-	w, err := d.join(ref, device.Locale)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.CanResume(req.ResumeAfter); err != nil {
 		return nil, err
 	}
 	link, addr := d.caller(ctx)
 	if link == nil {
 		return nil, errors.New("isonline: the call has no counted connection")
 	}
-	s := &stream{door: d, ref: ref, platform: device.Platform, watcher: w, conn: link, out: out, ended: make(chan tracker.End, 1)}
+	s := &stream{door: d, ref: ref, platform: entry.Device.Platform, watcher: entry.Watcher, conn: link, out: out, ended: make(chan tracker.End, 1)}
 	s.state.Store(busy) // nothing is drained before the connected message
 	link.carry(ref.User)
 	attached := false
@@ -99,34 +83,23 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 			s.leave()
 		}
 	}()
-	c, err := d.cfg.Tracker.Connect(ctx, ref, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr})
+	e, err := entry.Enter(ctx, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr}, admit.Reader{Encoder: d.enc, Wake: s.wake})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.attach(c, req.ResumeAfter); err != nil {
+	if err := s.attach(&e); err != nil {
 		return nil, err
 	}
 	attached = true
 	return s, nil
 }
 
-// attach takes up the session's stream, says connected and lets it flow.
-func (s *stream) attach(c tracker.Connected, after *uint64) error {
-	if err := s.restore(c, after != nil); err != nil {
-		return err
-	}
-	if !c.Resumed {
-		after = nil
-	}
-	a, err := s.watcher.Attach(s.wake, after)
-	if err != nil {
-		return err
-	}
-	s.attachment = a.Stream
+// attach says connected and lets the stream flow.
+func (s *stream) attach(e *admit.Entered) error {
+	s.attachment = e.Attachment
 	if err := s.send(s.watcher.Next(s.attachment), &isonlinev1.ConnectToIsOnlineSessionResponse{
 		Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Connected{Connected: &isonlinev1.Connected{
-			SessionId: c.Public.String(), ServerTime: stamp(presence.At(s.door.now())),
-			Resumed: c.Resumed, Resync: a.Resync || c.Unclean,
+			SessionId: e.Public.String(), ServerTime: stamp(presence.At(s.door.now())), Resumed: e.Resumed, Resync: e.Resync,
 		}},
 	}); err != nil {
 		return err
@@ -135,47 +108,6 @@ func (s *stream) attach(c tracker.Connected, after *uint64) error {
 	s.state.Store(waiting)
 	s.door.flushers.add(s)
 	return nil
-}
-
-// restore takes up what the session watched before its node started anew.
-func (s *stream) restore(c tracker.Connected, numbered bool) error {
-	if len(c.Restored) == 0 && !c.RestoredFriends {
-		return nil
-	}
-	// With a number to go on from, Attach marks the end of the full snapshot.
-	scope := hub.ScopeAll
-	if numbered || len(c.Restored) == 0 {
-		scope = hub.ScopeNone
-	}
-	if err := s.watcher.Restore(c.Restored, scope); err != nil {
-		return err
-	}
-	if c.RestoredFriends {
-		s.watcher.WatchFriendsLater() // the subscription stands, with or without a list
-		s.rejoin()
-	}
-	s.door.cfg.Tracker.WatchesChanged(s.ref)
-	return nil
-}
-
-// rejoin makes the session follow its friends again: at once, or if the list
-// cannot be read now, when it can be. The device is told of them then.
-func (s *stream) rejoin() {
-	follow := func(friends []presence.UserID) error {
-		if !s.watcher.OwesFriends() {
-			return nil // the device has subscribed or unsubscribed itself meanwhile
-		}
-		_, err := s.watcher.WatchFriends(friends)
-		return err
-	}
-	ctx, cancel := context.WithTimeout(s.out.Context(), friendsWait)
-	defer cancel()
-	if s.door.cfg.Roster.Follow(ctx, s.ref.User, follow) != nil {
-		s.door.cfg.Roster.Rejoin(s.ref.User, s.ref.Session, follow)
-		if !s.door.cfg.Tracker.Alive(s.ref) {
-			s.door.cfg.Roster.Gone(s.ref.Session) // it ended just before: nobody else would take this back
-		}
-	}
 }
 
 // leave gives up what the stream holds: its watcher, its session's link, its

@@ -1,23 +1,16 @@
 package isonline
 
 import (
-	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"google.golang.org/grpc/metadata"
 
-	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 )
 
 // Which web pages may call (https://fetch.spec.whatwg.org/#http-cors-protocol).
-// A page's origin must be among those of the app that its token is for. Browsers
-// ask beforehand, in a preflight that has no token: that is answered for the
-// origins of all apps together, and the call itself decides.
-//
-// This keeps pages that nobody invited from using a token that they got hold of
-// in a browser. It keeps nobody else out: other programs send any origin, or none.
+// Browsers ask beforehand, in a preflight that has no token: that is answered for
+// the origins of all apps together, and the call itself decides.
 
 // What a page may send and read, for Connect and gRPC-Web, besides what is
 // always allowed.
@@ -28,41 +21,17 @@ const (
 	corsMaxAge  = "7200" // seconds; browsers allow no more
 )
 
-// anyOrigin among an app's origins lets all pages call.
-const anyOrigin = "*"
-
-// origins are the web pages that may call, in lower case.
-type origins struct {
-	apps  map[presence.AppID]map[string]bool
-	union map[string]bool
-}
-
-func allows(set map[string]bool, origin string) bool { return set[anyOrigin] || set[origin] }
-
-// SetOrigins replaces the origins of all apps: "https://app.example", or "*".
-func (d *Door) SetOrigins(apps map[presence.AppID][]string) {
-	o := &origins{apps: map[presence.AppID]map[string]bool{}, union: map[string]bool{}}
-	for app, list := range apps {
-		o.apps[app] = map[string]bool{}
-		for _, s := range list {
-			o.apps[app][strings.ToLower(s)] = true
-			o.union[strings.ToLower(s)] = true
-		}
-	}
-	d.origins.Store(o)
-}
-
 // crossOrigin lets pages of next's callers in, or not.
 func (d *Door) crossOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Origin")
 		origin := r.Header.Get("Origin")
-		if origin == "" || sameOrigin(origin, r.Host) {
+		if origin == "" || admit.SameOrigin(origin, r.Host) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
-		if why := d.refuses(strings.ToLower(origin), r); why != "" {
+		if why := d.refuses(origin, r); why != "" {
 			http.Error(w, why, http.StatusForbidden)
 			return
 		}
@@ -83,20 +52,12 @@ func (d *Door) crossOrigin(next http.Handler) http.Handler {
 // goes on: the call answers with the reason, and the page must be able to read
 // it. So does a preflight, which has none.
 func (d *Door) refuses(origin string, r *http.Request) string {
-	o := d.origins.Load()
-	if !allows(o.union, origin) {
-		return fmt.Sprintf("the origin %.100q is not among cors.origins of any app", origin)
+	if why := d.cfg.Gate.RefusesOrigin(origin); why != "" {
+		return why
 	}
 	ctx := metadata.NewIncomingContext(r.Context(), metadata.MD{"authorization": r.Header.Values("Authorization")})
-	if a, err := d.access(ctx); err == nil && !allows(o.apps[a.App], origin) {
-		return fmt.Sprintf("the origin %.100q is not among cors.origins of the token's app", origin)
+	if a, err := d.access(ctx); err == nil {
+		return d.cfg.Gate.RefusesOriginFor(a.App, origin)
 	}
 	return ""
-}
-
-// sameOrigin reports that a page was served where it calls. The scheme does not
-// count: a proxy may have taken TLS off.
-func sameOrigin(origin, host string) bool {
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }

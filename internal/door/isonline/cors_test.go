@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -15,8 +16,8 @@ import (
 // token, lets in those of any app.
 func TestOrigins(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
-		n.door.SetOrigins(map[presence.AppID][]string{
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
+		n.gate.SetOrigins(map[presence.AppID][]string{
 			"demo": {"https://Demo.example", "http://localhost:5173"}, "other": {"https://other.example"},
 		})
 		demo, other := "Bearer "+n.jwt("alice"), "Bearer "+n.sign(otherIssuer(), "alice", 1e12)
@@ -81,7 +82,7 @@ func TestOrigins(t *testing.T) {
 			}
 		}
 
-		n.door.SetOrigins(map[presence.AppID][]string{"demo": {"*"}})
+		n.gate.SetOrigins(map[presence.AppID][]string{"demo": {"*"}})
 		if w, allowed := ask("POST", "https://anything.example", demo); w.Code != 200 || allowed != "https://anything.example" {
 			t.Errorf("any origin: got %d, %q", w.Code, allowed)
 		}
@@ -94,7 +95,7 @@ func TestOrigins(t *testing.T) {
 // A page that is refused has changed nothing.
 func TestRefusedPagesChangeNothing(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		alice := n.onGRPC("alice").make()
 		stream := alice.connect(nil)
 		resp := n.web().post(t, "CloseIsOnlineSession", `{"sessionToken":"`+alice.tok+`"}`, "Origin", "https://evil.example", "Authorization", "Bearer "+alice.jwt)

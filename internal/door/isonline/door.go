@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,12 +17,9 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
-	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
-	"github.com/porchlight-dev/porchlight/internal/presence"
-	"github.com/porchlight-dev/porchlight/internal/revoke"
-	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
@@ -43,56 +39,12 @@ const (
 	handshake = 10 * time.Second
 )
 
-// Limits are what one request or session may ask for, per app.
-type Limits struct {
-	Watches int // explicit subscriptions of a session; 2,000
-	Batch   int // users of one BatchGet; 200
-}
-
-// WithDefaults fills the zero fields.
-func (l Limits) WithDefaults() Limits {
-	if l.Watches == 0 {
-		l.Watches = 2000
-	}
-	if l.Batch == 0 {
-		l.Batch = 200
-	}
-	return l
-}
-
-// Roster has the friend lists, and says who may see whom. roster.Roster is one,
-// behind a thin adapter.
-type Roster interface {
-	// Hold makes what a session's user may see known to the hub before the session
-	// watches anybody; it fails with FriendsUnavailable. It is harmless to repeat.
-	Hold(ctx context.Context, user presence.User, session presence.SessionID) error
-	// Rejoin is Hold and then Follow for a session that must not fail because of
-	// them: it returns at once and goes on trying until use was called, or the
-	// session is gone. use may be nil.
-	Rejoin(user presence.User, session presence.SessionID, use func(friends []presence.UserID) error)
-	// Gone takes back what Hold or Rejoin did.
-	Gone(presence.SessionID)
-	// Follow gives a user's list to use, and lets no change of the list happen
-	// between reading it and the end of use. It fails whole, with
-	// FriendsUnavailable, LimitFriends, or use's error.
-	Follow(ctx context.Context, user presence.User, use func(friends []presence.UserID) error) error
-	// SightOf is what a user may see, for a query without a session; nil is
-	// everybody.
-	SightOf(ctx context.Context, user presence.User) (hub.Sight, error)
-}
-
 // Config is what the door needs; all of it to Logger is required, but for Texts.
 type Config struct {
-	Tracker  *tracker.Tracker
-	Hub      *hub.Hub
-	Roster   Roster
-	Verifier *token.Verifier
-	Ring     *token.Ring
-	Wheel    *wheel.Wheel
-	Limits   map[presence.AppID]Limits
-	Texts    *localize.Set // nil: templates show their fallback text
-	// Revocations say which good access tokens are void; nil: none.
-	Revocations *revoke.Revocations
+	Gate    *admit.Gate
+	Tracker *tracker.Tracker
+	Wheel   *wheel.Wheel
+	Texts   *localize.Set // nil: templates show their fallback text
 	// Timeouts of all apps: the shortest sets how often the server pings, the
 	// longest how long the transport waits before it gives a connection up.
 	ShortestTimeout, LongestTimeout time.Duration
@@ -101,8 +53,6 @@ type Config struct {
 	// Called, when not nil, hears of each call that was answered: the method, OK or
 	// the reason, and how long it took, or less than 0 for a stream.
 	Called func(method, code string, took time.Duration)
-	// Origins are the web pages that may call for an app; see SetOrigins.
-	Origins map[presence.AppID][]string
 	// Proxies are believed about the address of a client; nil: none.
 	Proxies *listen.Proxies
 	// TLS encrypts the gRPC port; nil leaves it in the clear.
@@ -113,20 +63,13 @@ type Config struct {
 type Door struct {
 	isonlinev1.UnimplementedIsOnlineServiceServer
 
-	cfg Config
-	// verifier, ring and limited are what Config had, or what was set since.
-	verifier atomic.Pointer[token.Verifier]
-	ring     atomic.Pointer[token.Ring]
-	limited  atomic.Pointer[map[presence.AppID]Limits]
-
+	cfg    Config
 	log    *slog.Logger
 	server *grpc.Server
 	health *health.Server
 	enc    *encoder
 	// flushers send for all streams.
 	flushers *flushers
-	// origins are the web pages that may call.
-	origins atomic.Pointer[origins]
 	// frames lends the room that a drain needs: most streams are idle most of the
 	// time and should not own any.
 	frames sync.Pool
@@ -137,10 +80,6 @@ var _ isonlinev1.IsOnlineServiceServer = (*Door)(nil)
 // New returns a door that serves nothing yet.
 func New(cfg Config) *Door {
 	d := &Door{cfg: cfg, log: cfg.Logger, enc: &encoder{cfg.Texts}, flushers: newFlushers(cfg.Wheel)}
-	d.SetVerifier(cfg.Verifier)
-	d.SetRing(cfg.Ring)
-	d.SetLimits(cfg.Limits)
-	d.SetOrigins(cfg.Origins)
 	security := insecure.NewCredentials()
 	if cfg.TLS != nil {
 		security = credentials.NewTLS(cfg.TLS)
@@ -169,23 +108,6 @@ func New(cfg Config) *Door {
 	healthpb.RegisterHealthServer(d.server, d.health)
 	reflection.Register(d.server)
 	return d
-}
-
-// SetVerifier replaces who is believed. Calls that run go on with what they were
-// let in by; streams stay.
-func (d *Door) SetVerifier(v *token.Verifier) { d.verifier.Store(v) }
-
-// SetRing replaces the keys of session tokens. Tokens of keys that are not among
-// them are void from the next call on.
-func (d *Door) SetRing(r *token.Ring) { d.ring.Store(r) }
-
-// SetLimits replaces the limits of all apps. What is subscribed stays.
-func (d *Door) SetLimits(limits map[presence.AppID]Limits) {
-	full := make(map[presence.AppID]Limits, len(limits))
-	for app, l := range limits {
-		full[app] = l.WithDefaults()
-	}
-	d.limited.Store(&full)
 }
 
 // Serve takes connections from l until Stop; then it returns nil.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -261,7 +262,7 @@ func TestHidingLooksLikeLeaving(t *testing.T) {
 		silent []*isonlinev1.IsOnlineNotification
 	}
 	look := func(t *testing.T, goes func(d *device)) (s sight) {
-		inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+		inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 			alice := n.device("alice").make()
 			alice.connect(nil)
 			bob := n.device("bob").make().subscribe("alice")

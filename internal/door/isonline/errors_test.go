@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -126,7 +127,7 @@ func TestRefusals(t *testing.T) {
 		for _, row := range refusals {
 			t.Run(row.name, func(t *testing.T) {
 				t.Parallel()
-				in(t, tracker.Policy{SessionsPerUser: 3, OpensPerSecond: 6}, Limits{Watches: 5}, func(t *testing.T, n *node) {
+				in(t, tracker.Policy{SessionsPerUser: 3, OpensPerSecond: 6}, admit.Limits{Watches: 5}, func(t *testing.T, n *node) {
 					alice := n.device("alice").make()
 					stream := alice.connect(nil)
 					alice.must(alice.update(&isonlinev1.IsOnlineUpdate{RichText: literal("before")}))
@@ -372,7 +373,7 @@ func unknownMethod(t *testing.T, _ *node, d *device) error {
 // causes, and no token (see node.stop).
 func TestLogsHoldNoTokens(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{SessionsPerUser: 100}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{SessionsPerUser: 100}, admit.Limits{}, func(t *testing.T, n *node) {
 		for _, row := range refusals {
 			switch row.reason {
 			case "LIMIT_SESSIONS", "LIMIT_SUBSCRIPTIONS", "RATE_LIMITED", "DRAINING":
@@ -385,9 +386,9 @@ func TestLogsHoldNoTokens(t *testing.T) {
 			}
 		}
 		alice := n.device("alice").make()
-		n.door.cfg.Hub = hub.New(&brokenSource{Source: n.tracker}, nil)
+		n.door.cfg.Gate = n.gateOf(hub.New(&brokenSource{Source: n.tracker}, nil))
 		alice.api.SubscribeToUserIsOnline(alice.ctx(), &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: alice.tok, UserId: "bob"})
-		n.door.cfg.Hub = n.hub
+		n.door.cfg.Gate = n.gate
 		if text := n.log.String(); !strings.Contains(text, "stack=") {
 			t.Errorf("the log has no stack of the panic, so this test looks at nothing:\n%s", text)
 		}
@@ -400,7 +401,7 @@ func TestLogsHoldNoTokens(t *testing.T) {
 // What is no fault is the node's own affair: its log has it, the wire has not.
 func TestInternalErrorsStayInside(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		err := n.door.wireError(t.Context(), "/m", errors.New("dial 10.0.0.7: no route"))
 		got := refusalOf(err)
 		if got.code != codes.Internal || got.reason != "INTERNAL" || strings.Contains(got.detail, "10.0.0.7") {
@@ -421,19 +422,19 @@ func TestInternalErrorsStayInside(t *testing.T) {
 func TestPanicsEndOneCallOnly(t *testing.T) {
 	t.Parallel()
 	overDialects(t, dialects, func(t *testing.T, in bubble) {
-		in(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+		in(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 			alice := n.device("alice").make()
 			broken := &brokenSource{Source: n.tracker}
-			n.door.cfg.Hub = hub.New(broken, nil)
+			n.door.cfg.Gate = n.gateOf(hub.New(broken, nil))
 			_, err := alice.api.SubscribeToUserIsOnline(alice.ctx(), &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: alice.tok, UserId: "bob"})
 			if got := refusalOf(err); got.code != codes.Internal || got.reason != "INTERNAL" || strings.Contains(got.detail, "boom") {
 				t.Errorf("a call that panics: got %+v, want INTERNAL without the cause", got)
 			}
-			n.door.cfg.Hub = nil // whoever connects meets a nil
+			n.door.cfg.Gate = n.gateOf(nil) // whoever connects meets a nil
 			if got := refusalOf(firstError(alice, nil)); got.code != codes.Internal || got.reason != "INTERNAL" {
 				t.Errorf("a stream that panics: got %+v, want INTERNAL", got)
 			}
-			n.door.cfg.Hub = n.hub
+			n.door.cfg.Gate = n.gate
 			bob := n.device("bob").make()
 			bob.connect(nil).stands()
 			if text := n.log.String(); !strings.Contains(text, "boom") || strings.Count(text, "msg=panic") != 2 {

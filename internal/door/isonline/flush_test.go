@@ -88,7 +88,7 @@ func newCrew(t *testing.T) *crew {
 	c := &crew{t: t, faces: &faces{version: 1}}
 	c.hub = hub.New(c.faces, nil)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.door = &Door{cfg: Config{Wheel: w, Hub: c.hub}, enc: &encoder{}, flushers: newFlushers(w)}
+	c.door = &Door{cfg: Config{Wheel: w}, enc: &encoder{}, flushers: newFlushers(w)}
 	t.Cleanup(func() {
 		c.cancel() // streams end before their flushers
 		c.door.flushers.stop()
@@ -102,11 +102,11 @@ func newCrew(t *testing.T) *crew {
 func (c *crew) stream(stuck chan struct{}) (*stream, *pipe) {
 	c.t.Helper()
 	c.n++
-	w := c.hub.Join(presence.SessionID{c.n}, hub.Params{User: presence.User{App: "demo", ID: "bob"}, Encoder: c.door.enc, Limit: 1})
+	w := c.hub.Join(presence.SessionID{c.n}, hub.Params{User: presence.User{App: "demo", ID: "bob"}, Limit: 1})
 	p := &pipe{ctx: c.ctx, stuck: stuck}
 	s := &stream{door: c.door, watcher: w, out: p, ended: make(chan tracker.End, 1)}
 	s.state.Store(busy)
-	a, err := w.Attach(s.wake, nil)
+	a, err := w.Attach(c.door.enc, s.wake, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -265,13 +265,13 @@ func BenchmarkFlush(b *testing.B) {
 			defer w.Stop()
 			src := &faces{version: 1}
 			h := hub.New(src, nil)
-			d := &Door{cfg: Config{Wheel: w, Hub: h}, enc: &encoder{}, flushers: newFlushers(w)}
+			d := &Door{cfg: Config{Wheel: w}, enc: &encoder{}, flushers: newFlushers(w)}
 			defer d.flushers.stop()
 			var sent sync.WaitGroup
 			for i := range streams {
-				watcher := h.Join(presence.SessionID{byte(i)}, hub.Params{User: presence.User{App: "demo", ID: "bob"}, Encoder: d.enc, Limit: 1})
+				watcher := h.Join(presence.SessionID{byte(i)}, hub.Params{User: presence.User{App: "demo", ID: "bob"}, Limit: 1})
 				s := &stream{door: d, watcher: watcher, out: &counter{done: &sent}}
-				a, _ := watcher.Attach(s.wake, nil)
+				a, _ := watcher.Attach(d.enc, s.wake, nil)
 				s.attachment = a.Stream
 				sent.Add(1)
 				watcher.Watch([]presence.UserID{"alice"}, hub.ScopeNone)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -186,7 +187,7 @@ const offline, online = "USER_FLAG_OFFLINE SESSION_EVENT_KIND_UNSPECIFIED", "USE
 // connected to the end of the subscription.
 func TestFriends(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		n.roster.set(n.hub, "alice", "bob", "carol")
 		n.device("bob").make().connect(nil)
 		alice := n.device("alice").make()
@@ -223,7 +224,7 @@ func TestFriends(t *testing.T) {
 // watches fails, whoever is online or stops watching does not.
 func TestListsThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		n.roster.strict = true
 		n.roster.fail(errListsDown)
 		alice := n.device("alice").make()
@@ -250,7 +251,7 @@ func TestListsThatCannotBeRead(t *testing.T) {
 // A query shows one who may not be seen as one never heard of, byte for byte.
 func TestQueriesObeyTheSight(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		n.roster.strict = true
 		n.roster.set(n.hub, "alice", "carol")
 		for _, u := range []string{"bob", "carol", "alice"} {
@@ -271,55 +272,3 @@ func TestQueriesObeyTheSight(t *testing.T) {
 		}
 	})
 }
-
-// After a restart the friends are followed again: at once, or when their list
-// can be read, unless the device was quicker.
-func TestFriendsAreTakenUpAgain(t *testing.T) {
-	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
-		n.roster.set(n.hub, "alice", "bob")
-		for name, c := range map[string]struct {
-			down  error
-			quick bool // the device unsubscribes before the list is there
-		}{"list there": {}, "list down": {down: errListsDown}, "list down, then unsubscribed": {errListsDown, true}} {
-			n.roster.fail(c.down)
-			alice := n.device("alice").make()
-			ref := tracker.Ref{User: presence.User{App: "demo", ID: "alice"}}
-			sealed, err := n.ring.Open(alice.tok)
-			alice.must(err)
-			ref.Session = sealed.Session
-			heard := alice.connect(nil)
-			heard.take()
-			s := &stream{door: n.door, ref: ref, watcher: n.hub.Watcher(ref.Session), out: quiet{ctx: t.Context()}}
-			alice.must(s.restore(tracker.Connected{RestoredFriends: true}, false))
-			want := []string{"bob " + offline, "done, friends true, 1"}
-			if c.down != nil {
-				wantTold(t, name, heard.take())
-				n.roster.fail(nil)
-				if c.quick {
-					alice.must(onSession("unsubscribe from friends", alice))
-					want = nil
-				}
-				n.roster.mu.Lock()
-				for _, use := range n.roster.rejoins {
-					alice.must(use([]presence.UserID{"bob"}))
-				}
-				n.roster.rejoins = nil
-				n.roster.mu.Unlock()
-			}
-			wantTold(t, name, heard.take(), want...)
-			if _, friends := n.hub.Watches(ref.Session); friends == c.quick {
-				t.Errorf("%s: follows friends %v", name, friends)
-			}
-		}
-	})
-}
-
-// quiet is a transport on which nothing is sent.
-type quiet struct {
-	transport
-	ctx context.Context
-}
-
-// Context implements transport.
-func (q quiet) Context() context.Context { return q.ctx }

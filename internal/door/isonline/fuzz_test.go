@@ -100,7 +100,7 @@ func FuzzPartial(f *testing.F) {
 				continue
 			}
 			before := presence.AppendStatus(nil, current)
-			s := merged(current, req, part)
+			s := patchOf(req, part).Apply(current)
 			if string(before) != string(presence.AppendStatus(nil, current)) {
 				t.Fatal("merging changed the status that others hold")
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -23,7 +24,7 @@ func (proxied) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0
 func TestProxyThatStopsInItsHeader(t *testing.T) {
 	t.Parallel()
 	for _, row := range []string{"gRPC", "HTTP"} {
-		inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+		inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 			trusted := &listen.Proxies{}
 			trusted.Set([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
 			network := newPipes()

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
 
@@ -82,7 +83,7 @@ var badUpdates = []struct {
 // one, and leaves the session as it was.
 func TestBadUpdatesAreRefused(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{SessionsPerUser: 50}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{SessionsPerUser: 50}, admit.Limits{}, func(t *testing.T, n *node) {
 		alice := n.device("alice").make()
 		alice.connect(nil)
 		alice.must(alice.update(&isonlinev1.IsOnlineUpdate{RichText: literal("before"), Properties: properties("kept", text("yes"))}))
@@ -123,7 +124,7 @@ func TestBadUpdatesAreRefused(t *testing.T) {
 // The largest that is allowed is taken: the bounds are where they are said to be.
 func TestLargestUpdatesAreTaken(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		alice := n.device("alice").make()
 		alice.connect(nil)
 		for name, u := range map[string]*isonlinev1.IsOnlineUpdate{
@@ -153,7 +154,7 @@ func TestBadUserIDsAreRefused(t *testing.T) {
 	if len(tooLongID) != 129 {
 		t.Fatalf("the long id has %d bytes, want 129", len(tooLongID))
 	}
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		d := n.device("alice").make()
 		d.connect(nil)
 		for name, id := range badUserIDs {
@@ -240,7 +241,7 @@ func TestBadFieldsAreRefused(t *testing.T) {
 			return err
 		}, "clear_properties"},
 	}
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		d := n.device("alice").make()
 		stream := d.connect(nil)
 		for _, row := range rows {
@@ -261,7 +262,7 @@ func TestBadFieldsAreRefused(t *testing.T) {
 // part alone is not.
 func TestPartialUpdatesAreCheckedAsAWhole(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		d := n.device("alice").make()
 		d.connect(nil)
 		d.must(d.update(&isonlinev1.IsOnlineUpdate{Properties: many(32, "v")}))
@@ -280,7 +281,7 @@ func TestPartialUpdatesAreCheckedAsAWhole(t *testing.T) {
 func TestOversizedCallsAreRefused(t *testing.T) {
 	t.Parallel()
 	overDialects(t, dialects, func(t *testing.T, in bubble) {
-		in(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+		in(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 			d := n.device("alice").make()
 			stream := d.connect(nil)
 			err := d.update(&isonlinev1.IsOnlineUpdate{Properties: properties("k", text(strings.Repeat("v", maxMessage)))})
@@ -308,7 +309,7 @@ func TestOversizedCallsAreRefused(t *testing.T) {
 func TestBrokenMessagesAreRefused(t *testing.T) {
 	t.Parallel()
 	notUTF8 := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "al\xffice")
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		d := n.device("alice").make()
 		stream := d.connect(nil)
 		for name, b := range map[string][]byte{"cut short": {0x0a, 0x05, 'a'}, "not UTF-8": notUTF8, "group without end": {0x0b}} {
@@ -325,7 +326,7 @@ func TestBrokenMessagesAreRefused(t *testing.T) {
 // The bound of explicit subscriptions is where it is said to be.
 func TestTwoThousandSubscriptions(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		d := n.device("alice").make()
 		ids := make([]string, 2001)
 		for i := range ids {

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -49,6 +50,8 @@ type node struct {
 	roster   *rosterOf
 	ring     *token.Ring
 	texts    localize.Set
+	gate     *admit.Gate
+	gateOf   func(*hub.Hub) *admit.Gate // the same over another hub
 	door     *Door
 	listener *bufconn.Listener
 	log      logBook
@@ -84,7 +87,7 @@ func otherIssuer() token.Issuer {
 }
 
 // inBubble runs a test on a node with a clock of its own.
-func inBubble(t *testing.T, policy tracker.Policy, limits Limits, f func(t *testing.T, n *node)) {
+func inBubble(t *testing.T, policy tracker.Policy, limits admit.Limits, f func(t *testing.T, n *node)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, policy, limits)
@@ -94,7 +97,7 @@ func inBubble(t *testing.T, policy tracker.Policy, limits Limits, f func(t *test
 	})
 }
 
-func newNode(t *testing.T, policy tracker.Policy, limits Limits) *node {
+func newNode(t *testing.T, policy tracker.Policy, limits admit.Limits) *node {
 	t.Helper()
 	n := &node{t: t, store: storetest.NewMemory(), wheel: wheel.New(nil), listener: bufconn.Listen(window)}
 	logger := slog.New(slog.NewTextHandler(io.MultiWriter(&n.log, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -116,9 +119,15 @@ func newNode(t *testing.T, policy tracker.Policy, limits Limits) *node {
 		t.Fatal(err)
 	}
 	p := policy.WithDefaults()
+	n.gateOf = func(h *hub.Hub) *admit.Gate {
+		return admit.New(admit.Config{
+			Tracker: n.tracker, Hub: h, Roster: n.roster, Verifier: verifier, Ring: n.ring,
+			Limits: map[presence.AppID]admit.Limits{"demo": limits},
+		})
+	}
+	n.gate = n.gateOf(n.hub)
 	n.door = New(Config{
-		Tracker: n.tracker, Hub: n.hub, Roster: n.roster, Verifier: verifier, Ring: n.ring, Wheel: n.wheel,
-		Limits: map[presence.AppID]Limits{"demo": limits}, Texts: &n.texts,
+		Gate: n.gate, Tracker: n.tracker, Wheel: n.wheel, Texts: &n.texts,
 		ShortestTimeout: p.HeartbeatTimeout, LongestTimeout: p.HeartbeatTimeout, Logger: logger,
 	})
 	served := make(chan error, 1)

@@ -8,10 +8,11 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
-	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
 // GetUserIsOnline answers a direct query: it needs a JWT and no session
@@ -21,7 +22,7 @@ func (d *Door) GetUserIsOnline(ctx context.Context, req *isonlinev1.GetUserIsOnl
 	if err != nil {
 		return nil, err
 	}
-	id, err := userOf("user_id", req.GetUserId())
+	id, err := admit.User("user_id", req.GetUserId())
 	if err != nil {
 		return nil, err
 	}
@@ -32,11 +33,11 @@ func (d *Door) GetUserIsOnline(ctx context.Context, req *isonlinev1.GetUserIsOnl
 	if err := checkDetail(req.GetDetail()); err != nil {
 		return nil, err
 	}
-	s, err := d.cfg.Roster.SightOf(ctx, presence.User{App: a.App, ID: a.User})
+	asker, err := d.cfg.Gate.Asker(ctx, presence.User{App: a.App, ID: a.User})
 	if err != nil {
 		return nil, err
 	}
-	return &isonlinev1.GetUserIsOnlineResponse{User: d.user(a, s, id, locale, req.GetDetail())}, nil
+	return &isonlinev1.GetUserIsOnlineResponse{User: d.user(asker, id, d.cfg.Texts.Reader(a.App, locale), req.GetDetail())}, nil
 }
 
 // BatchGetUserIsOnline is the same for several users: one entry for each id, in
@@ -46,10 +47,10 @@ func (d *Door) BatchGetUserIsOnline(ctx context.Context, req *isonlinev1.BatchGe
 	if err != nil {
 		return nil, err
 	}
-	if n, most := len(req.GetUserIds()), d.limits(a.App).Batch; n > most {
-		return nil, fault.New(fault.LimitBatch, "%d users were asked for; a batch has at most %d: ask in several", n, most)
+	if err := d.cfg.Gate.CheckBatch(a.App, len(req.GetUserIds())); err != nil {
+		return nil, err
 	}
-	users, err := usersOf("user_ids", req.GetUserIds())
+	users, err := admit.Users("user_ids", req.GetUserIds())
 	if err != nil {
 		return nil, err
 	}
@@ -60,40 +61,27 @@ func (d *Door) BatchGetUserIsOnline(ctx context.Context, req *isonlinev1.BatchGe
 	if err := checkDetail(req.GetDetail()); err != nil {
 		return nil, err
 	}
-	s, err := d.cfg.Roster.SightOf(ctx, presence.User{App: a.App, ID: a.User})
+	asker, err := d.cfg.Gate.Asker(ctx, presence.User{App: a.App, ID: a.User})
 	if err != nil {
 		return nil, err
 	}
+	reader := d.cfg.Texts.Reader(a.App, locale)
 	answer := &isonlinev1.BatchGetUserIsOnlineResponse{Users: make([]*isonlinev1.UserIsOnline, len(users))}
 	for i, id := range users {
-		answer.Users[i] = d.user(a, s, id, locale, req.GetDetail())
+		answer.Users[i] = d.user(asker, id, reader, req.GetDetail())
 	}
 	return answer, nil
 }
 
-// user is one user as the asker, who has the sight s, may see him.
-func (d *Door) user(a token.Access, s hub.Sight, id presence.UserID, locale string, detail isonlinev1.Detail) *isonlinev1.UserIsOnline {
-	p := d.cfg.Tracker.Presence(presence.User{App: a.App, ID: id})
-	own := a.User == id
-	m := &isonlinev1.UserIsOnline{UserId: string(id), UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE}
-	if s != nil && !own {
-		if visible, _, seen := s.Of(id); !visible {
-			m.UserFlag, m.LastSeen = isonlinev1.UserFlag_USER_FLAG_OFFLINE, stamp(seen)
-			return m
-		}
-	}
-	if p.Available(own) == presence.Unavailable {
+// user is one user as the asker may see him.
+func (d *Door) user(asker admit.Asker, id presence.UserID, r localize.Reader, detail isonlinev1.Detail) *isonlinev1.UserIsOnline {
+	seen := asker.See(id, detail != isonlinev1.Detail_DETAIL_USER)
+	m := &isonlinev1.UserIsOnline{UserId: string(id), UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE, LastSeen: stamp(seen.LastSeen)}
+	if !seen.Available {
 		m.UserFlag = isonlinev1.UserFlag_USER_FLAG_OFFLINE
-		m.LastSeen = stamp(p.Seen(own))
 	}
-	if detail == isonlinev1.Detail_DETAIL_USER {
-		return m
-	}
-	r := d.cfg.Texts.Reader(a.App, locale)
-	for _, v := range p.Sessions {
-		if f := v.Face(own); f.Open() {
-			m.Sessions = append(m.Sessions, session(v, f, hub.KindCurrent, r))
-		}
+	for _, o := range seen.Sessions {
+		m.Sessions = append(m.Sessions, session(o.View, o.Face, hub.KindCurrent, r))
 	}
 	return m
 }
@@ -110,7 +98,7 @@ func checkDetail(d isonlinev1.Detail) error {
 // the app has texts in, else none (protocol note A5.11).
 func (d *Door) queryLocale(ctx context.Context, app presence.AppID, asked string) (string, error) {
 	if asked != "" {
-		return localeOf("locale", asked)
+		return admit.Locale("locale", asked)
 	}
 	for _, header := range metadata.ValueFromIncomingContext(ctx, "accept-language") {
 		tags, _, err := language.ParseAcceptLanguage(header)
@@ -124,13 +112,6 @@ func (d *Door) queryLocale(ctx context.Context, app presence.AppID, asked string
 		}
 	}
 	return "", nil
-}
-
-func (d *Door) limits(app presence.AppID) Limits {
-	if l, ok := (*d.limited.Load())[app]; ok {
-		return l
-	}
-	return Limits{}.WithDefaults()
 }
 
 func (d *Door) now() time.Time { return time.Now() }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -17,7 +18,7 @@ import (
 func TestTimesOfAPlatform(t *testing.T) {
 	t.Parallel()
 	policy := tracker.Policy{Platforms: map[string]tracker.PlatformPolicy{"iOS": {HeartbeatTimeout: 90 * time.Second, Grace: 20 * time.Second}}}
-	inBubble(t, policy, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, policy, admit.Limits{}, func(t *testing.T, n *node) {
 		d := n.device("alice")
 		for platform, want := range map[string][2]time.Duration{"ios": {30 * time.Second, 20 * time.Second}, "web": {35 * time.Second / 3, 6 * time.Second}} {
 			r, err := d.api.MakeIsOnlineSession(d.ctx(), &isonlinev1.MakeIsOnlineSessionRequest{Client: &isonlinev1.ClientInfo{Platform: platform}})
@@ -34,7 +35,7 @@ func TestTimesOfAPlatform(t *testing.T) {
 // those of an app that is gone.
 func TestSettingsChangeUnderStreams(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{HeartbeatTimeout: 30 * time.Second}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{HeartbeatTimeout: 30 * time.Second}, admit.Limits{}, func(t *testing.T, n *node) {
 		alice := n.device("alice").make()
 		stream := alice.connect(nil)
 		stream.take()
@@ -45,8 +46,8 @@ func TestSettingsChangeUnderStreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.door.SetVerifier(verifier)
-		n.door.SetLimits(map[presence.AppID]Limits{"other": {Batch: 7}})
+		n.gate.SetVerifier(verifier)
+		n.gate.SetLimits(map[presence.AppID]admit.Limits{"other": {Batch: 7}})
 
 		refused := func(what, jwt string) {
 			t.Helper()

@@ -112,37 +112,15 @@ func refOf(path string, r *isonlinev1.LocalizedRef, depth int) (presence.Value, 
 	}}, nil
 }
 
-// merged is the status that a partial update makes of old: what it does not
-// name stays (protocol note A4, PartialUpdate).
-func merged(old *presence.Status, req *isonlinev1.PartialUpdateIsOnlineSessionRequest, part *presence.Status) *presence.Status {
-	s := *old
+// patchOf is a partial update, of which part is its update as a whole status:
+// what it does not name stays (protocol note A4, PartialUpdate).
+func patchOf(req *isonlinev1.PartialUpdateIsOnlineSessionRequest, part *presence.Status) *presence.Patch {
+	p := &presence.Patch{
+		Text: part.Text, ClearText: req.GetClearRichText(), Clear: req.GetClearProperties(), Properties: part.Properties,
+		Invisible: req.AppearOffline,
+	}
 	if req.GetUpdate().GetStatus() != isonlinev1.IsOnlineStatus_IS_ONLINE_STATUS_UNSPECIFIED {
-		s.Show = part.Show
+		p.Show = &part.Show
 	}
-	switch {
-	case part.Text.Kind != presence.KindNone:
-		s.Text = part.Text
-	case req.GetClearRichText():
-		s.Text = presence.Value{}
-	}
-	if len(req.GetClearProperties()) > 0 || len(part.Properties) > 0 {
-		byKey := map[string]presence.Value{}
-		for _, p := range old.Properties {
-			byKey[p.Key] = p.Value
-		}
-		for _, key := range req.GetClearProperties() {
-			delete(byKey, key)
-		}
-		for _, p := range part.Properties {
-			byKey[p.Key] = p.Value
-		}
-		s.Properties = nil
-		for _, key := range slices.Sorted(maps.Keys(byKey)) {
-			s.Properties = append(s.Properties, presence.Property{Key: key, Value: byKey[key]})
-		}
-	}
-	if req.AppearOffline != nil {
-		s.Invisible = req.GetAppearOffline()
-	}
-	return &s
+	return p
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
 
@@ -49,7 +50,7 @@ func TestStreamsEndWithClosing(t *testing.T) {
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				t.Parallel()
-				in(t, row.policy, Limits{}, func(t *testing.T, n *node) {
+				in(t, row.policy, admit.Limits{}, func(t *testing.T, n *node) {
 					alice := n.device("alice").make()
 					stream := alice.connect(nil)
 					row.end(n, alice)
@@ -85,7 +86,7 @@ func TestStreamsEndWithClosing(t *testing.T) {
 // resume brings it the newest of everything.
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		alice := n.device("alice").make()
 		alice.connect(nil)
 		bob := n.device("bob").make().subscribe("alice")
@@ -146,7 +147,7 @@ func TestSlowConsumer(t *testing.T) {
 func TestKeepAliveOnSilence(t *testing.T) {
 	t.Parallel()
 	overDialects(t, onHTTP2(), func(t *testing.T, in bubble) {
-		in(t, tracker.Policy{HeartbeatTimeout: 36 * time.Second}, Limits{}, func(t *testing.T, n *node) {
+		in(t, tracker.Policy{HeartbeatTimeout: 36 * time.Second}, admit.Limits{}, func(t *testing.T, n *node) {
 			alice := n.device("alice").make()
 			stream := alice.connect(nil)
 			stream.take()
@@ -176,7 +177,7 @@ func TestPingPolicy(t *testing.T) {
 	}{{10 * time.Second, true}, {minPing + time.Second, true}, {time.Second, false}} {
 		t.Run(row.every.String(), func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+			inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 				c, err := n.listener.DialContext(t.Context())
 				if err != nil {
 					t.Fatal(err)
@@ -213,7 +214,7 @@ func TestPingPolicy(t *testing.T) {
 // it pings.
 func TestFrequentPingsAreAllowed(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{HeartbeatTimeout: 15 * time.Second}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{HeartbeatTimeout: 15 * time.Second}, admit.Limits{}, func(t *testing.T, n *node) {
 		pings := grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 20 * time.Second, PermitWithoutStream: true})
 		alice := n.device("alice", pings).make()
 		stream := alice.connect(nil)
@@ -253,7 +254,7 @@ func TestWhatCountsAsLife(t *testing.T) {
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				t.Parallel()
-				in(t, tracker.Policy{HeartbeatTimeout: 35 * time.Second}, Limits{}, func(t *testing.T, n *node) {
+				in(t, tracker.Policy{HeartbeatTimeout: 35 * time.Second}, admit.Limits{}, func(t *testing.T, n *node) {
 					alice := n.device("alice").make()
 					stream := alice.connect(nil)
 					row.begin(alice)

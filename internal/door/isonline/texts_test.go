@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -17,7 +18,7 @@ import (
 // status that did not change nobody is told again.
 func TestReplacedTextsShowFromTheNextChange(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		replace := func(word string) {
 			c, err := localize.Parse(fmt.Appendf(nil, `{"locales": {"en": {"#t": %q}}}`, word))
 			if err != nil {

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -70,7 +71,7 @@ func TestSameStoryInEachDialect(t *testing.T) {
 	for _, d := range dialects {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+			inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 				native := n.onGRPC("alice").make().subscribe("bob")
 				heard := native.connect(nil)
 				n.speaks = &d
@@ -118,7 +119,7 @@ func TestSignsOfLifeOnTheHTTPPort(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, tracker.Policy{HeartbeatTimeout: 35 * time.Second}, Limits{}, func(t *testing.T, n *node) {
+			inBubble(t, tracker.Policy{HeartbeatTimeout: 35 * time.Second}, admit.Limits{}, func(t *testing.T, n *node) {
 				n.speaks = &dialect{http2: row.http2, json: true}
 				alice := n.device("alice").make()
 				stream := alice.connect(nil)
@@ -151,7 +152,7 @@ func TestReloadDoesNotFlap(t *testing.T) {
 	for _, d := range dialects {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+			inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 				n.speaks = &d
 				watcher := n.onGRPC("bob").make().subscribe("alice")
 				seen := watcher.connect(nil)
@@ -212,7 +213,7 @@ func TestSlowConsumerOnTheHTTPPort(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("HTTP 2 %v", http2), func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+			inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 				bob, stream, newest := deafPage(t, n, http2)
 				var err error
 				for err == nil {
@@ -226,7 +227,7 @@ func TestSlowConsumerOnTheHTTPPort(t *testing.T) {
 					t.Errorf("the resume tells %v, want the newest status alone", told)
 				}
 			})
-			inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+			inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 				_, stream, _ := deafPage(t, n, http2)
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
@@ -244,7 +245,7 @@ func TestSlowConsumerOnTheHTTPPort(t *testing.T) {
 func TestStreamsCancelledWhileWritten(t *testing.T) {
 	t.Parallel()
 	for _, http2 := range []bool{false, true} {
-		inBubble(t, tracker.Policy{SessionsPerUser: 100, MultiDevice: presence.AllowAll}, Limits{}, func(t *testing.T, n *node) {
+		inBubble(t, tracker.Policy{SessionsPerUser: 100, MultiDevice: presence.AllowAll}, admit.Limits{}, func(t *testing.T, n *node) {
 			n.speaks = &dialect{http2: http2, json: http2}
 			alice := n.onGRPC("alice").make()
 			alice.connect(nil)
@@ -283,7 +284,7 @@ func (w writes) Write(b []byte) (int, error) { w.n.Add(1); return w.Conn.Write(b
 func TestStreamsGatherWrites(t *testing.T) {
 	t.Parallel()
 	for _, http2 := range []bool{false, true} {
-		inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+		inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 			var count atomic.Int64
 			n.web().listener.wrap = func(c net.Conn) net.Conn { return writes{c, &count} }
 			n.speaks = &dialect{http2: http2}
@@ -309,7 +310,7 @@ func TestStreamsGatherWrites(t *testing.T) {
 // What curl may send, and what it is told.
 func TestPlainRequests(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		bearer := "Bearer " + n.jwt("alice")
 		for _, row := range []struct {
 			name, procedure, body string
@@ -350,7 +351,7 @@ func TestPlainRequests(t *testing.T) {
 // A body that does not come holds its connection no longer than bodyLimit.
 func TestBodyThatDoesNotCome(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		for _, procedure := range []string{"GetUserIsOnline", "ConnectToIsOnlineSession"} {
 			began := time.Now()
 			body, never := io.Pipe()
@@ -378,7 +379,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 // A call may take longer than a body may: the store gives it ten seconds.
 func TestCallsOutliveTheBodyLimit(t *testing.T) {
 	t.Parallel()
-	inBubble(t, tracker.Policy{}, Limits{}, func(t *testing.T, n *node) {
+	inBubble(t, tracker.Policy{}, admit.Limits{}, func(t *testing.T, n *node) {
 		n.speaks = &dialect{json: true}
 		alice := n.device("alice").make()
 		if got := refusalOf(logHangs(t, n, alice)); got.code != codes.Unavailable || got.reason != "LOG_UNAVAILABLE" {
@@ -410,7 +411,7 @@ func FuzzPlainRequests(f *testing.F) {
 		f.Fatal(err)
 	}
 	door := New(Config{
-		Verifier: verifier, Wheel: wheel.New(nil), ShortestTimeout: time.Minute, LongestTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
+		Gate: admit.New(admit.Config{Verifier: verifier}), Wheel: wheel.New(nil), ShortestTimeout: time.Minute, LongestTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
 	}).Web()
 	f.Fuzz(func(t *testing.T, kind string, body []byte) {
 		for _, procedure := range []string{"GetUserIsOnline", "MakeIsOnlineSession", "ConnectToIsOnlineSession"} {

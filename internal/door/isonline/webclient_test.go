@@ -22,6 +22,7 @@ import (
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -56,7 +57,7 @@ func onHTTP2() (list []dialect) {
 }
 
 // bubble is inBubble, for devices that speak one of the dialects.
-type bubble func(t *testing.T, policy tracker.Policy, limits Limits, f func(t *testing.T, n *node))
+type bubble func(t *testing.T, policy tracker.Policy, limits admit.Limits, f func(t *testing.T, n *node))
 
 // overDialects runs a test of calls and streams on the gRPC port and in some of
 // the dialects of the HTTP port: what is promised does not depend on them.
@@ -69,7 +70,7 @@ func overDialects(t *testing.T, list []dialect, f func(t *testing.T, in bubble))
 	for _, d := range list {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			f(t, func(t *testing.T, policy tracker.Policy, limits Limits, g func(*testing.T, *node)) {
+			f(t, func(t *testing.T, policy tracker.Policy, limits admit.Limits, g func(*testing.T, *node)) {
 				t.Helper()
 				inBubble(t, policy, limits, func(t *testing.T, n *node) {
 					n.speaks = &d
