@@ -53,6 +53,7 @@ var table = []line{
 	// Doors: never another door, an engine, config or app.
 	{"internal/door/isonline", with(leaves, append(core, "api/…/")...), "one dialect over the core"},
 	{"internal/door/rest", with(leaves, core...), "our own API for servers, over the core"},
+	{"internal/door/rongcloud", with(leaves, append(core, "internal/webhook")...), "one dialect: a query over the core, and a format of webhooks"},
 
 	// What users' programs link.
 	{"api/gen/isonline/v1", nil, "generated"},
