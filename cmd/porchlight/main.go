@@ -1,6 +1,6 @@
 // Command porchlight is the presence server and its tools: it runs a node
 // (dev, serve), signs tokens (token), watches, sets and asks for presence
-// (watch, set, who), does what an app's server does (friends, drop) and measures
+// (watch, set, who), receives webhooks (webhook), does what an app's server does (friends, drop) and measures
 // itself (bench).
 package main
 
@@ -31,6 +31,7 @@ type commands struct {
 	Who     whoCommand     `cmd:"" help:"Ask who is online."`
 	Friends friendsCommand `cmd:"" help:"Read and write friend lists with a server key."`
 	Drop    dropCommand    `cmd:"" help:"End a user's sessions with a server key."`
+	Webhook webhookCommand `cmd:"" help:"Receive webhooks while developing."`
 	Config  configCommand  `cmd:"" help:"Check configurations."`
 	Bench   benchCommand   `cmd:"" help:"Measure a server under the standard load, beside a null server."`
 	Version versionCommand `cmd:"" help:"Print the version."`

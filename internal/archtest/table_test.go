@@ -66,7 +66,8 @@ var table = []line{
 	{".", with(leaves, "internal/app", "internal/config"), "the thin front for programs that embed the server"},
 	{"porchlighttest", []string{".", "client", "internal/natsbus"}, "a server for users' tests, and the one line that a fake clock needs of the engine"},
 	{"internal/bench", with(leaves, "client", "api/…/"), "a tool of the command line: it meets the server over the wire alone"},
-	{"cmd/porchlight", with(leaves, ".", "internal/config", "client", "internal/bench"), "thin: flags in, one call, text out"},
+	{"internal/receiver", nil, "the other end of a webhook for development: a check of what is sent shares no code with it"},
+	{"cmd/porchlight", with(leaves, ".", "internal/config", "client", "internal/bench", "internal/receiver"), "thin: flags in, one call, text out"},
 
 	// Tests only: whatever they test.
 	{"internal/archtest", nil, "reads source, imports nothing of it"},

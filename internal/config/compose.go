@@ -191,18 +191,29 @@ func (c *Config) Exposes(addr string) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	known := Secret(token.Development().Keys[0].Secret)
 	for name, a := range c.Apps {
-		trusts := false
-		for _, k := range a.JWT.Keys {
-			trusts = trusts || k.Secret == known
-		}
-		for _, k := range a.ServerKeys {
-			trusts = trusts || k.Secret == DevelopmentServerKey
-		}
-		if trusts {
+		if a.trustsEverybody() {
 			return fmt.Errorf("listen address %s is not loopback, but app %s trusts a development key that everybody knows; use a configuration with keys of your own", addr, name)
 		}
 	}
 	return nil
+}
+
+// trustsEverybody reports whether any of the app's keys is a well-known one.
+func (a *App) trustsEverybody() bool {
+	known := map[Secret]bool{
+		Secret(token.Development().Keys[0].Secret): true, DevelopmentServerKey: true, DevelopmentWebhookSecret: true,
+		DevelopmentRongCloudSecret: true, DevelopmentTencentIMKey: true,
+	}
+	mine := []Secret{a.RongCloud.AppSecret, a.TencentIM.Key}
+	for _, k := range a.JWT.Keys {
+		mine = append(mine, k.Secret)
+	}
+	for _, k := range a.ServerKeys {
+		mine = append(mine, k.Secret)
+	}
+	for _, w := range a.Webhooks {
+		mine = append(mine, w.Secrets...)
+	}
+	return slices.ContainsFunc(mine, func(s Secret) bool { return known[s] })
 }

@@ -75,6 +75,17 @@ const (
 // configuration: known to everyone, so good on loopback only.
 const DevelopmentServerKey = "porchlight development server key, known to everyone, loopback only"
 
+// What the development configuration's webhooks sign with, and what the app demo
+// is at RongCloud and at Tencent IM: known to everyone, too.
+const (
+	DevelopmentWebhookSecret   = "whsec_cG9yY2hsaWdodCBkZXZlbG9wbWVudCB3ZWJob29rIHNlY3JldCwga25vd24gdG8gZXZlcnlvbmU="
+	DevelopmentRongCloudKey    = "porchlight-dev"
+	DevelopmentRongCloudSecret = "porchlight development secret for RongCloud's interface"
+	DevelopmentTencentIMApp    = 1400000001
+	DevelopmentTencentIMKey    = "porchlight development key for Tencent's interface"
+	DevelopmentTencentIMAdmin  = "administrator"
+)
+
 // Load reads a file, and over it the variables of an environment as os.Environ
 // gives it (see the operations page), and checks the outcome. Unknown keys and
 // wrong values are refused, all at once, by an *Error that shows the lines.
@@ -173,6 +184,8 @@ func Development() *Config {
 		},
 		Catalogues: Catalogues{demo: true},
 		CORS:       CORS{Origins: []string{"*"}},
+		RongCloud:  RongCloud{AppKey: DevelopmentRongCloudKey, AppSecret: DevelopmentRongCloudSecret},
+		TencentIM:  TencentIM{SDKAppID: DevelopmentTencentIMApp, Key: DevelopmentTencentIMKey, Admins: []string{DevelopmentTencentIMAdmin}},
 	}}}
 }
 
