@@ -25,35 +25,46 @@ const benchRole = "PORCHLIGHT_BENCH_ROLE"
 const (
 	roleSelf = "self"
 	roleNull = "null"
-	// roleBoth is self that tells both its addresses.
+	// roleBoth is self that tells both its addresses, roleHTTP the one of HTTP.
 	roleBoth = "both"
+	roleHTTP = "http"
+	// The null servers of the live door.
+	roleNullLive  = "null-live"
+	roleNullEpoll = "null-epoll"
 )
 
 // benchCommand measures a server.
 type benchCommand struct {
 	GRPC    string `name:"grpc" placeholder:"ADDR" help:"Measure the development node at this loopback address."`
 	Self    bool   `help:"Start the server to measure as a child process (default without --grpc)."`
-	Door    string `default:"grpc" help:"Interface to measure: grpc."`
+	Door    string `default:"grpc" help:"Interface to measure: grpc or live. Default: ${default}."`
 	Users   int    `default:"5000" help:"How many users log in. Default: ${default}."`
 	Friends int    `default:"50" help:"How many others each watches. Default: ${default}."`
-	Phase   string `default:"unloaded,login,saturate,half,idle" help:"Phases to report. Default: ${default}."`
+	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all."`
 	Seconds int    `default:"5" help:"Length of each timed phase. Default: ${default}."`
-	Null    bool   `help:"Measure a null server in the same run, and give ratios to it."`
+	Null    bool   `help:"Measure null servers in the same run, and give ratios: one write for each delivery; with --door live also one on epoll."`
 	JSON    bool   `name:"json" help:"One JSON object per phase and line."`
 
 	FriendsSubscription bool   `help:"Measure friend lists instead: subscribing to 50, 500 and 10,000 friends, changes of a list, queries of 200 users. With --grpc, give --http too."`
-	HTTP                string `name:"http" placeholder:"ADDR" help:"With --friends-subscription and --grpc: HTTP address of the same development node."`
+	HTTP                string `name:"http" placeholder:"ADDR" help:"With --door live: measure the development node at this loopback address. With --friends-subscription and --grpc: HTTP address of the same node."`
 }
 
 // Help shows an example.
 func (benchCommand) Help() string {
-	return "Example:\n\n  porchlight bench --self --null --users 2000 --phase saturate,half"
+	return "Example:\n\n  porchlight bench --self --null --users 2000 --phase saturate,half\n  porchlight bench --door live --null"
 }
 
 // Run measures and prints.
 func (b benchCommand) Run(ctx context.Context, c console) error {
-	if b.Self && b.GRPC != "" {
-		return errors.New("give either --grpc or --self")
+	addr, flag := b.GRPC, "--grpc"
+	if b.Door == bench.DoorLive {
+		addr, flag = b.HTTP, "--http"
+		if b.GRPC != "" {
+			return errors.New("the live door has its address at --http, not at --grpc")
+		}
+	}
+	if b.Self && addr != "" {
+		return fmt.Errorf("give either %s or --self", flag)
 	}
 	if b.Users < 1 || b.Friends < 1 || b.Seconds < 1 {
 		return errors.New("--users, --friends and --seconds are 1 or more")
@@ -66,18 +77,17 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 		return fmt.Errorf("find this program to start it again: %w", err)
 	}
 	cfg := bench.Config{
-		Addr: b.GRPC, Door: b.Door, Users: b.Users, Friends: b.Friends, Seconds: b.Seconds,
-		Phases: strings.Split(b.Phase, ","),
+		Addr: addr, Door: b.Door, Users: b.Users, Friends: b.Friends, Seconds: b.Seconds,
 		Token: func(user string) (string, error) {
 			return config.Token(config.TokenParams{App: "demo", User: user, TTL: 12 * time.Hour})
 		},
 	}
-	if b.GRPC == "" {
-		cfg.Self = bench.Child([]string{self}, benchRole+"="+roleSelf)
+	if b.Phase != "" {
+		cfg.Phases = strings.Split(b.Phase, ",")
 	}
-	if b.Null {
-		cfg.Null = bench.Child([]string{self}, benchRole+"="+roleNull, "PORCHLIGHT_CPUPROFILE=")
-	}
+	b.servers(&cfg, func(role string, env ...string) bench.Start {
+		return bench.Child([]string{self}, append(env, benchRole+"="+role)...)
+	})
 	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		cfg.Progress = c.err
 	}
@@ -92,6 +102,24 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	return bench.Table(c.out, rows)
+}
+
+// servers sets the servers that are started for a run.
+func (b benchCommand) servers(cfg *bench.Config, child func(role string, env ...string) bench.Start) {
+	const unprofiled = "PORCHLIGHT_CPUPROFILE="
+	self, null := roleSelf, roleNull
+	if b.Door == bench.DoorLive {
+		self, null = roleHTTP, roleNullLive
+	}
+	if cfg.Addr == "" {
+		cfg.Self = child(self)
+	}
+	if b.Null {
+		cfg.Null = child(null, unprofiled)
+		if b.Door == bench.DoorLive {
+			cfg.NullEpoll = child(roleNullEpoll, unprofiled)
+		}
+	}
 }
 
 // friends measures friend lists and prints.
@@ -133,18 +161,27 @@ func benchChild(ctx context.Context, c console, role string) int {
 		io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
+	const anyPort = "127.0.0.1:0" // the system's choice
+	ready := func(addr string) error { return bench.Ready(c.out, addr) }
 	var err error
 	switch role {
 	case roleNull:
-		err = bench.NullServer(ctx, "127.0.0.1:0", func(addr string) error { return bench.Ready(c.out, addr) })
-	case roleSelf, roleBoth:
-		o := porchlight.Options{HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", Logger: logger(c)}
+		err = bench.NullServer(ctx, anyPort, ready)
+	case roleNullLive:
+		err = bench.LiveNullServer(ctx, anyPort, ready)
+	case roleNullEpoll:
+		err = bench.LiveNullEpoll(ctx, anyPort, ready)
+	case roleSelf, roleBoth, roleHTTP:
+		o := porchlight.Options{HTTP: anyPort, GRPC: anyPort, Logger: logger(c)}
 		err = hold(ctx, node{Options: o}, func(srv *porchlight.Server) error {
-			addr := srv.GRPCAddr().String()
-			if role == roleBoth {
-				addr += " " + srv.HTTPAddr().String()
+			grpc, http := srv.GRPCAddr().String(), srv.HTTPAddr().String()
+			switch role {
+			case roleBoth:
+				return ready(grpc + " " + http)
+			case roleHTTP:
+				return ready(http)
 			}
-			return bench.Ready(c.out, addr)
+			return ready(grpc)
 		})
 	default:
 		err = fmt.Errorf("%s=%s is not known", benchRole, role)

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -45,9 +46,20 @@ func loadUpdate(mark string) *isonlinev1.IsOnlineUpdate {
 	}
 }
 
+// liveStatus is the same status in the words of the live door.
+func liveStatus(mark string) map[string]any {
+	return map[string]any{
+		"show": "busy",
+		"text": loadUpdate(mark).GetRichText().GetLiteral(),
+		"properties": map[string]any{
+			"map": "the-old-harbour-by-night", "mode": "ranked-pairs", "group": "5d1f0c9a-7be2-4e66-b4d1", "score": 120_417,
+		},
+	}
+}
+
 // change is an encoded update with the place of its time stamp.
 type change struct {
-	update []byte // field 2 of UpdateIsOnlineSessionRequest, tag and length included
+	update []byte // gRPC: field 2 of UpdateIsOnlineSessionRequest, tag and length included; live: the message
 	stamp  []byte // the digits in it
 }
 
@@ -56,7 +68,24 @@ func newChange() (*change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: encode the change: %w", err)
 	}
-	b = protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), b)
+	return stamped(protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), b))
+}
+
+// newLiveChange is the change as a message of the live door.
+func newLiveChange() (*change, error) {
+	b, err := json.Marshal(struct {
+		T      string         `json:"t"`
+		ID     int            `json:"id"`
+		Status map[string]any `json:"status"`
+	}{"set", 1, liveStatus(marker)})
+	if err != nil {
+		return nil, fmt.Errorf("bench: encode the change: %w", err)
+	}
+	return stamped(b)
+}
+
+// stamped finds the place of the time stamp.
+func stamped(b []byte) (*change, error) {
 	slot := stampOf(b)
 	if slot == nil {
 		return nil, fmt.Errorf("bench: the change has no time stamp")

@@ -22,17 +22,35 @@ const (
 	// PhaseSaturate keeps a fixed number of changes under way.
 	PhaseSaturate = "saturate"
 	// PhaseHalf sends changes at random times at half of the rate that saturate
-	// reached; with a null server, half of the slower one's rate for both.
+	// reached; with null servers, half of the slowest one's rate for all.
 	PhaseHalf = "half"
+	// PhaseSteady sends changes at random times, 20,000 deliveries per second.
+	PhaseSteady = "steady"
+	// PhaseStuck is steady beside watchers of many users who have stopped
+	// reading: what each of them costs, and what the others feel of it.
+	PhaseStuck = "stuck"
+	// PhaseStorm is saturate with ten times as many changes under way, so that
+	// deep queues build up.
+	PhaseStorm = "storm"
 )
 
-// Phases lists all phases in the order in which they run.
-func Phases() []string {
-	return []string{PhaseLogin, PhaseIdle, PhaseUnloaded, PhaseSaturate, PhaseHalf}
+// Phases lists the phases of a door's load in the order in which they run.
+func Phases(door string) []string {
+	all := []string{PhaseLogin, PhaseIdle, PhaseUnloaded, PhaseSaturate, PhaseHalf}
+	if door == DoorLive {
+		all = append(all, PhaseSteady, PhaseStuck, PhaseStorm)
+	}
+	return all
 }
 
-// DoorGRPC is the one door the load speaks today.
-const DoorGRPC = "grpc"
+// The doors that the load speaks.
+const (
+	DoorGRPC = "grpc"
+	DoorLive = "live"
+)
+
+// Doors lists them.
+func Doors() []string { return []string{DoorGRPC, DoorLive} }
 
 // Bounds of a load, so that no flag can take the machine down.
 const (
@@ -53,8 +71,11 @@ type Config struct {
 	Addr string // a server that runs already: a loopback address with port
 	Self Start  // or starts the server to measure
 	Null Start  // starts the null server; nil measures without ratios
+	// NullEpoll starts a second null server, which coalesces (LiveNullEpoll). It
+	// is measured as well; goals are ratios to Null.
+	NullEpoll Start
 
-	Door    string   // DoorGRPC (default)
+	Door    string   // DoorGRPC (default) or DoorLive
 	Users   int      // how many log in; default 5,000
 	Friends int      // how many others each of them watches; default 50
 	Phases  []string // which phases are reported; default all
@@ -88,7 +109,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Seed = 1
 	}
 	if len(c.Phases) == 0 {
-		c.Phases = Phases()
+		c.Phases = Phases(c.Door)
 	}
 	if c.Report == nil {
 		c.Report = func(Row) {}
@@ -104,8 +125,10 @@ func (c Config) check() error {
 		return errors.New("bench: give either an address or a server to start, not both")
 	case c.Token == nil:
 		return errors.New("bench: no way to get access tokens")
-	case c.Door != DoorGRPC:
-		return fmt.Errorf("bench: door %q is not known; there is %q", c.Door, DoorGRPC)
+	case !slices.Contains(Doors(), c.Door):
+		return fmt.Errorf("bench: door %q is not known; there are %q", c.Door, Doors())
+	case c.NullEpoll != nil && c.Null == nil:
+		return errors.New("bench: the second null server comes beside the first, not in its place")
 	case c.Users < 2 || c.Users > maxUsers:
 		return fmt.Errorf("bench: %d users; 2 to %d are possible", c.Users, maxUsers)
 	case c.Friends < 1 || c.Friends > maxFriends || c.Friends >= c.Users:
@@ -116,8 +139,8 @@ func (c Config) check() error {
 		return fmt.Errorf("bench: %d seconds; 1 to %d are possible", c.Seconds, maxSeconds)
 	}
 	for _, p := range c.Phases {
-		if !slices.Contains(Phases(), p) {
-			return fmt.Errorf("bench: phase %q is not known; there are %q", p, Phases())
+		if !slices.Contains(Phases(c.Door), p) {
+			return fmt.Errorf("bench: phase %q is not known at door %s; there are %q", p, c.Door, Phases(c.Door))
 		}
 	}
 	if c.Addr != "" {

@@ -26,7 +26,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"no server", func(c *Config) { c.Addr = "" }, "no server"},
 		{"two servers", func(c *Config) { c.Self = nullHere }, "not both"},
 		{"no tokens", func(c *Config) { c.Token = nil }, "access tokens"},
-		{"another door", func(c *Config) { c.Door = "live" }, `door "live"`},
+		{"another door", func(c *Config) { c.Door = "fax" }, `door "fax"`},
 		{"another phase", func(c *Config) { c.Phases = []string{"login", "warm"} }, `phase "warm"`},
 		{"one user", func(c *Config) { c.Users = 1 }, "1 users"},
 		{"negative users", func(c *Config) { c.Users = -5 }, "-5 users"},

@@ -1,21 +1,22 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
+)
 
-	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+const (
+	smallBuffer  = 4 << 10
+	smallSegment = 536 // the least that every host takes
 )
 
 // step is how far a device has come.
 type step uint8
 
 const (
-	stepMake      step = iota // waits for its session token
+	stepMake      step = iota // waits for its session
 	stepSubscribe             // waits for the answer to its subscriptions
 	stepSnapshot              // stream open, waits for the snapshot of its friends
 	stepReady                 // logged in
@@ -26,31 +27,61 @@ func (s step) String() string {
 	return [...]string{"make a session", "subscribe", "connect", "logged in", "left"}[s]
 }
 
-// device is one user of the load: his connection, his session, how far he is.
+// device is one user of the load: his connection, how far he is, and what he
+// speaks.
 type device struct {
 	user    int32
+	friends []int32 // whom he watches
+	small   bool    // its socket holds little
 	target  *target
 	fd      int   // -1 when closed
 	slot    int32 // number in the epoll set
 	blocked bool  // waits until it may write
-	link    *link
+	step    step
+	busy    bool   // a call waits for its answer
+	sentAt  int64  // when the last change was sent
 	rest    []byte // begin of a frame not yet complete
-
-	step      step
-	session   []byte // field 1 of every request: the session token, encoded
-	call      uint32 // stream of the unary call under way, 0 when none
-	events    uint32 // stream of the events
-	snapshots int    // users whose snapshot is complete
-	sentAt    int64  // when the last change was sent
+	settled int    // users whose snapshot is complete
+	speaker speaker
 }
 
-var _ listener = (*device)(nil)
+// speaker is the device's side of one door's dialect: bytes received go into
+// feed, bytes to send collect in out. It moves the device's step and busy, and
+// counts at the device's target. An error ends the run.
+type speaker interface {
+	// out is what waits to be written; its reader empties it.
+	out() *[]byte
+	// feed takes every whole frame off b and returns what is left of b.
+	feed(b []byte) (rest []byte, err error)
+	// start begins the login.
+	start() error
+	// update sends one change with the time stamp now.
+	update(now int64) error
+	// leave closes the session politely.
+	leave() error
+}
+
+// dialect makes the speakers of one target.
+type dialect interface {
+	speaker(d *device, token string) speaker
+}
 
 func (d *device) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("bench: %s, user %s (%s): %w", d.target.name, userName(int(d.user)), d.step, err)
+}
+
+// narrow keeps the socket of a small device, and the server's for it, from
+// holding more than some KiB, so that what is not read is soon the server's.
+func (d *device) narrow() error {
+	if !d.small {
+		return nil
+	}
+	return errors.Join(
+		unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, smallBuffer),
+		unix.SetsockoptInt(d.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, smallSegment))
 }
 
 func (d *device) close() {
@@ -60,132 +91,20 @@ func (d *device) close() {
 	}
 }
 
-// unary starts a unary call; the answer arrives at message and ended.
-func (d *device) unary(path string, parts ...[]byte) (err error) {
-	if d.call != 0 {
-		return fmt.Errorf("a second call before the first was answered")
+// snapshot counts that the present of so many users is known; all says that it
+// is everybody's.
+func (d *device) snapshot(users int, all bool) {
+	if d.step != stepSnapshot {
+		return
 	}
-	d.call, err = d.link.call(path, parts...)
-	return err
-}
-
-// start makes the session.
-func (d *device) start() error {
-	req, err := proto.Marshal(&isonlinev1.MakeIsOnlineSessionRequest{Client: &isonlinev1.ClientInfo{
-		Platform: "linux", Product: "bench", Locale: "en-US", DeviceId: userName(int(d.user)), ClientVersion: "1",
-	}})
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-	return d.unary(isonlinev1.IsOnlineService_MakeIsOnlineSession_FullMethodName, req)
-}
-
-// message handles one message of the server.
-func (d *device) message(stream uint32, msg []byte) error {
-	switch {
-	case stream == d.events:
-		return d.event(msg)
-	case stream == d.call && d.step == stepMake:
-		var made isonlinev1.MakeIsOnlineSessionResponse
-		if err := proto.Unmarshal(msg, &made); err != nil {
-			return fmt.Errorf("decode the answer: %w", err)
-		}
-		d.session = protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), made.GetSessionToken())
-	case stream == d.call && d.step == stepSubscribe:
-		var done isonlinev1.SubscribeToUsersIsOnlineResponse
-		if err := proto.Unmarshal(msg, &done); err != nil {
-			return fmt.Errorf("decode the answer: %w", err)
-		}
-		if n := len(done.GetRejected()); n > 0 {
-			return fmt.Errorf("the server refused %d of the %d subscriptions", n, len(d.target.graph[d.user]))
-		}
-	}
-	return nil
-}
-
-// ended handles the end of a call or of the stream of events.
-func (d *device) ended(stream uint32, code codes.Code, detail string) error {
-	switch {
-	case d.step == stepLeft:
-		d.call = 0
-		if stream != d.events {
-			d.target.left++
-		}
-		return nil
-	case code != codes.OK:
-		return fmt.Errorf("%s: %s", code, detail)
-	case stream == d.events:
-		return fmt.Errorf("the server ended the stream of events")
-	case stream != d.call:
-		return nil
-	}
-	d.call = 0
-	switch d.step {
-	case stepMake:
-		d.step = stepSubscribe
-		req := append([]byte(nil), d.session...)
-		for _, friend := range d.target.graph[d.user] {
-			req = protowire.AppendString(protowire.AppendTag(req, 2, protowire.BytesType), userName(int(friend)))
-		}
-		return d.unary(isonlinev1.IsOnlineService_SubscribeToUsersIsOnline_FullMethodName, req)
-	case stepSubscribe:
-		d.step = stepSnapshot
-		var err error
-		d.events, err = d.link.call(isonlinev1.IsOnlineService_ConnectToIsOnlineSession_FullMethodName, d.session, d.target.initial)
-		return err
-	default:
-		d.target.answered++
-		return nil
+	if d.settled += max(users, 1); all || d.settled >= len(d.friends) {
+		d.step = stepReady
+		d.target.ready++
 	}
 }
 
-// event handles one message of the stream of events.
-func (d *device) event(msg []byte) error {
-	kind, body, err := eventOf(msg)
-	if err != nil {
-		return err
-	}
-	t := d.target
-	switch kind {
-	case eventNotification:
-		t.notifications++
-		if at, ok := sentAt(body); ok {
-			t.delivered(t.readAt - at)
-		}
-	case eventSnapshotDone:
-		if d.step != stepSnapshot {
-			return nil
-		}
-		var done isonlinev1.SnapshotDone
-		if err := proto.Unmarshal(body, &done); err != nil {
-			return fmt.Errorf("decode the end of a snapshot: %w", err)
-		}
-		if d.snapshots += max(int(done.GetUsers()), 1); d.snapshots >= len(t.graph[d.user]) || done.GetAll() {
-			d.step = stepReady
-			t.ready++
-		}
-	case eventClosing:
-		if d.step == stepLeft {
-			return nil
-		}
-		var c isonlinev1.Closing
-		if err := proto.Unmarshal(body, &c); err != nil {
-			return fmt.Errorf("decode the closing: %w", err)
-		}
-		return fmt.Errorf("the server closes the stream: %s", c.GetReason())
-	}
-	return nil
-}
-
-// update sends one change with the time stamp now.
-func (d *device) update(c *change, now int64) error {
-	d.sentAt = now
-	return d.unary(isonlinev1.IsOnlineService_UpdateIsOnlineSession_FullMethodName, d.session, c.at(now))
-}
-
-// leave closes the session politely.
-func (d *device) leave() error {
-	d.step = stepLeft
-	mode := protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), uint64(isonlinev1.CloseMode_CLOSE_MODE_LEAVE))
-	return d.unary(isonlinev1.IsOnlineService_CloseIsOnlineSession_FullMethodName, d.session, mode)
+// gone counts a device that left.
+func (d *device) gone() {
+	d.busy = false
+	d.target.left++
 }

@@ -14,10 +14,16 @@
 // advance, sets the time stamp in it and sends it, once for each delivery. It
 // keeps no sessions, checks no tokens and stores nothing.
 //
-// The load is made by one thread with one epoll set (loop_linux.go) and HTTP/2
-// framed by hand (wire.go), because server and load share the machine: a
-// library with several goroutines for each connection would cost as much as
-// the server it measures. Run therefore works on Linux only.
+// At the live door ([DoorLive]) there are two null servers for the same table:
+// [LiveNullServer] has a goroutine for each connection and makes one write for
+// each delivery, as most WebSocket servers in Go do, and is the one that goals
+// refer to; [LiveNullEpoll] has neither goroutines nor buffers for its
+// connections and coalesces, and tells how much is possible at all.
+//
+// The load is made by one thread with one epoll set (loop_linux.go), and HTTP/2
+// or WebSocket framed by hand (wire.go, frame.go), because server and load share
+// the machine: a library with several goroutines for each connection would cost
+// as much as the server it measures. Run therefore works on Linux only.
 //
 // This is not a tool for loading other people's servers: it talks to loopback
 // addresses only, is bounded in users and time, and knows no interface but

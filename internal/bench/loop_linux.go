@@ -56,21 +56,23 @@ func newLoop(ctx context.Context) (*loop, error) {
 // now is the time since the start of the run in nanoseconds.
 func (l *loop) now() int64 { return int64(time.Since(l.began)) }
 
-// close closes all connections.
-func (l *loop) close() {
+// drop closes all connections.
+func (l *loop) drop() {
 	for _, d := range l.devices {
 		d.close()
 	}
+}
+
+// close closes everything.
+func (l *loop) close() {
+	l.drop()
 	_ = unix.Close(l.timer) // nothing is written there that a close could lose
 	_ = unix.Close(l.epoll)
 }
 
 // connect opens the connection of d and adds it to the set.
 func (l *loop) connect(d *device, to netip.AddrPort) error {
-	family, sa := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port())})
-	if to.Addr().Is4() {
-		family, sa = unix.AF_INET, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
-	}
+	family, sa := socketAddr(to)
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("open a socket: %w", err)
@@ -78,6 +80,7 @@ func (l *loop) connect(d *device, to netip.AddrPort) error {
 	d.fd, d.slot = fd, int32(len(l.devices))
 	l.devices = append(l.devices, d)
 	for _, f := range []func() error{
+		func() error { return d.narrow() },
 		func() error { return connected(fd, unix.Connect(fd, sa)) },
 		func() error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) },
 		func() error {
@@ -90,6 +93,14 @@ func (l *loop) connect(d *device, to netip.AddrPort) error {
 		}
 	}
 	return nil
+}
+
+// socketAddr is an address as the kernel wants it.
+func socketAddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
+	if a.Addr().Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 }
 
 // connected waits until the connect that returned begun is done. The socket does
@@ -184,11 +195,14 @@ func (l *loop) serve(d *device, events uint32) error {
 		return nil
 	case err != nil:
 		return d.wrap(fmt.Errorf("read: %w", err))
+	case got == 0 && d.step == stepLeft:
+		d.close()
+		return nil
 	case got == 0:
 		return d.wrap(errors.New("the server closed the connection"))
 	}
 	d.target.readAt = l.now()
-	rest, err := d.link.feed(l.buf[:n+got], d)
+	rest, err := d.speaker.feed(l.buf[:n+got])
 	if err != nil {
 		return d.wrap(err)
 	}
@@ -196,18 +210,27 @@ func (l *loop) serve(d *device, events uint32) error {
 	return d.wrap(l.flush(d))
 }
 
+// ignore stops reading from a device, for good.
+func (l *loop) ignore(d *device) error {
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, d.fd, nil); err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	return nil
+}
+
 // flush writes what the device has to send; what the socket does not take is
 // kept until it is writable again.
 func (l *loop) flush(d *device) error {
-	if len(d.link.out) == 0 || d.fd < 0 {
+	out := d.speaker.out()
+	if len(*out) == 0 || d.fd < 0 {
 		return nil
 	}
-	n, err := unix.Write(d.fd, d.link.out)
+	n, err := unix.Write(d.fd, *out)
 	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("write: %w", err)
 	}
-	left := copy(d.link.out, d.link.out[max(n, 0):])
-	d.link.out = d.link.out[:left]
+	left := copy(*out, (*out)[max(n, 0):])
+	*out = (*out)[:left]
 	if blocked := left > 0; blocked != d.blocked {
 		d.blocked = blocked
 		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: d.slot}

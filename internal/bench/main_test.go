@@ -39,21 +39,26 @@ func nullChild() error {
 	return NullServer(ctx, "127.0.0.1:0", func(addr string) error { return Ready(os.Stdout, addr) })
 }
 
-// nullHere is a Start of a null server inside the test process.
-func nullHere(ctx context.Context) (string, int, func() error, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	addr, done := make(chan string, 1), make(chan error, 1)
-	go func() {
-		done <- NullServer(ctx, "127.0.0.1:0", func(a string) error { addr <- a; return nil })
-	}()
-	stop := func() error { cancel(); return <-done }
-	select {
-	case a := <-addr:
-		return a, os.Getpid(), stop, nil
-	case err := <-done:
-		cancel()
-		return "", 0, nil, err
+// here is a Start of a null server inside the test process.
+func here(serve func(context.Context, string, func(string) error) error) Start {
+	return func(ctx context.Context) (string, int, func() error, error) {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		addr, done := make(chan string, 1), make(chan error, 1)
+		go func() { done <- serve(ctx, "127.0.0.1:0", func(a string) error { addr <- a; return nil }) }()
+		stop := func() error { cancel(); return <-done }
+		select {
+		case a := <-addr:
+			return a, os.Getpid(), stop, nil
+		case err := <-done:
+			cancel()
+			return "", 0, nil, err
+		}
 	}
+}
+
+// nullHere is the gRPC one.
+func nullHere(ctx context.Context) (string, int, func() error, error) {
+	return here(NullServer)(ctx)
 }
 
 func testToken(user string) (string, error) { return "token-of-" + user, nil }

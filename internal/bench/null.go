@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -56,7 +55,7 @@ func NullServer(ctx context.Context, listenAddr string, ready func(addr string) 
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: nullPing, Timeout: nullPingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: nullMinPing, PermitWithoutStream: true}),
 	)
-	n := &null{users: make(map[string]*nullUser)}
+	n := &null{newNullTable(newNullFrames)}
 	server.RegisterService(n.desc(), n)
 	stop := context.AfterFunc(ctx, server.Stop)
 	defer stop()
@@ -72,58 +71,15 @@ func NullServer(ctx context.Context, listenAddr string, ready func(addr string) 
 	return nil
 }
 
-// null is the table user → watchers.
-type null struct {
-	mu    sync.RWMutex // guards users and the watchers of each
-	users map[string]*nullUser
-}
+// null is the gRPC null server.
+type null struct{ nullTable }
 
-// nullUser is one user: who watches him, his frames, his stream.
-type nullUser struct {
-	name     string
-	watchers []*nullUser // guarded by null.mu
-	friends  []*nullUser // guarded by null.mu
-	frames   nullFrames
+// nullStream is the stream of a user; it takes one send at a time.
+type nullStream struct{ grpc.ServerStream }
 
-	mu     sync.Mutex        // guards stream; a stream takes one send at a time
-	stream grpc.ServerStream // nil while not connected
-}
-
-// send sends a prepared message on the user's stream, if he has one. A stream
-// that fails is found out by its own call.
-func (u *nullUser) send(msg any) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.stream != nil {
-		_ = u.stream.SendMsg(msg)
-	}
-}
-
-func (u *nullUser) connected(stream grpc.ServerStream) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.stream = stream
-}
-
-func (u *nullUser) online() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.stream != nil
-}
-
-// user returns the entry of a user, making it when he is new. n.mu is held.
-func (n *null) user(name string) (*nullUser, error) {
-	if u := n.users[name]; u != nil {
-		return u, nil
-	}
-	frames, err := newNullFrames(name)
-	if err != nil {
-		return nil, err
-	}
-	u := &nullUser{name: name, frames: frames}
-	n.users[name] = u
-	return u, nil
-}
+// send sends a prepared message. A stream that fails is found out by its own
+// call.
+func (s nullStream) send(msg any) { _ = s.SendMsg(msg) }
 
 // known finds the user of a request by its session token, field 1 of all
 // requests.

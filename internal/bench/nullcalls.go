@@ -21,12 +21,6 @@ import (
 // to make them as long as sealed ones.
 var nullToken = strings.Repeat("null-session-token.", 8)
 
-// nullFrames are the messages about one user, encoded in advance. They have
-// the fields, and so the size, of real ones.
-type nullFrames struct {
-	current, opened, changed, offline []byte
-}
-
 func newNullFrames(name string) (nullFrames, error) {
 	now := timestamppb.New(time.Now())
 	props := loadUpdate(marker).GetProperties()
@@ -94,17 +88,7 @@ func (n *null) subscribe(_ context.Context, req []byte) ([]byte, error) {
 	if err := proto.Unmarshal(req, &in); err != nil {
 		return nil, status.Error(codes.InvalidArgument, "not a request")
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, name := range in.GetUserIds() {
-		u, err := n.user(name)
-		if err != nil {
-			return nil, err
-		}
-		u.watchers = append(u.watchers, me)
-		me.friends = append(me.friends, u)
-	}
-	return nil, nil
+	return nil, n.watch(me, in.GetUserIds())
 }
 
 // connect sends the snapshot, tells the watchers, and holds the stream.
@@ -117,10 +101,8 @@ func (n *null) connect(stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	n.mu.RLock()
-	friends, watchers := me.friends, me.watchers
-	n.mu.RUnlock()
-	me.connected(stream)
+	friends, watchers := n.around(me)
+	me.connected(nullStream{stream})
 	defer me.connected(nil)
 	me.send(encoded(&isonlinev1.ConnectToIsOnlineSessionResponse{
 		Event: &isonlinev1.ConnectToIsOnlineSessionResponse_Connected{Connected: &isonlinev1.Connected{SessionId: me.name}},
@@ -157,9 +139,7 @@ func (n *null) update(_ context.Context, req []byte) ([]byte, error) {
 	}
 	frame := bytes.Clone(me.frames.changed)
 	copy(stampOf(frame), sent)
-	n.mu.RLock()
-	watchers := me.watchers
-	n.mu.RUnlock()
+	_, watchers := n.around(me)
 	msg, err := prepared(watchers, frame)
 	if err != nil {
 		return nil, err
@@ -178,9 +158,9 @@ var nullUpdated = []byte{0x08, 0x01}
 func prepared(watchers []*nullUser, frame []byte) (any, error) {
 	for _, w := range watchers {
 		w.mu.Lock()
-		stream := w.stream
+		stream, ok := w.sink.(nullStream)
 		w.mu.Unlock()
-		if stream == nil {
+		if !ok {
 			continue
 		}
 		msg := new(grpc.PreparedMsg)

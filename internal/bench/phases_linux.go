@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -16,6 +15,11 @@ const (
 	// changesAtOnce bounds the changes under way while saturating: enough to
 	// keep two cores busy, too few to build queues of seconds.
 	changesAtOnce = 128
+	// stormAtOnce is the same of the storm: 65,000 deliveries under way with 50
+	// friends.
+	stormAtOnce = 1300
+	// steadyRate is that of the steady load in deliveries per second.
+	steadyRate = 20_000
 	// behindFactor bounds the backlog of the open loop as a multiple of the
 	// closed one's; beyond it the server plainly cannot keep up.
 	behindFactor = 10
@@ -41,7 +45,9 @@ func (r *run) login(t *target) (Figures, error) {
 	deadline := m.began + int64(loginLimit) + int64(users)*int64(loginLimitPerUser)
 	for t.ready < users {
 		for len(t.devices) < users && len(t.devices)-t.ready < loginsAtOnce {
-			if err := r.open(t); err != nil {
+			d := &device{user: int32(len(t.devices)), friends: t.graph[len(t.devices)], target: t, fd: -1}
+			t.devices = append(t.devices, d)
+			if err := r.begin(d); err != nil {
 				return Figures{}, err
 			}
 		}
@@ -66,15 +72,14 @@ func (r *run) login(t *target) (Figures, error) {
 	return f, nil
 }
 
-// open starts the login of the next user.
-func (r *run) open(t *target) error {
-	user := len(t.devices)
-	d := &device{user: int32(user), target: t, fd: -1, link: newLink(t.addr.String(), "Bearer "+r.tokens[user])}
-	t.devices = append(t.devices, d)
+// begin starts the login of a device.
+func (r *run) begin(d *device) error {
+	t := d.target
+	d.speaker = t.dialect.speaker(d, r.tokens[d.user])
 	if err := r.loop.connect(d, t.addr); err != nil {
 		return d.wrap(err)
 	}
-	if err := d.start(); err != nil {
+	if err := d.speaker.start(); err != nil {
 		return d.wrap(err)
 	}
 	return d.wrap(r.loop.flush(d))
@@ -126,10 +131,23 @@ func (r *run) unloaded(t *target) (Figures, error) {
 	return f, err
 }
 
-// saturate keeps changesAtOnce changes under way: the next one is sent when the
-// deliveries of an earlier one are complete.
+// saturate keeps changesAtOnce changes under way.
 func (r *run) saturate(t *target) (Figures, error) {
-	limit := changesAtOnce * t.friends()
+	f, err := r.closed(t, PhaseSaturate, changesAtOnce)
+	t.rate = f.Aside.Rate
+	return f, err
+}
+
+// storm keeps stormAtOnce changes under way, but none of a user whose last one
+// may still be under way: the server may coalesce those.
+func (r *run) storm(t *target) (Figures, error) {
+	return r.closed(t, PhaseStorm, min(stormAtOnce, len(t.graph)/4))
+}
+
+// closed keeps so many changes under way: the next one is sent when the
+// deliveries of an earlier one are complete.
+func (r *run) closed(t *target, phase string, changes int) (Figures, error) {
+	limit := int64(max(changes, 1)) * t.friends()
 	send := func(until int64) error {
 		for t.inFlight() < limit {
 			d, at, ok := t.due()
@@ -142,13 +160,11 @@ func (r *run) saturate(t *target) (Figures, error) {
 		}
 		return r.loop.wait(until)
 	}
-	f, err := r.underLoad(t, PhaseSaturate, send)
-	t.rate = f.Aside.Rate
-	return f, err
+	return r.underLoad(t, phase, send)
 }
 
-// half sends changes at random times, rate deliveries per second on average.
-func (r *run) half(t *target, rate float64) (Figures, error) {
+// open sends changes at random times, rate deliveries per second on average.
+func (r *run) open(t *target, phase string, rate float64) (Figures, error) {
 	// Both servers get the same arrivals.
 	arrivals := rand.New(rand.NewPCG(r.cfg.Seed, 0x68616c66))
 	gap := float64(time.Second) * float64(t.friends()) / rate
@@ -168,7 +184,7 @@ func (r *run) half(t *target, rate float64) (Figures, error) {
 		}
 		return r.loop.wait(min(next, until))
 	}
-	f, err := r.underLoad(t, PhaseHalf, send)
+	f, err := r.underLoad(t, phase, send)
 	f.Aside.Wanted = float64(time.Second) * float64(t.friends()) / gap
 	return f, err
 }
@@ -218,27 +234,9 @@ func (r *run) send(t *target, d *device) error {
 	t.turn.next = (t.turn.next + 1) % len(t.turn.order)
 	t.sent++
 	t.lastSend = r.loop.now()
-	if err := d.update(t.change, t.lastSend); err != nil {
+	d.sentAt = t.lastSend
+	if err := d.speaker.update(t.lastSend); err != nil {
 		return d.wrap(err)
 	}
 	return d.wrap(r.loop.flush(d))
-}
-
-// leave closes all sessions politely, so that a server which goes on running
-// keeps nothing of the load. It takes a bounded time and gives up silently: the
-// server then finds the links lost.
-func (r *run) leave(t *target) error {
-	limit := r.loop.now() + int64(quietLimit)
-	for i := 0; t.left < len(t.devices) && r.loop.now() < limit; {
-		for ; i < len(t.devices) && i-t.left < loginsAtOnce && t.devices[i].call == 0; i++ {
-			d := t.devices[i]
-			if err := errors.Join(d.leave(), r.loop.flush(d)); err != nil {
-				return d.wrap(err)
-			}
-		}
-		if err := r.loop.wait(limit); err != nil {
-			return err
-		}
-	}
-	return nil
 }

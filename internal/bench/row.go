@@ -17,6 +17,8 @@ type Figures struct {
 	P999           float64 `json:"p999_ms,omitzero"`
 	CPUPerLogin    float64 `json:"cpu_ms_per_login,omitzero"` // CPU milliseconds of the server per login
 	RSSPerIdle     float64 `json:"rss_kb_per_idle,omitzero"`  // KiB resident per connected idle user
+	RSSPerStuck    float64 `json:"rss_kb_per_stuck,omitzero"` // KiB that a watcher costs more when it stops reading
+	P99Reading     float64 `json:"p99_reading_ms,omitzero"`   // p99 under the same load while those watchers still read
 	OpeningsPerSec float64 `json:"-"`                         // logins completed per second; for the table only
 
 	Aside Aside `json:"-"`
@@ -44,23 +46,32 @@ type Ratio struct {
 	OpeningsPerSec float64 `json:"-"`
 }
 
-// Row is the result of one phase; its JSON is one line of `bench --json`.
+// Row is the result of one phase; its JSON is one line of `bench --json`. Goals
+// are ratios to Null: the server that makes one write for each delivery.
 type Row struct {
 	Figures
-	Null  *Figures `json:"null,omitempty"`
-	Ratio *Ratio   `json:"ratio,omitempty"`
-	Seed  uint64   `json:"-"`
+	Null       *Figures `json:"null,omitempty"`
+	Ratio      *Ratio   `json:"ratio,omitempty"`
+	NullEpoll  *Figures `json:"null_epoll,omitempty"`
+	RatioEpoll *Ratio   `json:"ratio_epoll,omitempty"`
+	Seed       uint64   `json:"-"`
 }
 
-// newRow puts the figures of a phase together; null may be nil.
-func newRow(own Figures, null *Figures, seed uint64) Row {
+// newRow puts the figures of a phase together; null and epoll may be nil.
+func newRow(own Figures, null, epoll *Figures, seed uint64) Row {
 	row := Row{Figures: own.rounded(), Seed: seed}
+	row.Null, row.Ratio = beside(own, null)
+	row.NullEpoll, row.RatioEpoll = beside(own, epoll)
+	return row
+}
+
+// beside compares with a null server.
+func beside(own Figures, null *Figures) (*Figures, *Ratio) {
 	if null == nil {
-		return row
+		return nil, nil
 	}
 	n := null.rounded()
-	row.Null = &n
-	row.Ratio = &Ratio{
+	return &n, &Ratio{
 		Deliveries:     ratio(float64(own.Deliveries), float64(null.Deliveries)),
 		CPUPerMillion:  ratio(own.CPUPerMillion, null.CPUPerMillion),
 		P50:            ratio(own.P50, null.P50),
@@ -70,7 +81,6 @@ func newRow(own Figures, null *Figures, seed uint64) Row {
 		RSSPerIdle:     ratio(own.RSSPerIdle, null.RSSPerIdle),
 		OpeningsPerSec: ratio(own.OpeningsPerSec, null.OpeningsPerSec),
 	}
-	return row
 }
 
 func ratio(own, null float64) float64 {
@@ -82,7 +92,7 @@ func ratio(own, null float64) float64 {
 
 // rounded keeps three places: more would only be noise in the output.
 func (f Figures) rounded() Figures {
-	for _, p := range []*float64{&f.CPUPerMillion, &f.P50, &f.P99, &f.P999, &f.CPUPerLogin, &f.RSSPerIdle, &f.OpeningsPerSec} {
+	for _, p := range []*float64{&f.CPUPerMillion, &f.P50, &f.P99, &f.P999, &f.CPUPerLogin, &f.RSSPerIdle, &f.RSSPerStuck, &f.P99Reading, &f.OpeningsPerSec} {
 		*p = round(*p)
 	}
 	return f

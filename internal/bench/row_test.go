@@ -22,11 +22,11 @@ func TestRowJSON(t *testing.T) {
 		row  Row
 		want string
 	}{
-		{"alone", newRow(base, nil, 1), `{"door":"grpc","phase":"saturate","users":5000,"friends":50,"deliveries":1000,"cpu_s_per_million":12.346,"p50_ms":1,"p99_ms":2,"p999_ms":3}`},
-		{"login", newRow(login, nil, 1), `{"door":"grpc","phase":"login","users":2,"friends":1,"cpu_ms_per_login":0.5}`},
-		{"idle", newRow(idle, &idle, 1), `{"door":"grpc","phase":"idle","users":2,"friends":1,"rss_kb_per_idle":35.5,` +
+		{"alone", newRow(base, nil, nil, 1), `{"door":"grpc","phase":"saturate","users":5000,"friends":50,"deliveries":1000,"cpu_s_per_million":12.346,"p50_ms":1,"p99_ms":2,"p999_ms":3}`},
+		{"login", newRow(login, nil, nil, 1), `{"door":"grpc","phase":"login","users":2,"friends":1,"cpu_ms_per_login":0.5}`},
+		{"idle", newRow(idle, &idle, nil, 1), `{"door":"grpc","phase":"idle","users":2,"friends":1,"rss_kb_per_idle":35.5,` +
 			`"null":{"door":"grpc","phase":"idle","users":2,"friends":1,"rss_kb_per_idle":35.5},"ratio":{"rss_kb_per_idle":1}}`},
-		{"with null", newRow(base, &null, 1), `{"door":"grpc","phase":"saturate","users":5000,"friends":50,"deliveries":1000,"cpu_s_per_million":12.346,"p50_ms":1,"p99_ms":2,"p999_ms":3,` +
+		{"with null", newRow(base, &null, nil, 1), `{"door":"grpc","phase":"saturate","users":5000,"friends":50,"deliveries":1000,"cpu_s_per_million":12.346,"p50_ms":1,"p99_ms":2,"p999_ms":3,` +
 			`"null":{"door":"grpc","phase":"saturate","users":5000,"friends":50,"deliveries":500,"cpu_s_per_million":10,"p50_ms":4,"p99_ms":2,"p999_ms":3},` +
 			`"ratio":{"deliveries":2,"cpu_s_per_million":1.235,"p50_ms":0.25,"p99_ms":1,"p999_ms":1}}`},
 	} {
@@ -55,7 +55,7 @@ func TestTable(t *testing.T) {
 	halfNull.Phase = PhaseHalf
 	login := Figures{Door: "grpc", Phase: PhaseLogin, Users: 10, Friends: 2, CPUPerLogin: 0.5, OpeningsPerSec: 2000}
 	var out bytes.Buffer
-	if err := Table(&out, []Row{newRow(login, nil, 3), newRow(own, &null, 3), newRow(half, &halfNull, 3)}); err != nil {
+	if err := Table(&out, []Row{newRow(login, nil, nil, 3), newRow(own, &null, nil, 3), newRow(half, &halfNull, nil, 3)}); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]string, 0, 20)
@@ -93,7 +93,7 @@ func TestTableReportsAWriterThatFails(t *testing.T) {
 	t.Parallel()
 	for _, after := range []int{0, 1} {
 		w := &failing{after: after}
-		if err := Table(w, []Row{newRow(Figures{Phase: PhaseSaturate}, nil, 1)}); !errors.Is(err, errFull) {
+		if err := Table(w, []Row{newRow(Figures{Phase: PhaseSaturate}, nil, nil, 1)}); !errors.Is(err, errFull) {
 			t.Errorf("writer that fails after %d writes: got %v, want %v", after, err, errFull)
 		}
 	}
@@ -109,4 +109,39 @@ func (f *failing) Write(b []byte) (int, error) {
 		return 0, errFull
 	}
 	return len(b), nil
+}
+
+func TestTableOfTheLiveDoor(t *testing.T) {
+	t.Parallel()
+	login := Figures{Door: DoorLive, Phase: PhaseLogin, Users: 10, Friends: 2, CPUPerLogin: 0.6}
+	null, epoll := login, login
+	null.CPUPerLogin, epoll.CPUPerLogin = 0.4, 0.3
+	stuck := Figures{Door: DoorLive, Phase: PhaseStuck, RSSPerStuck: 65, P99Reading: 3, P50: 1, P99: 2, P999: 3}
+	var out bytes.Buffer
+	if err := Table(&out, []Row{newRow(login, &null, &epoll, 3), newRow(stuck, nil, nil, 3)}); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]string, 0, 20)
+	for line := range strings.Lines(out.String()) {
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{
+		"10 users, 2 friends each, door live, seed 3",
+		"",
+		"phase figure server null ratio null, epoll ratio goal",
+		"login CPU ms per login 0.6 0.4 1.5 0.3 2 ≤ 0.5 or ≤ 1.6 × null met",
+		"openings per s",
+		"stuck RSS KiB per watcher that does not read 65.0 ≤ 64.0 missed",
+		"p99 of the others before, ms 3",
+		"change to watcher p50, ms 1",
+		"p99, ms 2",
+		"p99.9, ms 3",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+	b, err := json.Marshal(newRow(login, &null, &epoll, 3))
+	if err != nil || !strings.Contains(string(b), `"null_epoll":{"door":"live"`) || !strings.Contains(string(b), `"ratio_epoll":{"cpu_ms_per_login":2}`) {
+		t.Errorf("got JSON %s, %v; want both null servers", b, err)
+	}
 }

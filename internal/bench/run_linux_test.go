@@ -20,6 +20,13 @@ func smallLoad() Config {
 	return Config{Self: nullHere, Null: nullHere, Users: 50, Friends: 5, Token: testToken}
 }
 
+// smallLiveLoad is the same at the live door.
+func smallLiveLoad() Config {
+	c := smallLoad()
+	c.Door, c.Self, c.Null, c.NullEpoll = DoorLive, here(LiveNullEpoll), here(LiveNullServer), here(LiveNullEpoll)
+	return c
+}
+
 // small is a run of cfg with waits that a test can afford.
 func small(t *testing.T, cfg Config) *run {
 	t.Helper()
@@ -31,33 +38,45 @@ func small(t *testing.T, cfg Config) *run {
 	return r
 }
 
-// The whole load on two null servers: every change sent reaches every watcher
+// The whole load on null servers: every change sent reaches every watcher
 // once, and each phase reports what it should.
 func TestRunCountsEveryDelivery(t *testing.T) {
 	t.Parallel()
-	var bar bytes.Buffer
-	phase := shortPhase
-	r, rows := runFor(t, phase, &bar)
-	for starved(rows) && phase < longPhase {
-		phase *= 4
-		r, rows = runFor(t, phase, &bar)
-	}
-	for _, tg := range r.targets {
-		if tg.ready != 50 || tg.sent == 0 || tg.received != tg.sent*5 || tg.missing != 0 {
-			t.Errorf("%s: %d users logged in, %d changes sent, %d delivered, %d missing; want 50 users, and 5 deliveries of each change",
-				tg.name, tg.ready, tg.sent, tg.received, tg.missing)
+	for _, cfg := range []Config{smallLoad(), smallLiveLoad()} {
+		if cfg.Door == "" {
+			cfg.Door = DoorGRPC
 		}
-	}
-	var phases []string
-	for _, row := range rows {
-		phases = append(phases, row.Phase)
-		checkRow(t, row)
-	}
-	if diff := cmp.Diff(Phases(), phases); diff != "" {
-		t.Errorf("phases (-want +got):\n%s", diff)
-	}
-	if !strings.Contains(bar.String(), "saturate, null server") {
-		t.Errorf("the bar showed %q, want the phases", bar.String())
+		t.Run(cfg.Door, func(t *testing.T) {
+			t.Parallel()
+			var bar bytes.Buffer
+			phase := shortPhase
+			tallies, rows := runFor(t, cfg, phase, &bar)
+			for starved(rows) && phase < longPhase {
+				phase *= 4
+				tallies, rows = runFor(t, cfg, phase, &bar)
+			}
+			for i, c := range tallies {
+				ready := 50
+				if i == roleServer && cfg.Door == DoorLive {
+					ready += 2 // those that stop reading
+				}
+				if c.ready != ready || c.sent == 0 || c.received != c.sent*5 || c.missing != 0 {
+					t.Errorf("server %d: %d users logged in, %d changes sent, %d delivered, %d missing; want %d users, and 5 deliveries of each change",
+						i, c.ready, c.sent, c.received, c.missing, ready)
+				}
+			}
+			var phases []string
+			for _, row := range rows {
+				phases = append(phases, row.Phase)
+				checkRow(t, cfg, row)
+			}
+			if diff := cmp.Diff(Phases(cfg.Door), phases); diff != "" {
+				t.Errorf("phases (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(bar.String(), "saturate, null server") {
+				t.Errorf("the bar showed %q, want the phases", bar.String())
+			}
+		})
 	}
 }
 
@@ -68,18 +87,21 @@ const (
 	longPhase  = 4 * time.Second
 )
 
-// runFor is one run of the small load with phases of that length.
-func runFor(t *testing.T, phase time.Duration, bar *bytes.Buffer) (*run, []Row) {
+// runFor is one run of the small load with phases of that length. It returns
+// what each server's devices counted.
+func runFor(t *testing.T, cfg Config, phase time.Duration, bar *bytes.Buffer) ([]tally, []Row) {
 	t.Helper()
 	var rows []Row
-	cfg := smallLoad()
-	cfg.Report, cfg.Progress = func(r Row) { rows = append(rows, r) }, bar
+	var tallies []tally
+	cfg.Progress = bar
+	cfg.Report = func(r Row) { rows = append(rows, r) }
 	r := small(t, cfg)
 	r.times.phase = phase
+	r.ended = func(t *target) { tallies = append(tallies, t.tally) }
 	if err := r.do(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return r, rows
+	return tallies, rows
 }
 
 // starved reports a phase in which a server delivered nothing.
@@ -90,13 +112,15 @@ func starved(rows []Row) bool {
 }
 
 // checkRow says which figures a phase must have.
-func checkRow(t *testing.T, row Row) {
+func checkRow(t *testing.T, cfg Config, row Row) {
 	t.Helper()
-	if row.Null == nil || row.Ratio == nil {
+	alone := row.Phase == PhaseStuck
+	if !alone && (row.Null == nil || row.Ratio == nil || cfg.NullEpoll != nil && (row.NullEpoll == nil || row.RatioEpoll == nil)) {
 		t.Fatalf("%s: no null server in the row", row.Phase)
 	}
-	for _, f := range []Figures{row.Figures, *row.Null} {
-		if f.Door != DoorGRPC || f.Users != 50 || f.Friends != 5 {
+	all := []*Figures{&row.Figures, row.Null, row.NullEpoll}
+	for _, f := range slices.DeleteFunc(all, func(f *Figures) bool { return f == nil }) {
+		if f.Door != cfg.Door || f.Users != 50 || f.Friends != 5 {
 			t.Errorf("%s: got load %+v", row.Phase, f)
 		}
 		var has, lacks bool
@@ -108,12 +132,12 @@ func checkRow(t *testing.T, row Row) {
 			has, lacks = f.OpeningsPerSec > 0 && f.Deliveries >= 50*5+125-64 && f.Deliveries <= 50*5+250, f.P50 == 0 && f.CPUPerMillion == 0
 		case PhaseIdle:
 			has, lacks = true, f.P50 == 0 && f.Deliveries == 0 && f.CPUPerLogin == 0
-		case PhaseUnloaded:
-			has, lacks = f.P50 > 0 && f.P99 >= f.P50 && f.P999 >= f.P99 && f.Deliveries > 0, f.CPUPerLogin == 0
+		case PhaseUnloaded, PhaseStuck:
+			has, lacks = f.P50 > 0 && f.P99 >= f.P50 && f.P999 >= f.P99 && f.Deliveries > 0, f.CPUPerLogin == 0 && f.CPUPerMillion == 0
 		default:
 			has, lacks = f.P50 > 0 && f.Deliveries > 0, f.CPUPerLogin == 0 && f.RSSPerIdle == 0
 		}
-		if !has || !lacks {
+		if !has || !lacks || alone && f.P99Reading == 0 {
 			t.Errorf("%s: got figures %+v", row.Phase, f)
 		}
 	}
@@ -132,13 +156,15 @@ func TestRunOnARunningServer(t *testing.T) {
 	var rows []Row
 	cfg.Report = func(r Row) { rows = append(rows, r) }
 	r := small(t, cfg)
+	var at target
+	r.ended = func(t *target) { at = *t }
 	if err := errors.Join(r.do(t.Context()), stop()); err != nil {
 		t.Fatal(err)
 	}
-	if len(rows) != 1 || rows[0].Phase != PhaseHalf || rows[0].Null != nil || r.targets[0].proc == 0 {
-		t.Errorf("got rows %+v, of process %d, want half alone, of a known process", rows, r.targets[0].proc)
+	if len(rows) != 1 || rows[0].Phase != PhaseHalf || rows[0].Null != nil || at.proc == 0 {
+		t.Errorf("got rows %+v, of process %d, want half alone, of a known process", rows, at.proc)
 	}
-	if got := r.targets[0].left; got != 50 {
+	if got := at.left; got != 50 {
 		t.Errorf("%d of 50 users left politely", got)
 	}
 }
@@ -150,6 +176,32 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	cfg.Report = func(Row) { cancel() }
 	if err := small(t, cfg).do(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// Servers whose connections do not fit into one process at the same time have
+// their runs one after the other, and the same rows.
+func TestRunApart(t *testing.T) {
+	t.Parallel()
+	var rows []Row
+	cfg := smallLiveLoad()
+	cfg.Phases = []string{PhaseLogin, PhaseIdle, PhaseSaturate}
+	cfg.Report = func(r Row) { rows = append(rows, r) }
+	r := small(t, cfg)
+	r.apart = true
+	r.ended = func(*target) {
+		if len(r.targets) != 1 {
+			t.Errorf("%d servers run at the same time, want one", len(r.targets))
+		}
+	}
+	if err := r.do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 3 {
+		t.Fatalf("got %d rows, want 3", len(rows))
+	}
+	for _, row := range rows {
+		checkRow(t, cfg, row)
 	}
 }
 
@@ -229,7 +281,14 @@ func TestNullServerRefusesOtherMachines(t *testing.T) {
 		t.Error("the null server listens to everybody")
 	}
 	refused := errors.New("nobody is interested")
-	if err := NullServer(t.Context(), "127.0.0.1:0", func(string) error { return refused }); !errors.Is(err, refused) {
-		t.Errorf("got %v, want %v", err, refused)
+	for name, serve := range map[string]func(context.Context, string, func(string) error) error{
+		"grpc": NullServer, "live": LiveNullServer, "epoll": LiveNullEpoll,
+	} {
+		if err := serve(t.Context(), "192.0.2.1:0", never); err == nil {
+			t.Errorf("%s: the null server listens elsewhere", name)
+		}
+		if err := serve(t.Context(), "127.0.0.1:0", func(string) error { return refused }); !errors.Is(err, refused) {
+			t.Errorf("%s: got %v, want %v", name, err, refused)
+		}
 	}
 }

@@ -15,3 +15,8 @@ func Run(_ context.Context, cfg Config) error {
 	}
 	return errors.New("bench: the load runs on Linux only: it measures the server through /proc")
 }
+
+// LiveNullEpoll needs Linux, as Run does.
+func LiveNullEpoll(context.Context, string, func(string) error) error {
+	return errors.New("bench: the null server on epoll runs on Linux only")
+}

@@ -3,51 +3,99 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 )
 
-// goal is what a figure should reach (design §10). Exactly one of the bounds
-// is set.
+// goal is what a figure should reach (design §10). Where both a ratio and a
+// most are set, one of them is enough.
 type goal struct {
 	ratio float64 // at most this times the null server's
 	most  float64 // at most this
-	least float64 // at least this
 }
+
+// goals are those of one door, by phase.
+type goals struct {
+	login, idle, saturate, half, steady, storm, stuck goal
+	p50, p99                                          goal // unloaded
+	steadyP50, steadyP99                              goal
+}
+
+var (
+	grpcGoals = goals{
+		login: goal{most: 0.9}, idle: goal{most: 40}, saturate: goal{ratio: 1.2}, half: goal{ratio: 1.2},
+		p50: goal{most: 0.5}, p99: goal{most: 1.5},
+	}
+	liveGoals = goals{
+		login: goal{most: 0.5, ratio: 1.6}, idle: goal{most: 6}, saturate: goal{ratio: 1}, half: goal{ratio: 1.2},
+		steady: goal{ratio: 1.3}, storm: goal{ratio: 0.3}, stuck: goal{most: 64},
+		p50: goal{most: 0.3}, p99: goal{most: 1.5}, steadyP50: goal{most: 0.6}, steadyP99: goal{most: 4},
+	}
+)
 
 // figure is one line of the table.
 type figure struct {
-	name      string
-	own, null float64
-	ratio     float64
-	goal      goal
+	name              string
+	own, null         float64
+	ratio             float64
+	epoll, epollRatio float64
+	goal              goal
 }
 
-// figures lists what the table shows of a row, with the goals of the gRPC door.
+// figures lists what the table shows of a row, with the goals of its door.
 func (r Row) figures() []figure {
-	var null Figures
-	var q Ratio
-	if r.Null != nil {
-		null, q = *r.Null, *r.Ratio
+	g := grpcGoals
+	if r.Door == DoorLive {
+		g = liveGoals
 	}
-	perMillion := figure{"CPU s per million deliveries", r.CPUPerMillion, null.CPUPerMillion, q.CPUPerMillion, goal{ratio: 1.2}}
-	p50 := figure{"change to watcher p50, ms", r.P50, null.P50, q.P50, goal{}}
-	p99 := figure{"  p99, ms", r.P99, null.P99, q.P99, goal{}}
-	p999 := figure{"  p99.9, ms", r.P999, null.P999, q.P999, goal{}}
+	line := func(name string, goal goal, of func(Figures) float64) figure {
+		f := figure{name: name, own: of(r.Figures), goal: goal}
+		if r.Null != nil {
+			f.null = of(*r.Null)
+			f.ratio = ratio(f.own, f.null)
+		}
+		if r.NullEpoll != nil {
+			f.epoll = of(*r.NullEpoll)
+			f.epollRatio = ratio(f.own, f.epoll)
+		}
+		return f
+	}
+	perMillion := func(goal goal) figure {
+		return line("CPU s per million deliveries", goal, func(f Figures) float64 { return f.CPUPerMillion })
+	}
+	delays := func(p50, p99 goal) []figure {
+		return []figure{
+			line("change to watcher p50, ms", p50, func(f Figures) float64 { return f.P50 }),
+			line("  p99, ms", p99, func(f Figures) float64 { return f.P99 }),
+			line("  p99.9, ms", goal{}, func(f Figures) float64 { return f.P999 }),
+		}
+	}
+	rate := line("deliveries per s", goal{}, func(f Figures) float64 { return f.Aside.Rate })
 	switch r.Phase {
 	case PhaseLogin:
 		return []figure{
-			{"CPU ms per login", r.CPUPerLogin, null.CPUPerLogin, q.CPUPerLogin, goal{most: 0.9}},
-			{"openings per s", r.OpeningsPerSec, null.OpeningsPerSec, q.OpeningsPerSec, goal{}},
+			line("CPU ms per login", g.login, func(f Figures) float64 { return f.CPUPerLogin }),
+			line("openings per s", goal{}, func(f Figures) float64 { return f.OpeningsPerSec }),
 		}
 	case PhaseIdle:
-		return []figure{{"RSS KiB per idle user", r.RSSPerIdle, null.RSSPerIdle, q.RSSPerIdle, goal{most: 40}}}
+		return []figure{line("RSS KiB per idle user", g.idle, func(f Figures) float64 { return f.RSSPerIdle })}
 	case PhaseUnloaded:
-		p50.goal, p99.goal = goal{most: 0.5}, goal{most: 1.5}
-		return []figure{p50, p99, p999}
+		return delays(g.p50, g.p99)
+	case PhaseStuck:
+		return append([]figure{
+			line("RSS KiB per watcher that does not read", g.stuck, func(f Figures) float64 { return f.RSSPerStuck }),
+			line("p99 of the others before, ms", goal{}, func(f Figures) float64 { return f.P99Reading }),
+		}, delays(goal{}, goal{})...)
+	case PhaseSteady:
+		return append([]figure{perMillion(g.steady), rate}, delays(g.steadyP50, g.steadyP99)...)
+	case PhaseStorm:
+		return append([]figure{perMillion(g.storm), rate}, delays(goal{}, goal{})...)
+	case PhaseHalf:
+		return append([]figure{perMillion(g.half), rate}, delays(goal{}, goal{})...)
 	default:
-		rate := figure{"deliveries per s", r.Aside.Rate, null.Aside.Rate, ratio(r.Aside.Rate, null.Aside.Rate), goal{}}
-		return []figure{perMillion, rate, p50, p99, p999}
+		return append([]figure{perMillion(g.saturate), rate}, delays(goal{}, goal{})...)
 	}
 }
 
@@ -62,11 +110,22 @@ func Table(w io.Writer, rows []Row) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	// A tabwriter keeps its first error and returns it from Flush.
 	_, _ = fmt.Fprintf(out, "%d users, %d friends each, door %s, seed %d\n\n", first.Users, first.Friends, first.Door, first.Seed)
-	_, _ = fmt.Fprintln(out, "phase\tfigure\tserver\tnull\tratio\tgoal\t")
+	epoll := slices.ContainsFunc(rows, func(r Row) bool { return r.NullEpoll != nil })
+	columns := func(f figure) string {
+		if !epoll {
+			return ""
+		}
+		return number(f.epoll) + "\t" + number(f.epollRatio) + "\t"
+	}
+	title := ""
+	if epoll {
+		title = "null, epoll\tratio\t"
+	}
+	_, _ = fmt.Fprintf(out, "phase\tfigure\tserver\tnull\tratio\t%sgoal\t\n", title)
 	for _, r := range rows {
 		phase := r.Phase
 		for _, f := range r.figures() {
-			_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t\n", phase, f.name, number(f.own), number(f.null), number(f.ratio), f.verdict())
+			_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s%s\t\n", phase, f.name, number(f.own), number(f.null), number(f.ratio), columns(f), f.verdict())
 			phase = ""
 		}
 	}
@@ -86,6 +145,9 @@ func notes(w io.Writer, rows []Row) error {
 		lines := r.Figures.notes("server")
 		if r.Null != nil {
 			lines = append(lines, r.Null.notes("null server")...)
+		}
+		if r.NullEpoll != nil {
+			lines = append(lines, r.NullEpoll.notes("null server on epoll")...)
 		}
 		for _, line := range lines {
 			if _, err := fmt.Fprintln(w, line); err != nil {
@@ -119,20 +181,19 @@ func (f *Figures) notes(server string) []string {
 
 // verdict writes the goal and whether the figure meets it.
 func (f figure) verdict() string {
-	var text string
+	var texts []string
 	var met, known bool
-	switch g := f.goal; {
-	case g.ratio > 0:
-		text, known, met = "≤ "+number(g.ratio)+" × null", f.ratio > 0, f.ratio <= g.ratio
-	case g.most > 0:
-		text, known, met = "≤ "+number(g.most), f.own > 0, f.own <= g.most
-	case g.least > 0:
-		text, known, met = "≥ "+number(g.least), f.own > 0, f.own >= g.least
-	default:
-		return ""
+	if f.goal.most > 0 {
+		texts = append(texts, "≤ "+number(f.goal.most))
+		known, met = f.own > 0, f.own <= f.goal.most
 	}
+	if f.goal.ratio > 0 {
+		texts = append(texts, "≤ "+number(f.goal.ratio)+" × null")
+		known, met = known || f.ratio > 0, met || f.ratio > 0 && f.ratio <= f.goal.ratio
+	}
+	text := strings.Join(texts, " or ")
 	switch {
-	case !known:
+	case !known || text == "":
 		return text
 	case met:
 		return text + "  met"

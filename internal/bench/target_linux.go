@@ -1,13 +1,9 @@
 package bench
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 )
 
 // updatePause is the least time between two changes of one user. The server
@@ -17,13 +13,13 @@ const updatePause = 110 * time.Millisecond
 
 // target is one server under load with all its devices.
 type target struct {
+	role    int
 	name    string // for people: "server" or "null server"
 	addr    netip.AddrPort
 	proc    process // 0 when it is unknown and cannot be measured
 	stop    func() error
 	graph   [][]int32
-	initial []byte // field 2 of the Connect request: the status at login
-	change  *change
+	dialect dialect
 	devices []*device
 	turn    turn
 
@@ -51,18 +47,19 @@ type turn struct {
 	next  int
 }
 
-// newTarget prepares a target; tokens are the access tokens by user.
-func newTarget(name string, addr netip.AddrPort, graph [][]int32, seed uint64) (*target, error) {
-	c, err := newChange()
+// newTarget prepares a target that speaks the dialect of door.
+func newTarget(name, door string, addr netip.AddrPort, graph [][]int32, seed uint64) (*target, error) {
+	t := &target{name: name, addr: addr, graph: graph}
+	var err error
+	switch door {
+	case DoorLive:
+		t.dialect, err = newLiveDialect(addr.String())
+	default:
+		t.dialect, err = newGRPCDialect(addr.String())
+	}
 	if err != nil {
 		return nil, err
 	}
-	first, err := proto.Marshal(loadUpdate(silentMarker))
-	if err != nil {
-		return nil, fmt.Errorf("bench: encode the first status: %w", err)
-	}
-	t := &target{name: name, addr: addr, graph: graph, change: c}
-	t.initial = protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), first)
 	t.turn.order = make([]int32, len(graph))
 	for i, u := range rand.New(rand.NewPCG(seed, 0x7475726e)).Perm(len(graph)) {
 		t.turn.order[i] = int32(u)
@@ -91,7 +88,7 @@ func (t *target) due() (d *device, at int64, ok bool) {
 	if d.sentAt != 0 {
 		at = d.sentAt + int64(updatePause)
 	}
-	return d, at, d.call == 0
+	return d, at, !d.busy
 }
 
 // cpu returns the CPU time of the server, 0 when it is not known.
