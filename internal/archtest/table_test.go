@@ -30,6 +30,8 @@ var table = []line{
 	{"internal/telemetry", nil, "the wall in front of the metrics library; it reads what others count through functions"},
 	{"internal/wheel", nil, "deadlines by key; what they mean is the caller's affair"},
 
+	{"internal/socket", leaves, "one WebSocket connection; knows no dialect"},
+
 	{"internal/localize", []string{"internal/presence"}, "makes text of references, which are presence words"},
 	{"internal/listen", nil, "ports and connections; what is spoken on them is a door's affair"},
 
