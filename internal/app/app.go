@@ -84,6 +84,7 @@ type App struct {
 	gate              *admit.Gate
 	door              *isonline.Door
 	api               *restdoor.Door
+	foreign           foreign
 	http              *http.Server
 	ready             atomic.Bool
 

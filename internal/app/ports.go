@@ -87,6 +87,7 @@ func (a *App) startHTTP(context.Context) error {
 	if a.p.HTTP == nil {
 		return nil
 	}
+	a.makeForeign()
 	a.http = &http.Server{
 		Handler: a.trueAddress(a.routes()), ConnContext: a.connContext,
 		ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeader,

@@ -92,6 +92,7 @@ func (a *App) use(ctx context.Context, r replacement) {
 		a.api.SetRates(r.config.Rates())
 		a.api.SetKeys(r.config.ServerKeys())
 	}
+	a.setForeign(r.config)
 	a.useAccess(ctx, r.verifier, r.publishers)
 }
 

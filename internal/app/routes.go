@@ -8,6 +8,7 @@ import (
 	"time"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -23,6 +24,8 @@ func (a *App) routes() dispatcher {
 
 		"api":          {to: a.api},
 		"openapi.json": {exact: true, to: a.api},
+
+		rongcloud.Segment: {to: a.foreign.rongcloud},
 
 		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web(), streams: true},
 	}

@@ -162,8 +162,6 @@ func checkURL(p *problems, at place, s string, private bool) {
 		p.add(at, "has a fragment (#), which is never sent; leave it out")
 	case u.Scheme == "http" && !private:
 		p.add(at, "is http: anybody on the way could change the answer; use https, or set allow_private for an address of your own network")
-	default:
-		checkLiteral(p, at, u, private)
 	}
 }
 

@@ -90,6 +90,9 @@ func (w *Webhook) checkAddress(p *problems, at place) {
 	if err != nil {
 		return
 	}
+	if u.Scheme == "https" || w.AllowPrivate { // http without it is refused above
+		checkLiteral(p, at, u, w.AllowPrivate)
+	}
 	for _, taken := range w.takenParameters() {
 		if u.Query().Has(taken) {
 			p.add(at, "has a parameter %s, which format %s adds itself; leave it out", taken, w.Format)
@@ -243,6 +246,7 @@ func (r *RongCloud) check(p *problems, at place) {
 	}
 	checkForeign(p, at.key("app_key"), r.AppKey)
 	checkForeign(p, at.key("app_secret"), string(r.AppSecret))
+	checkTime(p, at.key("timestamp_window"), r.TimestampWindow)
 }
 
 func (t *TencentIM) check(p *problems, at place) {

@@ -42,7 +42,7 @@ apps:
       rong: {url: http://10.0.0.1/, format: rongcloud, allow_private: true, rongcloud: {notify_all_offline: false, signature_style: signTimestamp}}
       tim: {url: https://shop.example/tim, format: tencentim, tencentim: {profile: "2025", token: hunter2, retry: true}}
       cloud: {url: https://shop.example/ce, format: cloudevents, secrets: [` + signing + `], cloudevents: {mode: batched}}
-    rongcloud: {app_key: plkey, app_secret: ` + secret + `}
+    rongcloud: {app_key: plkey, app_secret: ` + secret + `, timestamp_window: 1m}
     tencentim: {sdkappid: 1400000001, key: ` + secret + `, admins: [administrator]}
 listen: {http: 127.0.0.1:8400, grpc: 127.0.0.1:8401}
 data: /var/lib/porchlight

@@ -57,6 +57,9 @@ type CloudEventsStyle struct {
 type RongCloud struct {
 	AppKey    string `yaml:"app_key" env:"APP_KEY"`
 	AppSecret Secret `yaml:"app_secret" env:"APP_SECRET"`
+	// TimestampWindow refuses queries signed longer ago; 0 takes any: most clients
+	// sign once when they start.
+	TimestampWindow time.Duration `yaml:"timestamp_window" env:"TIMESTAMP_WINDOW"`
 }
 
 // TencentIM is the app at Tencent that this app stands for.

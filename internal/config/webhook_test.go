@@ -53,7 +53,7 @@ func TestWebhookDefaults(t *testing.T) {
 	if w := a.Webhooks["cloud"]; w.CloudEvents.Mode != "batched" {
 		t.Errorf("cloud = %+v", w)
 	}
-	if a.RongCloud != (RongCloud{"plkey", secret}) || a.TencentIM.SDKAppID != 1400000001 || a.TencentIM.Key != secret || a.TencentIM.Admins[0] != "administrator" {
+	if a.RongCloud != (RongCloud{"plkey", secret, time.Minute}) || a.TencentIM.SDKAppID != 1400000001 || a.TencentIM.Key != secret || a.TencentIM.Admins[0] != "administrator" {
 		t.Errorf("rongcloud %+v, tencentim %+v", a.RongCloud, a.TencentIM)
 	}
 }
@@ -113,6 +113,7 @@ func TestWebhooksAreRefused(t *testing.T) {
 		"RongCloud without its app": {rong, "", "4", "needs the app's rongcloud"},
 		"Tencent without its app":   {tim, "", "4", "needs the app's tencentim"},
 		"no app secret":             {good, "    rongcloud: {app_key: k}\n", "5", "a.rongcloud.app_secret: is missing"},
+		"a negative window":         {good, "    rongcloud: {app_key: k, app_secret: s, timestamp_window: -1s}\n", "5", "a.rongcloud.timestamp_window: -1s"},
 		"no app key":                {good, "    rongcloud: {app_secret: k}\n", "5", "a.rongcloud.app_key: is missing"},
 		"app key with a space":      {good, "    rongcloud: {app_key: \" k\", app_secret: s}\n", "5", "a.rongcloud.app_key: is not 1 to 256 characters of ASCII"},
 		"no sdkappid":               {good, "    tencentim: {key: k, admins: [a]}\n", "5", "a.tencentim.sdkappid: 0 is none"},
