@@ -16,7 +16,7 @@ var leaves = []string{
 
 // core is what a door may build on.
 var core = []string{
-	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke", "internal/admit",
+	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke", "internal/admit", "internal/facts",
 }
 
 // table is who may import whom. A package without a line is an error, and so
@@ -41,6 +41,7 @@ var table = []line{
 	{"internal/hub", leaves, "knows watchers and changes, no storage"},
 	{"internal/roster", with(leaves, "internal/store"), "who may watch whom; tells of changes through a listener of its own"},
 	{"internal/revoke", with(leaves, "internal/store"), "from when on access tokens count; keeps a time per user"},
+	{"internal/facts", with(leaves, "internal/store"), "reads the log for webhooks and pulls: what the fold concludes; knows no engine and no door"},
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
 	{"internal/admit", with(leaves, "internal/tracker", "internal/hub", "internal/token", "internal/revoke"), "what the doors for end users share of the core; no dialect"},

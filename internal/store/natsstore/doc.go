@@ -1,5 +1,5 @@
 // Package natsstore keeps the durable contract (package store) on NATS
-// JetStream. It owns four streams:
+// JetStream. It owns these streams:
 //
 //	PL_LOG         pl.log                        the log, one message per group commit
 //	PL_CHECKPOINT  pl.ckpt.shard.<n>             the newest state of shard n
@@ -8,6 +8,11 @@
 //	               pl.counter.<name>             the counters
 //	PL_NOTE        pl.note                       the notes of the checkpoint, in order
 //	PL_ROSTER      pl.roster.<kind>.<app>.<user> the newest roster value of a user
+//	PL_ERASED      pl.erased                     where in the log who was erased
+//	PL_BASE        pl.base.piece.<id>.<i>        some shards of a base
+//	               pl.base.head.<id>             what makes a base of its pieces
+//	PL_CURSOR      pl.cursor.<app>.<endpoint>    the newest cursors of an endpoint
+//	PL_DEAD        pl.dead.<app>.<endpoint>.<user> dead letters, in order
 //
 // What it acknowledges is on disk, because natsbus has the engine sync every
 // message. It knows nothing of what shards, notes and rosters hold, of folding, or of

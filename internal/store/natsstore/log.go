@@ -23,6 +23,9 @@ func (s *Store) Append(ctx context.Context, id string, records []presence.Record
 		return store.Position{}, fmt.Errorf("natsstore: append: %w: the records could not be read back: %w", store.ErrRefused, err)
 	}
 	ack, err := s.publishInRoom(ctx, logSubject, body, jetstream.WithMsgID(id))
+	if err == nil {
+		err = s.saveErasures(ctx, ack.Sequence, records)
+	}
 	s.mu.Lock()
 	s.failed = err
 	s.mu.Unlock()
@@ -47,16 +50,16 @@ func (s *Store) Replay(ctx context.Context, from uint64, f func(sequence uint64,
 	case from == 0:
 		from = max(first, 1)
 	case from < first:
-		return from, fmt.Errorf("natsstore: the log begins at %d, %d is gone: %w", first, from, store.ErrGap)
+		return from, s.gap(from, first)
 	}
 	next = from
 	err = s.read(ctx, s.logs, span{from: from, through: last}, func(m jetstream.Msg, seq uint64) error {
 		if seq != next {
 			s.cfg.Logger.Error("the log has a hole: its files are damaged; what was in it is lost", "from", next, "through", seq-1)
 		}
-		records, err := presence.ParseRecords(m.Data())
+		records, err := parseMessage(m.Data(), seq)
 		if err != nil {
-			return fmt.Errorf("natsstore: log message %d cannot be read (written by a newer version, or damaged): %w", seq, err)
+			return err
 		}
 		if err := f(seq, records); err != nil {
 			return err

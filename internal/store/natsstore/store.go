@@ -31,6 +31,19 @@ const (
 	rosterStream  = "PL_ROSTER"
 	rosterSubject = "pl.roster." // + kind + "." + app + "." + user token
 
+	erasedStream  = "PL_ERASED"
+	erasedSubject = "pl.erased"
+
+	baseStream       = "PL_BASE"
+	baseHeadSubject  = "pl.base.head."  // + id
+	basePieceSubject = "pl.base.piece." // + id + "." + index
+
+	cursorStream  = "PL_CURSOR"
+	cursorSubject = "pl.cursor." // + app + "." + endpoint, base64url
+
+	letterStream  = "PL_DEAD"
+	letterSubject = "pl.dead." // + app + "." + endpoint, base64url + "." + user token
+
 	// duplicateWindow is how long the engine remembers message ids: as long as
 	// a writer may try a message again. Each id costs it about 115 bytes of
 	// memory (measured), at 500 messages a second 35 MB.
@@ -77,10 +90,18 @@ type Store struct {
 	ckpt    jetstream.Stream
 	notes   jetstream.Stream
 	rosters jetstream.Stream
+	erased  jetstream.Stream
+	base    jetstream.Stream
+	cursors jetstream.Stream
+	dead    jetstream.Stream
+	maxLog  int64              // the log's size limit
+	opened  uint64             // the checkpoint's position when the store was opened
 	done    context.CancelFunc // ends the watcher
 	idle    chan struct{}      // closed when the watcher has ended
 
 	trimming sync.Mutex // one trim at a time
+	basing   sync.Mutex // one change of the bases at a time; taken before mu
+	erasures erasures
 
 	mu      sync.Mutex // over all below
 	stopped bool
@@ -88,6 +109,9 @@ type Store struct {
 	heads   map[int]head // newest state of each shard written or loaded here
 	failed  error        // why the last append did not succeed
 	disk    disk
+	bases   bases
+	terms   map[store.Endpoint]term // of cursors read or written here
+	letters map[store.Endpoint]int  // added since the last trim
 }
 
 var _ store.Store = (*Store)(nil)
@@ -111,11 +135,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		cfg:   cfg,
-		js:    cfg.Bus.JetStream(),
-		heads: map[int]head{},
-		disk:  disk{room: math.MaxInt64},
-		idle:  make(chan struct{}),
+		cfg:     cfg,
+		js:      cfg.Bus.JetStream(),
+		heads:   map[int]head{},
+		disk:    disk{room: math.MaxInt64},
+		terms:   map[store.Endpoint]term{},
+		letters: map[store.Endpoint]int{},
+		idle:    make(chan struct{}),
 	}
 	if err := s.openStreams(ctx); err != nil {
 		return nil, err
@@ -137,6 +163,7 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.maxLog = maxBytes
 	if s.logs, err = s.openStream(ctx, jetstream.StreamConfig{
 		Name:       logStream,
 		Subjects:   []string{logSubject},
@@ -159,10 +186,43 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	s.rosters, err = s.openStream(ctx, jetstream.StreamConfig{
+	if s.rosters, err = s.openStream(ctx, jetstream.StreamConfig{
 		Name:              rosterStream,
 		Subjects:          []string{rosterSubject + "*.*.*"},
 		MaxMsgsPerSubject: 1,
+	}); err != nil {
+		return err
+	}
+	return s.openReaderStreams(ctx)
+}
+
+// openReaderStreams opens what readers of the log need.
+func (s *Store) openReaderStreams(ctx context.Context) (err error) {
+	if s.erased, err = s.openStream(ctx, jetstream.StreamConfig{
+		Name:     erasedStream,
+		Subjects: []string{erasedSubject},
+	}); err != nil {
+		return err
+	}
+	if s.base, err = s.openStream(ctx, jetstream.StreamConfig{
+		Name:     baseStream,
+		Subjects: []string{baseHeadSubject + "*", basePieceSubject + "*.*"},
+	}); err != nil {
+		return err
+	}
+	if s.cursors, err = s.openStream(ctx, jetstream.StreamConfig{
+		Name:              cursorStream,
+		Subjects:          []string{cursorSubject + "*.*"},
+		MaxMsgsPerSubject: 1,
+	}); err != nil {
+		return err
+	}
+	s.dead, err = s.openStream(ctx, jetstream.StreamConfig{
+		Name:     letterStream,
+		Subjects: []string{letterSubject + "*.*.*"},
+		MaxAge:   store.MaxLetterAge,
+		MaxBytes: min(mostLetters, s.maxLog/letterShare),
+		Discard:  jetstream.DiscardOld,
 	})
 	return err
 }
@@ -197,7 +257,7 @@ func (s *Store) checkEnds(ctx context.Context) error {
 		return fmt.Errorf("natsstore: the log in %s ends at %d, before its checkpoint at %d: the directory is damaged or was restored in part; "+
 			"restore all of it from one backup, or start on an empty directory", s.cfg.Bus.Dir(), info.State.LastSeq, m.through)
 	}
-	s.through = m.through
+	s.through, s.opened = m.through, m.through
 	return nil
 }
 

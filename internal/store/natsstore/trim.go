@@ -81,7 +81,7 @@ func (s *Store) cut(ctx context.Context, want func(st jetstream.StreamState, max
 	if err := s.logs.Purge(ctx, jetstream.WithPurgeSequence(to)); err != nil {
 		return fmt.Errorf("natsstore: trim of the log before %d: %w", to, refineRead(err))
 	}
-	return nil
+	return s.dropErasures(ctx, to)
 }
 
 // firstSince finds the oldest message stored at or after t, or the one after

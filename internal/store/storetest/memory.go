@@ -34,6 +34,7 @@ type Memory struct {
 	through  uint64
 	counters map[string]uint64
 	rosters  rosters
+	reading  reading
 }
 
 // faults are how a Memory misbehaves.
@@ -59,7 +60,7 @@ func newMemory(maxBytes int) *Memory {
 	return &Memory{
 		maxBytes: maxBytes, first: 1, note: 1,
 		ids: map[string]store.Position{}, shards: map[int]shard{}, counters: map[string]uint64{},
-		rosters: rosters{values: map[rosterKey]store.Roster{}},
+		rosters: rosters{values: map[rosterKey]store.Roster{}}, reading: newReading(),
 	}
 }
 
@@ -113,6 +114,7 @@ func (m *Memory) append(id string, records []presence.Record) (store.Position, e
 	m.messages = append(m.messages, b)
 	m.bytes += len(b)
 	m.ids[id] = pos
+	m.reading.appended(pos.Sequence, records)
 	return pos, nil
 }
 
@@ -187,8 +189,7 @@ func (m *Memory) Advance(_ context.Context, through, note uint64) error {
 		m.notes, m.note = m.notes[drop:], m.note+uint64(drop)
 	}
 	for m.maxBytes > 0 && m.bytes > m.maxBytes*9/10 && m.first < through && len(m.messages) > 1 {
-		m.bytes -= len(m.messages[0])
-		m.messages, m.first = m.messages[1:], m.first+1
+		m.dropOldest()
 	}
 	return nil
 }

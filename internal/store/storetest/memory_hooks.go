@@ -65,6 +65,7 @@ func (m *Memory) Stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stopped = true
+	m.reading.wake()
 }
 
 // Reopen returns a store with the same content that obeys no earlier Refuse,
@@ -77,6 +78,8 @@ func (m *Memory) Reopen() *Memory {
 	n.first, n.messages, n.bytes = m.first, slices.Clone(m.messages), m.bytes
 	n.ids, n.shards, n.counters = maps.Clone(m.ids), maps.Clone(m.shards), maps.Clone(m.counters)
 	n.notes, n.note, n.through = slices.Clone(m.notes), m.note, m.through
+	n.reading = m.reading.clone()
+	m.reading.wake()
 	n.rosters.values, n.rosters.last = maps.Clone(m.rosters.values), m.rosters.last
 	return n
 }

@@ -1,0 +1,117 @@
+package facts
+
+import (
+	"fmt"
+	"hash/maphash"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// fold is the present of many users in little memory: each as the bytes that
+// presence.AppendFolded writes, without his name, under a hash of it. A user who
+// is away costs about 70 bytes, one with a session about 250. It is not safe
+// for concurrent use.
+type fold struct {
+	users   map[key]string
+	seed    maphash.Seed
+	fading  []fading // in the order of at
+	scratch []byte
+}
+
+// key stands for a user: 128 bits of two hashes, one of which nobody outside
+// can compute.
+type key struct{ mark, hash uint64 }
+
+// fading is a user who will need less memory a while after `at`.
+type fading struct {
+	key key
+	at  presence.Time
+}
+
+// faded is when a closed session, or the time of an erasure, may be forgotten:
+// a little after presence says so, since clocks differ.
+const faded = presence.KeepClosed + time.Minute
+
+func newFold() *fold { return &fold{users: map[key]string{}, seed: maphash.MakeSeed()} }
+
+func (f *fold) key(user presence.User) key {
+	var h maphash.Hash
+	h.SetSeed(f.seed)
+	h.WriteString(string(user.App))
+	h.WriteByte(0)
+	h.WriteString(string(user.ID))
+	return key{store.UserMark(user), h.Sum64()}
+}
+
+func (f *fold) get(k key) (u presence.Folded, err error) {
+	s, ok := f.users[k]
+	if !ok {
+		return u, nil
+	}
+	f.scratch = append(f.scratch[:0], s...)
+	_, p, _, err := presence.ParseFolded(f.scratch)
+	if err != nil {
+		return u, fmt.Errorf("facts: the fold cannot be read back: %w", err)
+	}
+	return *p, nil
+}
+
+// put keeps u, or forgets him when nothing is known of him.
+func (f *fold) put(k key, u *presence.Folded) {
+	if u.Seq == 0 && len(u.Sessions) == 0 && u.Erased == 0 && u.LastSeen == 0 && u.LastSeenShown == 0 && len(u.Absent) == 0 {
+		delete(f.users, k)
+		return
+	}
+	f.scratch = presence.AppendFolded(f.scratch[:0], presence.User{}, u)
+	f.users[k] = string(f.scratch)
+}
+
+// set puts a user as a base has him.
+func (f *fold) set(user presence.User, u *presence.Folded, at presence.Time) {
+	k := f.key(user)
+	f.put(k, u)
+	fades := u.Erased != 0
+	for i := range u.Sessions {
+		fades = fades || u.Sessions[i].Phase != presence.FoldOpen
+	}
+	if fades {
+		f.fading = append(f.fading, fading{k, at})
+	}
+}
+
+// apply folds one record and appends what it concludes.
+func (f *fold) apply(r *presence.Record, facts []presence.Fact) ([]presence.Fact, error) {
+	k := f.key(r.User)
+	u, err := f.get(k)
+	if err != nil {
+		return facts, err
+	}
+	had := len(facts)
+	facts = u.Apply(r, facts)
+	f.put(k, &u)
+	if r.Kind == presence.RecordClosed || r.Kind == presence.RecordErased || len(facts)-had != 1 {
+		f.fading = append(f.fading, fading{k, r.Time})
+	}
+	return facts, f.fade(r.Time)
+}
+
+// fade makes those smaller whose time has come, a few at a time.
+func (f *fold) fade(now presence.Time) error {
+	for range 3 {
+		if len(f.fading) == 0 || now.Sub(f.fading[0].at) < faded {
+			return nil
+		}
+		k := f.fading[0].key
+		f.fading = f.fading[1:]
+		u, err := f.get(k)
+		if err != nil {
+			return err
+		}
+		if u.Forget(now); f.users[k] != "" {
+			f.put(k, &u)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package natsstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// baseHead is the message that makes a base of its pieces.
+type baseHead struct {
+	store.Base
+	id     string // names the pieces; in the subject
+	pieces []piece
+}
+
+// piece is some whole shards.
+type piece struct {
+	first    int // shard
+	at       int // its first message
+	messages int
+	raw      int // bytes before compression
+}
+
+// bases are the heads that are stored, by position; Store.mu guards them.
+type bases struct {
+	loaded bool
+	list   []baseHead
+}
+
+const baseVersion = 1
+
+var errBase = errors.New("natsstore: a stored base is of a newer version, or damaged")
+
+func (h *baseHead) append(dst []byte) []byte {
+	dst = append(dst, baseVersion)
+	for _, n := range []uint64{h.Position, h.From, uint64(h.At), uint64(h.Bytes), uint64(len(h.pieces))} {
+		dst = presence.AppendNumber(dst, n)
+	}
+	for _, p := range h.pieces {
+		for _, n := range []int{p.first, p.messages, p.raw} {
+			dst = presence.AppendNumber(dst, uint64(n))
+		}
+	}
+	return dst
+}
+
+func parseBaseHead(b []byte) (h baseHead, err error) {
+	if len(b) == 0 || b[0] != baseVersion {
+		return h, errBase
+	}
+	b = b[1:]
+	number := func() (n uint64) {
+		if err == nil {
+			n, b, err = presence.ParseNumber(b)
+		}
+		return n
+	}
+	h.Position, h.From, h.At, h.Bytes = number(), number(), presence.Time(number()), int64(number())
+	count, at := number(), 0
+	if err != nil || count > store.Shards {
+		return baseHead{}, errBase
+	}
+	for range count {
+		p := piece{first: int(number()), at: at, messages: int(number()), raw: int(number())}
+		if err != nil || p.raw > 2*maxShard || p.messages > 2*maxShard/partSize {
+			return baseHead{}, errBase
+		}
+		at += p.messages
+		h.pieces = append(h.pieces, p)
+	}
+	if len(b) > 0 {
+		return baseHead{}, errBase
+	}
+	return h, nil
+}
+
+// loadBases reads the heads once; basing is held.
+func (s *Store) loadBases(ctx context.Context) error {
+	if err := s.closed(); err != nil {
+		return err
+	}
+	if s.bases.loaded {
+		return nil
+	}
+	info, err := s.base.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("natsstore: bases: %w", refineRead(err))
+	}
+	var list []baseHead
+	heads := span{through: info.State.LastSeq, subject: baseHeadSubject + "*"}
+	err = s.read(ctx, s.base, heads, func(m jetstream.Msg, _ uint64) error {
+		h, err := parseBaseHead(m.Data())
+		if err != nil {
+			return err
+		}
+		h.id = strings.TrimPrefix(m.Subject(), baseHeadSubject)
+		h.Bytes += int64(len(m.Data()))
+		list = append(list, h)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(list, func(a, b baseHead) int { return cmp.Compare(a.Position, b.Position) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bases.list, s.bases.loaded = list, true
+	return nil
+}
