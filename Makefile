@@ -58,6 +58,14 @@ check-generate: ## compare api/gen with what generate would write
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(BUF) generate -o "$$fresh" && \
 		{ diff -r api/gen "$$fresh/api/gen" || { echo "api/gen is not what api/ says: run make generate"; exit 1; }; }
 
+.PHONY: client-js
+client-js: ## make clients/js/dist (and the demo page's copy of it) of clients/js/src
+	@GO='$(GO)' ./clients/js/build
+
+.PHONY: check-client-js
+check-client-js: ## compare clients/js/dist with what client-js would write
+	@GO='$(GO)' ./clients/js/build --check
+
 .PHONY: check-tidy
 check-tidy: ## compare go.mod and go.sum with what the code needs
 	$(GO) mod tidy -diff
@@ -80,4 +88,4 @@ fuzz: ## run each fuzz target for FUZZTIME=10s
 
 .PHONY: clean
 clean: ## remove what was built and installed here
-	rm -rf bin test/conformance/node/node_modules
+	rm -rf bin test/conformance/node/node_modules clients/js/node_modules

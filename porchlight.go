@@ -41,6 +41,9 @@ type Options struct {
 	// HTTPListener and GRPCListener, when not nil, are served in place of the
 	// addresses, and closed by Stop. With GRPCListener alone there is no HTTP port.
 	HTTPListener, GRPCListener net.Listener
+	// Demo serves the demo page at /demo/, and signs in whoever asks there: with the
+	// development configuration only.
+	Demo bool
 	// Logger takes the node's log; nil drops it. It never gets tokens or keys.
 	Logger *slog.Logger
 }
@@ -67,6 +70,9 @@ func New(o Options) (*Server, error) {
 	if err := o.exposes(c); err != nil {
 		return nil, err
 	}
+	if o.Demo && !o.development() {
+		return nil, errors.New("options: Demo signs in whoever asks, and a configuration is given: leave one of them out")
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -86,7 +92,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.config.Store(c)
 	s.app, err = app.New(app.Params{
-		Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Logger: o.Logger, Version: Version,
+		Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Demo: o.Demo, Logger: o.Logger, Version: Version,
 	})
 	if err != nil {
 		s.clean()

@@ -129,6 +129,7 @@ func TestNewRefuses(t *testing.T) {
 		"a broken text":             {porchlight.Options{Config: []byte("apps: {"), Data: t.TempDir()}, "1"},
 		"a wrong variable":          {porchlight.Options{Environ: []string{"PORCHLIGHT_APPS_DEMO_POLICY_GRACE=soon"}}, "PORCHLIGHT_APPS_DEMO_POLICY_GRACE"},
 		"development keys anywhere": {porchlight.Options{GRPC: "0.0.0.0:0"}, "not loopback"},
+		"the demo among one's own":  {porchlight.Options{Demo: true, Config: []byte(shop), Data: t.TempDir()}, "Demo signs in whoever asks"},
 		"the same on a listener":    {porchlight.Options{GRPCListener: everywhere}, "not loopback"},
 	}
 	for name, tt := range tests {

@@ -55,7 +55,9 @@ type Params struct {
 	GRPC, HTTP net.Listener
 	// Friends has the friend lists of apps in place of what Config names.
 	Friends map[presence.AppID]roster.Source
-	Logger  *slog.Logger
+	// Demo serves the demo page, which signs in whoever asks.
+	Demo   bool
+	Logger *slog.Logger
 	// Version is the program's, for who asks.
 	Version string
 }

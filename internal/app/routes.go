@@ -8,6 +8,7 @@ import (
 	"time"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/demo"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
@@ -16,7 +17,7 @@ import (
 // whose it is (design §7). Each door has a mux of its own behind its segment,
 // for one mux of them all would panic where their wildcards overlap.
 func (a *App) routes() dispatcher {
-	return dispatcher{
+	d := dispatcher{
 		"":        {exact: true, to: http.HandlerFunc(front)},
 		"healthz": {exact: true, to: http.HandlerFunc(healthz)},
 		"readyz":  {exact: true, to: http.HandlerFunc(a.readyz)},
@@ -29,6 +30,15 @@ func (a *App) routes() dispatcher {
 
 		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web(), streams: true},
 	}
+	if a.p.Demo {
+		d["demo"] = mount{to: demo.New(demo.Config{Token: a.token, Friends: a.roster, Logger: a.log})}
+	}
+	return d
+}
+
+// token makes an access token with the newest configuration.
+func (a *App) token(app, user string, ttl time.Duration) (string, error) {
+	return a.config.Load().Token(app, user, ttl)
 }
 
 // mount is who answers below one segment. With exact, only the segment itself

@@ -58,6 +58,8 @@ var table = []line{
 	{"internal/door/rest", with(leaves, core...), "our own API for servers, over the core"},
 	{"internal/door/rongcloud", with(leaves, append(core, "internal/webhook")...), "one dialect: a query over the core, and a format of webhooks"},
 
+	{"internal/demo", []string{"internal/presence"}, "a page, and the part of a product's backend that it needs; mounted by dev alone"},
+
 	// What users' programs link.
 	{"api/gen/isonline/v1", nil, "generated"},
 	{"client", []string{"api/…/"}, "must not drag the server into users' programs"},

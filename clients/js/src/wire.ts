@@ -1,0 +1,168 @@
+// The frames of the live door, and their translation. What is received may be
+// anything: nothing in it may hurt here.
+
+import { type Field, PresenceError } from './errors.ts';
+import { type CloseReason, type Presence, type UserSession, oldestFirst } from './presence.ts';
+import { type Show, freeze } from './status.ts';
+
+/** The sub-protocol of the live door. @internal */
+export const protocol = 'porchlight.v1';
+
+/** The first frame of the server. @internal */
+export interface Welcome {
+  readonly session: string;
+  readonly resume: string;
+  readonly resumed: boolean;
+  readonly resync: boolean;
+  readonly q: number;
+  readonly heartbeat: number;
+  readonly batch: number;
+}
+
+/** What the server may do within the limits of the app. @internal */
+export type News =
+  | { readonly kind: 'current' | 'opened' | 'updated' | 'closed' | 'none'; readonly user: string; readonly on: boolean
+      readonly seen: number | undefined; readonly session: UserSession | undefined; readonly why: CloseReason | undefined }
+  /** Everything of `user` was told; undefined is everybody; `friends` is all of the friends. */
+  | { readonly kind: 'done'; readonly user: string | undefined; readonly friends: boolean }
+  | { readonly kind: 'ended'; readonly user: string; readonly unfriended: boolean };
+
+/** The answer to a request that was not refused. @internal */
+export interface Answer {
+  readonly rejected: readonly string[];
+  readonly users: readonly unknown[];
+}
+
+/** Any frame of the server. @internal */
+export type Frame =
+  | { readonly t: 'welcome'; readonly welcome: Welcome }
+  | { readonly t: 'n'; readonly q: number; readonly news: readonly News[]; readonly count: number }
+  | { readonly t: 'ok'; readonly id: number; readonly answer: Answer }
+  | { readonly t: 'error'; readonly id: number | undefined; readonly error: PresenceError }
+  | { readonly t: 'bye'; readonly error: PresenceError; readonly kept: boolean; readonly why: string }
+  /** A pong, or something that a newer server says. */
+  | { readonly t: 'other' };
+
+type Raw = Record<string, unknown>;
+
+/** What came is no frame of this interface. @internal */
+export function malformed(what: string): PresenceError {
+  return new PresenceError({ reason: 'PROTOCOL', message: `the server sent what this client does not understand: ${what}` });
+}
+
+/** Reads one frame; throws a PresenceError. @internal */
+export function decode(text: unknown): Frame {
+  if (typeof text !== 'string') throw malformed('a binary message');
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch {
+    throw malformed('no JSON');
+  }
+  const f = object(raw, 'a frame');
+  switch (f['t']) {
+    case 'welcome':
+      return { t: 'welcome', welcome: welcome(f) };
+    case 'n': {
+      const list = Array.isArray(f['n']) ? f['n'] : [];
+      return { t: 'n', q: whole(f['q']), news: list.map(news).filter((n) => n !== undefined), count: list.length };
+    }
+    case 'ok':
+      return { t: 'ok', id: whole(f['id']), answer: { rejected: strings(f['rejected']), users: Array.isArray(f['users']) ? f['users'] : [] } };
+    case 'error':
+      return { t: 'error', id: typeof f['id'] === 'number' ? f['id'] : undefined, error: fault(f) };
+    case 'bye':
+      return { t: 'bye', error: fault(f), kept: f['kept'] === true, why: string(f['why']) };
+    default:
+      return { t: 'other' };
+  }
+}
+
+function welcome(f: Raw): Welcome {
+  const limits = typeof f['limits'] === 'object' && f['limits'] !== null ? (f['limits'] as Raw) : {};
+  if (string(f['resume']) === '') throw malformed('a welcome without a resume token');
+  return {
+    session: string(f['session']), resume: string(f['resume']), resumed: f['resumed'] === true, resync: f['resync'] === true,
+    q: whole(f['q']), heartbeat: whole(f['heartbeat']), batch: whole(limits['batch']),
+  };
+}
+
+function news(raw: unknown): News | undefined {
+  const n = object(raw, 'news');
+  switch (n['k']) {
+    case 'done':
+      return { kind: 'done', user: n['user'] === undefined ? undefined : string(n['user']), friends: n['friends'] === true };
+    case 'ended':
+      return { kind: 'ended', user: string(n['u']), unfriended: n['why'] === 'NO_LONGER_FRIEND' };
+    case 'current': case 'opened': case 'updated': case 'closed': case 'none': {
+      const session = n['s'] === undefined ? undefined : userSession(n['s']);
+      if (session === undefined && n['k'] !== 'none') throw malformed('news without a session');
+      const why = n['s'] === undefined ? '' : string((n['s'] as Raw)['why']);
+      return {
+        kind: n['k'], user: string(n['u']), on: n['on'] === true, seen: typeof n['seen'] === 'number' ? n['seen'] : undefined,
+        session, why: why === '' ? undefined : why,
+      };
+    }
+    default:
+      return undefined; // of a newer server; its number counts all the same
+  }
+}
+
+function userSession(raw: unknown): UserSession {
+  const s = object(raw, 'a session');
+  if (string(s['id']) === '') throw malformed('a session without an id');
+  const properties = s['properties'];
+  return freeze({
+    id: string(s['id']),
+    ...optional(s, 'platform'), ...optional(s, 'product'),
+    show: (string(s['show']) || 'online') as Show,
+    ...optional(s, 'text'), ...optional(s, 'locale'),
+    ...(typeof properties === 'object' && properties !== null && { properties: properties as Record<string, string> }),
+    connectedAt: whole(s['since']), updatedAt: whole(s['at']),
+  });
+}
+
+/** A user of an answer to `get`. @internal */
+export function asked(raw: unknown): Presence & { readonly unknown: boolean } {
+  const u = object(raw, 'a user');
+  const sessions = Array.isArray(u['sessions']) ? u['sessions'].map(userSession).sort(oldestFirst) : [];
+  return Object.freeze({
+    user: string(u['u']), available: u['on'] === true, ...(typeof u['seen'] === 'number' && { lastSeen: u['seen'] }),
+    sessions: Object.freeze(sessions), unknown: u['unknown'] === true,
+  });
+}
+
+function fault(f: Raw): PresenceError {
+  const fields = (Array.isArray(f['fields']) ? f['fields'] : []).map((raw): Field => {
+    const field = object(raw, 'a field');
+    return { path: string(field['path']), message: string(field['message']) };
+  });
+  const reason = string(f['reason']) || 'LINK_DOWN';
+  const why = string(f['why']);
+  return new PresenceError({
+    reason, fields, retryAfter: whole(f['retry_after']),
+    message: string(f['message']) || `the server said ${reason}${why && `, ${why}`}`,
+  });
+}
+
+function object(raw: unknown, what: string): Raw {
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw malformed(`${what} that is no object`);
+  return raw as Raw;
+}
+
+function string(raw: unknown): string {
+  return typeof raw === 'string' ? raw : '';
+}
+
+function strings(raw: unknown): readonly string[] {
+  return Array.isArray(raw) ? raw.filter((v) => typeof v === 'string') : [];
+}
+
+function whole(raw: unknown): number {
+  return typeof raw === 'number' && raw > 0 ? Math.floor(raw) : 0;
+}
+
+function optional<K extends string>(raw: Raw, key: K): { [P in K]?: string } {
+  const value = raw[key];
+  return typeof value === 'string' && value !== '' ? ({ [key]: value } as { [P in K]: string }) : {};
+}

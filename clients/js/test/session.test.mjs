@@ -1,0 +1,559 @@
+// How a session keeps itself alive, and what it tells the server.
+
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { PresenceError, PresenceSession } from '../dist/porchlight-client.js';
+import { FakePage, begin, current, done, none, open, settled, wire } from './fake.mjs';
+
+const outcome = (promise) => promise.then(() => 'ok', (err) => err.reason ?? err.message);
+
+describe('options', () => {
+  const make = (o) => () => new PresenceSession({ url: 'wss://x', token: () => 't', WebSocket: class {}, ...o });
+  for (const [what, o, says] of [
+    ['an address without a scheme', { url: 'presence.example' }, /want wss:/],
+    ['plaintext to another machine', { url: 'ws://presence.example' }, /without TLS/],
+    ['a host that only begins like this machine', { url: 'http://127.0.0.1.evil.example' }, /without TLS/],
+    ['a password in the address', { url: 'wss://a:secret@x' }, /do not belong there/],
+    ['no token function', { token: 'eyJ' }, /want a function/],
+    ['an empty user', { watch: [''] }, /1 to 128 bytes/],
+    ['a user of too many bytes', { watch: ['ü'.repeat(65)] }, /1 to 128 bytes/],
+    ['half a character', { watch: ['\ud800'] }, /1 to 128 bytes/],
+  ]) {
+    test(`refuse ${what}`, () => assert.throws(make(o), says));
+  }
+  test('say what to do where there is no WebSocket', { skip: globalThis.WebSocket !== undefined && 'there is one' }, () => {
+    assert.throws(make({ WebSocket: undefined }), /Node 22/);
+  });
+  for (const [url, want] of [
+    ['https://x', 'wss://x/live'], ['http://localhost:7400/', 'ws://localhost:7400/live'], ['ws://[::1]:1/p?q=1', 'ws://[::1]:1/p?q=1'], ['wss://x/live', 'wss://x/live'],
+  ]) {
+    test(`take ${url}`, async () => {
+      const { server, session } = begin({ url });
+      session.open();
+      await settled();
+      assert.equal(server.socket.url, want);
+      assert.deepEqual(server.socket.protocols, ['porchlight.v1']);
+      session.close();
+    });
+  }
+});
+
+test('a hello says all that is wanted', async () => {
+  const { hello, session } = await open({
+    watch: ['bob'], friends: true, status: { show: 'busy', text: 'x' }, device: { product: 'demo', platform: 'tv' },
+  });
+  assert.deepEqual(hello, {
+    t: 'hello', token: 'token-1', device: { platform: 'tv', locale: 'de-DE', product: 'demo' }, watch: ['bob'], friends: true, status: { show: 'busy', text: 'x' },
+  });
+  const { link, id, status } = session.getSnapshot();
+  assert.deepEqual({ link, id, status }, { link: 'up', id: 'public-1', status: { show: 'busy', text: 'x' } });
+});
+
+test('a lost link is resumed where it was, and what is wanted is said again', async () => {
+  const { server, clock, session, tokens } = await open({ watch: ['bob'], status: { show: 'away' } });
+  await server.news(current('bob', wire('b1')), done('bob'));
+  await server.drop();
+  assert.equal(session.getSnapshot().retryAt, clock.time + 750);
+  await clock.pass(749);
+  assert.equal(server.sockets.length, 1);
+  await clock.pass(1);
+  const hello = await server.welcome();
+  assert.deepEqual(hello, {
+    t: 'hello', token: 'token-1', device: { platform: 'web', locale: 'de-DE' }, watch: ['bob'], status: { show: 'away' }, resume: 'resume-1', after: 2,
+  });
+  assert.equal(tokens.length, 1, 'the token is kept');
+  assert.deepEqual(Object.keys(session.getSnapshot()).sort(), ['id', 'link', 'status'], 'nothing is left of the loss');
+});
+
+test('pauses grow, are jittered, and begin anew after the link held', async () => {
+  const { server, clock } = await open();
+  server.refuse = true;
+  await server.drop();
+  const pauses = [];
+  for (let i = 0; i < 7; i++) {
+    const before = clock.time;
+    const n = server.sockets.length;
+    while (server.sockets.length === n) await clock.pass(50);
+    pauses.push(clock.time - before);
+    await settled();
+  }
+  assert.deepEqual(pauses, [750, 1500, 3000, 6000, 12_000, 22_500, 22_500]);
+  server.refuse = false;
+  await clock.pass(22_500);
+  await server.welcome();
+  await server.drop();
+  await clock.pass(20_000);
+  assert.equal(server.sockets.length, 9, 'it held too short');
+  await clock.pass(2500);
+  await server.welcome();
+  for (let i = 0; i < 3; i++) {
+    await clock.pass(10_000);
+    await server.say({ t: 'pong' });
+  }
+  await server.drop();
+  await clock.pass(750);
+  assert.equal(server.sockets.length, 11);
+});
+
+test('the server says when to come again', async () => {
+  const { server, clock, session } = await open();
+  await server.say({ t: 'bye', reason: 'DRAINING', kept: true, retry_after: 321 });
+  assert.equal(session.getSnapshot().error.reason, 'DRAINING');
+  await clock.pass(320);
+  assert.equal(server.sockets.length, 1);
+  await clock.pass(1);
+  assert.equal((await server.welcome()).resume, 'resume-1');
+});
+
+test('a session that is gone is made anew, at once, with all that is wanted', async () => {
+  const { server, clock, session } = await open({ watch: ['bob'], friends: true });
+  await session.store.getSnapshot();
+  const setting = session.set({ show: 'busy' });
+  await server.say({ t: 'ok', id: (await server.one()).id });
+  await setting;
+  await server.drop();
+  await clock.pass(1000);
+  await server.one();
+  await server.say({ t: 'bye', reason: 'SESSION_GONE', kept: false });
+  await clock.pass(0);
+  const hello = await server.welcome({ session: 'public-2', resume: 'resume-2' });
+  assert.deepEqual([hello.resume, hello.after, hello.watch, hello.friends, hello.status], [undefined, undefined, ['bob'], true, { show: 'busy' }]);
+  assert.equal(session.getSnapshot().id, 'public-2');
+});
+
+test('refused at once and again, it does not run in circles', async () => {
+  const { server, clock } = await open();
+  await server.drop();
+  await clock.pass(1000);
+  for (let i = 0; i < 2; i++) {
+    await server.one();
+    await server.say({ t: 'bye', reason: 'JWT_EXPIRED' });
+    await clock.pass(0);
+  }
+  await clock.pass(749);
+  assert.equal(server.sockets.length, 3, 'one attempt without a pause, not more');
+  await clock.pass(751);
+  assert.equal(server.sockets.length, 4);
+});
+
+test('an expired token is fetched anew', async () => {
+  const { server, clock, tokens, session } = await open();
+  await server.say({ t: 'bye', reason: 'TOKEN_EXPIRED', kept: true });
+  await clock.pass(0);
+  assert.equal((await server.welcome()).token, 'token-2');
+  const renewing = session.renewToken();
+  assert.deepEqual(await server.one(), { t: 'token', token: 'token-3', id: 1 });
+  await server.say({ t: 'ok', id: 1 });
+  await renewing;
+  assert.equal(tokens.length, 3);
+});
+
+test('a token that cannot be had is asked for again, and its error shows no token', async () => {
+  let fails = 2;
+  const { server, clock, session } = begin({ token: () => (fails-- > 0 ? Promise.reject(new Error('no network')) : 'late') });
+  const opening = session.open();
+  await settled();
+  assert.equal(session.getSnapshot().error.reason, 'TOKEN_UNAVAILABLE');
+  assert.match(session.getSnapshot().error.message, /no network/);
+  assert.equal(session.getSnapshot().link, 'connecting');
+  await clock.pass(2250);
+  assert.equal((await server.welcome()).token, 'late');
+  await opening;
+});
+
+for (const [reason, code] of [['JWT_INVALID', 4401], ['FIELD_INVALID', 4400], ['REPLACED_STREAM', 4409], ['SESSION_CLOSED', 1000]]) {
+  test(`${reason} is the end`, async () => {
+    const { server, clock, page, session } = begin();
+    const opening = outcome(session.open());
+    await server.one();
+    await server.say({ t: 'bye', reason, kept: false, message: 'no', fields: [{ path: 'device.locale', message: 'is no language' }] });
+    server.socket.drop(code);
+    assert.equal(await opening, reason);
+    const { link, error } = session.getSnapshot();
+    assert.equal(link, 'over');
+    assert.ok(error instanceof PresenceError);
+    assert.equal(error.temporary, false);
+    assert.deepEqual(error.fields, [{ path: 'device.locale', message: 'is no language' }]);
+    assert.equal(await session.over, error);
+    await clock.pass(100_000);
+    assert.deepEqual([server.sockets.length, clock.timers, page.listeners], [1, 0, 0], 'nothing is left');
+    assert.equal(await outcome(session.set({})), reason);
+  });
+}
+
+test('silence is asked about, and then is a loss', async () => {
+  const { server, clock, session } = await open();
+  await clock.pass(10_999);
+  assert.deepEqual(await server.read(), []);
+  await clock.pass(1);
+  assert.deepEqual(await server.one(), { t: 'ping' });
+  await server.say({ t: 'pong' });
+  await clock.pass(11_000);
+  assert.deepEqual(await server.one(), { t: 'ping' });
+  await clock.pass(9_999);
+  assert.equal(session.getSnapshot().link, 'up');
+  await clock.pass(1);
+  assert.equal(session.getSnapshot().link, 'down');
+  assert.equal(session.getSnapshot().error.reason, 'SILENT');
+});
+
+test('a server with short times is not pinged for ever', async () => {
+  const b = begin();
+  b.session.open();
+  await b.server.welcome({ heartbeat: 1000 });
+  await b.clock.pass(11_000);
+  assert.equal(b.session.getSnapshot().link, 'down');
+});
+
+test('no welcome in time is a loss', async () => {
+  const { server, clock, session } = begin();
+  session.open();
+  await settled();
+  await clock.pass(15_000);
+  assert.equal(session.getSnapshot().error.reason, 'SILENT');
+  await clock.pass(750);
+  await server.welcome();
+  assert.equal(session.getSnapshot().link, 'up');
+});
+
+for (const [what, frame] of [
+  ['no JSON', '{'], ['an array', '[]'], ['a gap', { t: 'n', q: 9, n: [none('bob')] }], ['news without a session', { t: 'n', q: 1, n: [{ u: 'bob', k: 'opened', on: true }] }],
+  ['a second welcome', { t: 'welcome', resume: 'x', q: 0 }],
+]) {
+  test(`${what} of the server ends the link, not the session`, async () => {
+    const { server, clock, session, took } = await open({ watch: ['bob'] });
+    await server.say(frame);
+    assert.equal(session.getSnapshot().error.reason, 'PROTOCOL');
+    assert.deepEqual(took(), []);
+    await clock.pass(750);
+    await server.welcome();
+    assert.equal(session.getSnapshot().link, 'up');
+  });
+}
+
+test('what a newer server says besides is passed over', async () => {
+  const { server, session } = await open();
+  await server.say({ t: 'party', x: 1 });
+  await server.say({ t: 'error', reason: 'FIELD_INVALID', message: 'unknown t' });
+  await server.say({ t: 'ok', id: 77 });
+  assert.equal(session.getSnapshot().link, 'up');
+});
+
+describe('a page', () => {
+  test('that is seen again does not wait', async () => {
+    const { server, clock, page } = await open();
+    server.refuse = true;
+    await server.drop();
+    await clock.pass(5000);
+    server.refuse = false;
+    const n = server.sockets.length;
+    page.fire('wake');
+    await settled();
+    assert.equal(server.sockets.length, n + 1);
+    await server.welcome();
+    page.fire('wake');
+    assert.deepEqual(await server.one(), { t: 'ping' });
+    await clock.pass(4000);
+    assert.equal((await server.sockets.at(-1)).readyState, 3, 'no answer soon: the link is dead');
+  });
+
+  test('leaves a server alone that asked for it', async () => {
+    const { server, page } = await open();
+    await server.say({ t: 'bye', reason: 'DRAINING', retry_after: 5000 });
+    page.fire('wake');
+    await settled();
+    assert.equal(server.sockets.length, 1);
+  });
+
+  test('that is offline asks, and believes the answer', async () => {
+    const { server, clock, page, session } = await open();
+    page.fire('offline');
+    assert.deepEqual(await server.one(), { t: 'ping' });
+    await server.say({ t: 'pong' });
+    await clock.pass(5000);
+    assert.equal(session.getSnapshot().link, 'up');
+  });
+
+  test('that is loaded anew goes on with the session, its status and only what it watches', async () => {
+    const page = new FakePage();
+    const first = await open({ remember: 'p', watch: ['bob', 'dave'], status: { show: 'online' } }, { page });
+    const setting = first.session.patch({ show: 'busy' });
+    await first.server.say({ t: 'ok', id: (await first.server.one()).id });
+    await setting;
+    assert.equal(page.kept.size, 0, 'a duplicated tab finds nothing');
+    page.fire('hide');
+    assert.equal(page.kept.size, 1);
+
+    const next = page.reload();
+    const second = begin({ remember: 'p', watch: ['bob', 'carol'], status: { show: 'online' } }, { page: next });
+    assert.equal(page.kept.size, 0);
+    second.session.open();
+    const hello = await second.server.welcome({ q: 7 });
+    assert.deepEqual([hello.resume, hello.after, hello.watch, hello.status], ['resume-1', undefined, ['bob', 'carol'], { show: 'busy' }]);
+    assert.deepEqual(await second.server.one(), { t: 'unwatch', users: ['dave'], id: 1 });
+    second.session.close();
+    assert.equal(page.kept.size, 1, 'let go of, not left');
+
+    const third = begin({ remember: 'p' }, { page: next });
+    third.session.open();
+    await third.server.welcome();
+    const leaving = third.session.logout();
+    await third.server.read();
+    next.fire('hide');
+    await third.server.say({ t: 'bye', reason: 'SESSION_CLOSED' });
+    await leaving;
+    assert.equal(page.kept.size, 0, 'after a logout there is nothing to go on with');
+  });
+
+  test('whose session is gone meanwhile begins a new one', async () => {
+    const page = new FakePage();
+    page.kept.set('p', JSON.stringify({ resume: 'old', watched: ['x'], friends: true, status: { show: 'away' } }));
+    const { server, clock, session } = begin({ remember: 'p' }, { page });
+    const opening = session.open();
+    assert.equal((await server.one()).resume, 'old');
+    await server.say({ t: 'bye', reason: 'SESSION_TOKEN_NOT_YOURS' });
+    await clock.pass(0);
+    const hello = await server.welcome();
+    assert.deepEqual([hello.resume, hello.status], [undefined, { show: 'away' }]);
+    await opening;
+    assert.deepEqual(await server.read(), [], 'there is nothing to unwatch');
+  });
+
+  for (const junk of ['', 'null', '{', '[]', '{"resume":7}', '7']) {
+    test(`with ${JSON.stringify(junk)} in its storage is not troubled`, async () => {
+      const page = new FakePage();
+      page.kept.set('p', junk);
+      const { server, session } = begin({ remember: 'p' }, { page });
+      session.open();
+      assert.equal((await server.welcome()).resume, undefined);
+    });
+  }
+});
+
+describe('wishes', () => {
+  test('wait for the link, and only the newest status is told', async () => {
+    const { server, clock, session } = await open({ status: { show: 'away' } });
+    await server.drop();
+    const results = [session.set({ show: 'busy' }), session.patch({ text: 'x', properties: { a: 1, b: 2 } }), session.patch({ properties: { b: null } })].map(outcome);
+    assert.deepEqual(session.getSnapshot().status, { show: 'busy', text: 'x', properties: { a: 1 } });
+    await clock.pass(1000);
+    assert.deepEqual((await server.welcome()).status, { show: 'busy', text: 'x', properties: { a: 1 } });
+    assert.deepEqual(await Promise.all(results), ['ok', 'ok', 'ok']);
+    assert.deepEqual(await server.read(), [], 'the hello said it');
+  });
+
+  test('that were on their way when the link was lost are said again', async () => {
+    const { server, clock, session } = await open();
+    const setting = outcome(session.set({ show: 'busy' }));
+    const watching = outcome(session.watch('bob'));
+    assert.equal((await server.one()).t, 'set', 'one after the other');
+    await server.drop();
+    await clock.pass(1000);
+    const hello = await server.welcome();
+    assert.deepEqual([hello.status, hello.watch], [{ show: 'busy' }, undefined]);
+    assert.equal(await setting, 'ok');
+    const again = await server.one();
+    assert.deepEqual([again.t, again.users], ['watch', ['bob']]);
+    await server.say({ t: 'ok', id: again.id });
+    assert.equal(await watching, 'ok');
+  });
+
+  test('that are refused change nothing', async () => {
+    const { server, session } = await open({ status: { show: 'away' } });
+    const setting = session.set({ show: 'busy', text: 'x'.repeat(9999) });
+    await server.say({ t: 'error', id: (await server.one()).id, reason: 'FIELD_INVALID', message: 'too long', fields: [{ path: 'status.text', message: 'too long' }] });
+    await assert.rejects(setting, { name: 'PresenceError', reason: 'FIELD_INVALID', fields: [{ path: 'status.text', message: 'too long' }] });
+    assert.deepEqual(session.getSnapshot().status, { show: 'away' });
+  });
+
+  test('that are refused in a hello do not keep the session from coming back', async () => {
+    const { server, clock, session } = await open({ status: { show: 'away' } });
+    await server.drop();
+    const setting = outcome(session.set({ text: 'x'.repeat(9999) }));
+    await clock.pass(1000);
+    await server.one();
+    await server.say({ t: 'bye', reason: 'FIELD_INVALID' });
+    assert.equal(await setting, 'FIELD_INVALID');
+    await clock.pass(0);
+    assert.deepEqual((await server.welcome()).status, { show: 'away' });
+  });
+
+  test('that cannot be met now are asked for again', async () => {
+    const { server, clock, session } = await open();
+    const watching = outcome(session.watchFriends());
+    const first = await server.one();
+    assert.deepEqual(first, { t: 'watch', friends: true, id: 1 });
+    await server.say({ t: 'error', id: 1, reason: 'FRIENDS_UNAVAILABLE', message: 'the list cannot be read now' });
+    assert.equal(session.getSnapshot().friendsError.reason, 'FRIENDS_UNAVAILABLE');
+    const setting = outcome(session.set({ show: 'busy' }));
+    const other = await server.one();
+    assert.equal(other.t, 'set', 'the others need not wait');
+    await server.say({ t: 'error', id: other.id, reason: 'RATE_LIMITED', retry_after: 100 });
+    await clock.pass(100);
+    const again = await server.one();
+    assert.equal(again.t, 'set');
+    await server.say({ t: 'ok', id: again.id });
+    assert.equal(await setting, 'ok');
+    await clock.pass(700);
+    await server.say({ t: 'ok', id: (await server.one()).id, friends: 2 });
+    assert.equal(await watching, 'ok');
+    assert.equal(session.getSnapshot().friendsError, undefined);
+  });
+
+  test('for many users go in parts, and the refused are named', async () => {
+    const { server, session } = await open();
+    const watching = session.watch('a', 'b', 'c', 'd', 'e');
+    const other = outcome(session.watch('e', 'f'));
+    assert.deepEqual((await server.one()).users, ['a', 'b', 'c']);
+    await server.say({ t: 'ok', id: 1, rejected: ['b'] });
+    assert.deepEqual((await server.one()).users, ['d', 'e']);
+    await server.say({ t: 'ok', id: 2 });
+    await assert.rejects(watching, { reason: 'WATCH_REJECTED', fields: [{ path: 'b', message: 'not watched' }] });
+    assert.deepEqual((await server.one()).users, ['f'], 'one at a time, and nobody twice');
+    await server.say({ t: 'error', id: 3, reason: 'LIMIT_SUBSCRIPTIONS' });
+    assert.equal(await other, 'LIMIT_SUBSCRIPTIONS');
+    await session.watch('a', 'e');
+    assert.deepEqual(await server.read(), []);
+  });
+
+  test('that are taken back before they were told', async () => {
+    const { server, clock, session } = await open();
+    await server.drop();
+    const watching = outcome(session.watch('a', 'b'));
+    const friends = outcome(session.watchFriends());
+    session.unwatch('a', 'b');
+    session.unwatchFriends();
+    assert.deepEqual(await Promise.all([watching, friends]), ['ok', 'ok']);
+    await clock.pass(1000);
+    const hello = await server.welcome();
+    assert.deepEqual([hello.watch, hello.friends], [undefined, undefined]);
+  });
+
+  test('to watch again whom the server may still watch are told after the end of that', async () => {
+    const { server, clock, session } = await open({ watch: ['bob'] });
+    await server.drop();
+    session.unwatch('bob');
+    const watching = outcome(session.watch('bob'));
+    await clock.pass(1000);
+    assert.equal((await server.welcome()).watch, undefined);
+    const first = await server.one();
+    assert.deepEqual([first.t, first.users], ['unwatch', ['bob']]);
+    await server.say({ t: 'ok', id: first.id });
+    const second = await server.one();
+    assert.deepEqual([second.t, second.users], ['watch', ['bob']]);
+    await server.say({ t: 'ok', id: second.id });
+    assert.equal(await watching, 'ok');
+  });
+
+  test('of a status that nobody here knows are patches', async () => {
+    const { server, session } = await open({ resume: 'made elsewhere' });
+    assert.equal(session.getSnapshot().status, undefined);
+    const results = [session.patch({ show: 'busy', text: null, properties: { a: 1, b: null } }), session.patch({ invisible: true })].map(outcome);
+    assert.deepEqual(await server.one(), { t: 'patch', id: 1, status: { show: 'busy', properties: { a: 1 } }, clear: ['b'], clear_text: true });
+    await server.say({ t: 'ok', id: 1 });
+    assert.deepEqual(await server.one(), { t: 'patch', id: 2, status: { show: 'busy', properties: { a: 1 }, invisible: true }, clear: ['b'], clear_text: true });
+    await server.say({ t: 'ok', id: 2 });
+    assert.deepEqual(await Promise.all(results), ['ok', 'ok']);
+  });
+
+  test('an answer that does not come is a loss', async () => {
+    const { server, clock, session } = await open();
+    session.set({ show: 'busy' }).catch(() => {});
+    await server.one();
+    for (let i = 0; i < 14; i++) {
+      await clock.pass(1000);
+      await server.say({ t: 'pong' });
+    }
+    assert.equal(session.getSnapshot().link, 'up');
+    await clock.pass(1000);
+    assert.equal(session.getSnapshot().link, 'down');
+  });
+});
+
+describe('get', () => {
+  test('asks once, in parts', async () => {
+    const { server, session } = await open();
+    const asking = session.get(['a', 'b', 'c', 'd'], { sessions: true, locale: 'pt' });
+    assert.deepEqual(await server.one(), { t: 'get', users: ['a', 'b', 'c'], sessions: true, locale: 'pt', id: 1 });
+    await server.say({ t: 'ok', id: 1, users: [{ u: 'a', on: true, sessions: [wire('a1')] }, { u: 'b', on: false, seen: 5 }, { u: 'c', unknown: true }] });
+    await server.say({ t: 'ok', id: (await server.one()).id, users: [{ u: 'd', on: false }] });
+    const users = await asking;
+    assert.deepEqual([...users.keys()], ['a', 'b', 'c', 'd']);
+    assert.deepEqual(users.get('b'), { user: 'b', available: false, lastSeen: 5, sessions: [], unknown: false });
+    assert.equal(users.get('a').sessions[0].id, 'a1');
+    assert.equal(users.get('c').unknown, true);
+  });
+
+  test('fails at once while the link is down, or is lost', async () => {
+    const { server, session } = await open();
+    const asking = outcome(session.get(['a']));
+    await server.drop();
+    assert.equal(await asking, 'LINK_DOWN');
+    assert.equal(await outcome(session.get(['a'])), 'LINK_DOWN');
+  });
+});
+
+describe('the end', () => {
+  for (const mode of ['leave', 'logout']) {
+    test(`${mode} says goodbye and waits for the answer`, async () => {
+      const { server, clock, session, page } = await open();
+      const leaving = session[mode]();
+      assert.deepEqual(await server.one(), { t: 'bye', mode });
+      assert.equal(session.getSnapshot().link, 'up');
+      await server.say({ t: 'bye', reason: 'SESSION_CLOSED', kept: false });
+      await leaving;
+      assert.equal(session.getSnapshot().link, 'over');
+      assert.equal((await session.over).reason, 'CLOSED');
+      assert.deepEqual([clock.timers, page.listeners], [0, 0]);
+      await session[mode]();
+    });
+  }
+
+  test('leave while the link is down connects to say so', async () => {
+    const { server, session } = await open();
+    await server.drop();
+    const leaving = session.leave();
+    await server.welcome();
+    assert.deepEqual(await server.one(), { t: 'bye', mode: 'leave' });
+    await server.say({ t: 'bye', reason: 'SESSION_CLOSED' });
+    await leaving;
+  });
+
+  test('leave gives up when the server cannot be reached', async () => {
+    const { server, clock, session } = await open();
+    server.refuse = true;
+    await server.drop();
+    const leaving = outcome(session.leave());
+    await clock.pass(5000);
+    assert.equal(await leaving, 'LINK_DOWN');
+    assert.equal(session.getSnapshot().link, 'over');
+    assert.equal(clock.timers, 0);
+  });
+
+  test('close lets go at once, and wishes are told so', async () => {
+    const { server, clock, session } = await open();
+    await server.drop();
+    const setting = outcome(session.set({ show: 'busy' }));
+    session.close();
+    session.close();
+    assert.equal(await setting, 'CLOSED');
+    await clock.pass(60_000);
+    assert.deepEqual([server.sockets.length, clock.timers], [1, 0]);
+  });
+
+  test('close before anything', async () => {
+    const { server, session } = begin();
+    session.close();
+    assert.equal(await outcome(session.open()), 'CLOSED');
+    assert.equal(server.sockets.length, 0);
+  });
+
+  test('close while a token is fetched connects nowhere', async () => {
+    const { server, session } = begin();
+    const opening = outcome(session.open());
+    session.close();
+    assert.equal(await opening, 'CLOSED');
+    await settled();
+    assert.equal(server.sockets.length, 0);
+  });
+});
