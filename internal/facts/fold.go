@@ -3,6 +3,7 @@ package facts
 import (
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -18,6 +19,8 @@ type fold struct {
 	seed    maphash.Seed
 	fading  []fading // in the order of at
 	scratch []byte
+	names   map[key]presence.User // nil unless somebody wants to list them
+	bytes   int                   // about what names and users take
 }
 
 // key stands for a user: 128 bits of two hashes, one of which nobody outside
@@ -62,15 +65,32 @@ func (f *fold) get(k key) (u presence.Folded, err error) {
 func (f *fold) put(k key, u *presence.Folded) {
 	if u.Seq == 0 && len(u.Sessions) == 0 && u.Erased == 0 && u.LastSeen == 0 && u.LastSeenShown == 0 && len(u.Absent) == 0 {
 		delete(f.users, k)
+		delete(f.names, k)
 		return
 	}
 	f.scratch = presence.AppendFolded(f.scratch[:0], presence.User{}, u)
+	f.bytes += len(f.scratch) - len(f.users[k])
 	f.users[k] = string(f.scratch)
+}
+
+// perName is about what a user takes besides his bytes, with names.
+const perName = 150
+
+// name remembers whose key it is, if that is wanted.
+func (f *fold) name(k key, user presence.User) {
+	if f.names == nil {
+		return
+	}
+	if _, ok := f.names[k]; !ok {
+		f.names[k] = presence.User{App: user.App, ID: presence.UserID(strings.Clone(string(user.ID)))}
+		f.bytes += perName + len(user.ID)
+	}
 }
 
 // set puts a user as a base has him.
 func (f *fold) set(user presence.User, u *presence.Folded, at presence.Time) {
 	k := f.key(user)
+	f.name(k, user)
 	f.put(k, u)
 	fades := u.Erased != 0
 	for i := range u.Sessions {
@@ -90,6 +110,7 @@ func (f *fold) apply(r *presence.Record, facts []presence.Fact) ([]presence.Fact
 	}
 	had := len(facts)
 	facts = u.Apply(r, facts)
+	f.name(k, r.User)
 	f.put(k, &u)
 	if r.Kind == presence.RecordClosed || r.Kind == presence.RecordErased || len(facts)-had != 1 {
 		f.fading = append(f.fading, fading{k, r.Time})

@@ -96,7 +96,7 @@ func (fl *follower) check(ctx context.Context) error {
 // alone gives what a pass reads, until the tail has what is next.
 func (fl *follower) alone(ctx context.Context) error {
 	for !fl.t.covers(fl.at) {
-		events, through, err := fl.r.page(ctx, &fl.p, fl.at, handful)
+		events, through, _, err := fl.r.page(ctx, request{&fl.p, &fl.p, fl.at, handful})
 		if err != nil {
 			return err
 		}
@@ -107,32 +107,35 @@ func (fl *follower) alone(ctx context.Context) error {
 	return nil
 }
 
-// page reads at least one and about `most` events behind a position, or all
-// there are, with a pass that was parked there or a new one.
-func (r *Reader) page(ctx context.Context, p *Params, at Position, most int) (events []*Event, through Position, err error) {
+// request is a page that somebody wants of a pass: behind `at`, at most so many
+// events. The pass is parked for `of`.
+type request struct {
+	of   any
+	p    *Params
+	at   Position
+	most int
+}
+
+// page reads a page, with a pass that was parked there or a new one. end is the
+// message that the log was about to get.
+func (r *Reader) page(ctx context.Context, q request) (events []*Event, through Position, end uint64, err error) {
 	ctx, cancel := r.bound(ctx)
 	defer cancel()
-	_, end, err := r.store.Ends(ctx)
-	if err != nil {
-		return nil, at, err
+	if _, end, err = r.store.Ends(ctx); err != nil {
+		return nil, q.at, 0, err
 	}
-	ps, err := r.passes.take(ctx, parking{p, at})
+	ps, err := r.passes.take(ctx, parking{q.of, q.at})
 	if err != nil {
-		return nil, at, err
+		return nil, q.at, 0, err
 	}
-	defer func() { r.passes.done(ps, parking{p, through}, err) }()
+	defer func() { r.passes.done(ps, parking{q.of, through}, err) }()
 	if ps == nil {
-		if ps, err = r.begin(ctx, at, p.wants); err != nil {
-			return nil, at, err
+		if ps, err = r.begin(ctx, q.at, q.p.wants); err != nil {
+			return nil, q.at, 0, err
 		}
 	}
-	if events, _, err = ps.read(ctx, most, end); err != nil {
-		return nil, at, err
-	}
-	if through = End(ps.next - 1); through.Before(at) {
-		through = at
-	}
-	return events, through, nil
+	events, through, err = ps.read(ctx, q.most, end)
+	return events, through, end, err
 }
 
 // give calls f when it is due.

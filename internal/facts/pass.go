@@ -16,6 +16,7 @@ type pass struct {
 	tell  Position                 // events behind it are told
 	fold  *fold
 	facts []presence.Fact
+	left  []*Event // read and not given yet
 
 	next    uint64 // message to read next
 	through *[store.Shards]uint64
@@ -31,7 +32,7 @@ func (r *Reader) begin(ctx context.Context, tell Position, wants func(presence.U
 		p := &pass{r: r, wants: wants, tell: tell, fold: newFold()}
 		base, err := r.baseAt(ctx, tell)
 		if err == nil {
-			err = p.load(ctx, base)
+			err = p.load(ctx, base, func() error { return nil })
 		}
 		if err == nil {
 			return p, nil
@@ -80,8 +81,8 @@ func (r *Reader) baseAt(ctx context.Context, tell Position) (store.Base, error) 
 	return store.Base{}, &GapError{tell, End(base.Position)}
 }
 
-// load takes a base's users over.
-func (p *pass) load(ctx context.Context, base store.Base) error {
+// load takes the users of a base over, as long as enough does not say no.
+func (p *pass) load(ctx context.Context, base store.Base, enough func() error) error {
 	p.next, p.base = base.From, base.Position
 	if base.Position == 0 {
 		return nil
@@ -96,7 +97,7 @@ func (p *pass) load(ctx context.Context, base store.Base) error {
 			if p.wants == nil || p.wants(user) {
 				p.fold.set(user, folded, base.At)
 			}
-			return nil
+			return enough()
 		})
 		return err
 	})
@@ -134,30 +135,35 @@ func (p *pass) message(sequence uint64, records []presence.Record) (events []*Ev
 // errEnough ends a replay early.
 var errEnough = errors.New("facts: enough for now")
 
-// read goes on until it has at least so many events or reached the message
-// `to`; it returns the position up to which they are all, and whether that is
-// the end of the log.
-func (p *pass) read(ctx context.Context, most int, to uint64) (events []*Event, ended bool, err error) {
-	if p.next >= to {
-		return nil, true, nil
-	}
-	_, err = p.r.store.Replay(ctx, p.next, func(sequence uint64, records []presence.Record) error {
-		more, err := p.message(sequence, records)
-		if err != nil {
-			return err
+// read returns the next events, at most so many, of the messages before `to`;
+// through is the position up to which they are all. What it read beyond them
+// waits in left.
+func (p *pass) read(ctx context.Context, most int, to uint64) (events []*Event, through Position, err error) {
+	if len(p.left) < most && p.next < to {
+		_, err = p.r.store.Replay(ctx, p.next, func(sequence uint64, records []presence.Record) error {
+			more, err := p.message(sequence, records)
+			if err != nil {
+				return err
+			}
+			if p.left = append(p.left, more...); len(p.left) >= most || p.next >= to {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			return nil, p.tell, p.gap(ctx, err)
 		}
-		if events = append(events, more...); len(events) >= most || p.next >= to {
-			return errEnough
-		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, errEnough):
-		return events, p.next >= to, nil
-	case err != nil:
-		return nil, false, p.gap(ctx, err)
 	}
-	return events, true, nil
+	n := min(most, len(p.left))
+	events, p.left = p.left[:n:n], p.left[n:]
+	if len(p.left) > 0 {
+		return events, events[n-1].Position, nil
+	}
+	p.left = nil
+	if through = End(p.next - 1); through.Before(p.tell) {
+		through = p.tell
+	}
+	return events, through, nil
 }
 
 // gap says where to go on when the log was cut before what is next.

@@ -27,7 +27,7 @@ type pool struct {
 
 // parking is who will want which page next.
 type parking struct {
-	of any // *Params, or another comparable value
+	of any // comparable
 	at Position
 }
 

@@ -183,3 +183,10 @@ func (t *tail) take(p Position) (messages []told, next uint64, grown <-chan stru
 	}
 	return messages, t.next, nil, nil
 }
+
+// reached reports whether the message is the one that will be read next.
+func (t *tail) reached(sequence uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return sequence >= t.next
+}

@@ -27,7 +27,7 @@ func Shard(user presence.User) int {
 // keeps in it follows. Versions that are read: later ones changed what follows.
 const (
 	leastShardVersion = 1
-	shardVersion      = 2
+	ShardVersion      = 2 // as it is written
 )
 
 // Errors of a shard's state.
@@ -39,13 +39,13 @@ var (
 // AppendShard begins the state of a shard with so many users; that many
 // presence.AppendFolded must follow.
 func AppendShard(dst []byte, users int) []byte {
-	return presence.AppendNumber(append(dst, shardVersion), uint64(users))
+	return presence.AppendNumber(append(dst, ShardVersion), uint64(users))
 }
 
 // ParseShard calls f with the fold of each user of a shard's state and returns
 // what follows them. What f is given keeps nothing of b.
 func ParseShard(b []byte, f func(user presence.User, folded *presence.Folded) error) (rest []byte, err error) {
-	if len(b) == 0 || b[0] < leastShardVersion || b[0] > shardVersion {
+	if len(b) == 0 || b[0] < leastShardVersion || b[0] > ShardVersion {
 		return nil, errShardVersion
 	}
 	count, b, err := presence.ParseNumber(b[1:])

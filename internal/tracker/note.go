@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // A note is what the checkpoint keeps of an open session besides the fold: the
@@ -44,8 +45,7 @@ func (n *note) olderThan(o *note) bool {
 
 // Versions of what is written; a reader refuses what it does not know.
 const (
-	noteVersion  = 2
-	shardVersion = 2
+	noteVersion = 2
 	// leastVersion is read as well: it lacks what later ones added.
 	leastVersion = 1
 )
@@ -176,25 +176,15 @@ func parseNotes(b []byte) (alive presence.Time, notes []note, err error) {
 // parseShard reads a shard: its users' folds, then the notes of their open
 // sessions.
 func parseShard(b []byte) (users map[presence.User]*presence.Folded, notes []note, err error) {
-	if len(b) == 0 || b[0] < leastVersion || b[0] > shardVersion {
-		return nil, nil, fmt.Errorf("tracker: checkpoint shard of an unknown version; it was written by a newer Porchlight")
-	}
-	r := reader{b: b[1:]}
-	count := r.number()
-	if r.err == nil && count > uint64(len(r.b)) {
-		r.err = errCut
-	}
 	users = map[presence.User]*presence.Folded{}
-	for range count {
-		if r.err != nil {
-			return nil, nil, r.err
-		}
-		var name presence.User
-		var f *presence.Folded
-		if name, f, r.b, r.err = presence.ParseFolded(r.b); r.err == nil {
-			users[name] = f
-		}
+	rest, err := store.ParseShard(b, func(name presence.User, f *presence.Folded) error {
+		users[name] = f
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
+	r := reader{b: rest}
 	for r.err == nil && len(r.b) > 0 {
 		if n := r.note(); r.err == nil {
 			notes = append(notes, n)

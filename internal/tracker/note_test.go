@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 func genNote() *rapid.Generator[note] {
@@ -118,7 +119,7 @@ func seeds() (notes, shard []byte) {
 	notes = n.append(appendNotes(nil, 12345))
 	var f presence.Folded
 	f.Apply(&presence.Record{Kind: presence.RecordOpened, User: bob, Revision: 1, Time: 1}, nil)
-	shard = presence.AppendNumber([]byte{shardVersion}, 1)
+	shard = presence.AppendNumber([]byte{store.ShardVersion}, 1)
 	shard = presence.AppendFolded(shard, bob, &f)
 	return notes, n.append(shard)
 }
@@ -147,7 +148,7 @@ func FuzzParseShard(f *testing.F) {
 	notes, shard := seeds()
 	f.Add(shard)
 	f.Add(notes)
-	f.Add([]byte{shardVersion, 0})
+	f.Add([]byte{store.ShardVersion, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		users, list, err := parseShard(b)
 		if err == nil && len(users) > len(b) || len(list) > len(b) {
@@ -162,7 +163,7 @@ func TestParsersAllocateLittle(t *testing.T) {
 	note := note{ref: Ref{User: bob}}
 	whole := note.append(appendNotes(nil, 1))
 	for name, parse := range map[string]func(){
-		"users of a shard":  func() { parseShard(append([]byte{shardVersion}, huge...)) },
+		"users of a shard":  func() { parseShard(append([]byte{store.ShardVersion}, huge...)) },
 		"watches of a note": func() { parseNotes(append(whole[:len(whole)-1:len(whole)-1], huge...)) },
 		"a text's length":   func() { parseNotes(append([]byte{noteVersion, 0}, huge...)) },
 		"no end":            func() { parseNotes([]byte(string([]byte{noteVersion}) + strings.Repeat("\xff", 1000))) },

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // How the checkpoint is written (design §2): what the log does not have goes
@@ -305,8 +306,7 @@ func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session]watched)
 			sh.tidy(u) // he was erased an hour ago
 		}
 	}
-	b = append(b, shardVersion)
-	b = presence.AppendNumber(b, uint64(count))
+	b = store.AppendShard(b, count)
 	for name, u := range sh.users {
 		if !u.empty() {
 			b = presence.AppendFolded(b, name, &u.folded)

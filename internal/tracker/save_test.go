@@ -358,7 +358,7 @@ func TestStartFails(t *testing.T) {
 		for name, spoil := range map[string]func(r *rig){
 			"a shard of the future": func(r *rig) { r.mem.SaveShard(t.Context(), 3, 1, []byte{99}) },
 			"a note of the future":  func(r *rig) { r.mem.SaveNote(t.Context(), []byte{99}) },
-			"a shard too many":      func(r *rig) { r.mem.SaveShard(t.Context(), Shards, 1, []byte{shardVersion, 0}) },
+			"a shard too many":      func(r *rig) { r.mem.SaveShard(t.Context(), Shards, 1, []byte{store.ShardVersion, 0}) },
 			"a store that ended":    func(r *rig) { r.mem.Stop() },
 		} {
 			r := newRig(t, nil)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
@@ -88,19 +89,8 @@ type kept struct {
 	until    presence.Time // life.ttl: when it ends, by the wall clock
 }
 
-// shardIndex places a user in the table and in the checkpoint: the same at
-// every start, so it cannot use a random seed.
-func (t *Tracker) shardIndex(name presence.User) int {
-	h := uint32(2166136261) // FNV-1a: stable over starts, versions and machines
-	for i := range len(name.App) {
-		h = (h ^ uint32(name.App[i])) * 16777619
-	}
-	h *= 16777619
-	for i := range len(name.ID) {
-		h = (h ^ uint32(name.ID[i])) * 16777619
-	}
-	return int(h % Shards)
-}
+// shardIndex places a user in the table and in the checkpoint.
+func (t *Tracker) shardIndex(name presence.User) int { return store.Shard(name) }
 
 // user returns the named user of the shard, made when new. The lock is held.
 func (sh *shard) user(name presence.User) *user {

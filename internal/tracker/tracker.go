@@ -14,7 +14,7 @@ import (
 )
 
 // Shards is the number of shards of the table and of the checkpoint.
-const Shards = 1024
+const Shards = store.Shards
 
 // storeWait is how long a caller waits for the store before it is told
 // LogUnavailable (design §2, Waiting).

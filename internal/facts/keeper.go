@@ -1,0 +1,180 @@
+package facts
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// How bases are kept (design §2): hourly for a day, daily for 30 days.
+const (
+	baseEvery   = time.Hour
+	hourlyFor   = 24 * time.Hour
+	dailyFor    = 30 * 24 * time.Hour
+	keeperLooks = time.Minute
+
+	// firstLook is when the keeper looks after its start: a node that lives for
+	// a short time only shall have a base.
+	firstLook = 5 * time.Second
+
+	// logShare is the part of a log that was cut before that may be newer than
+	// the newest base: the log must not be cut behind it.
+	logShare = 4
+)
+
+// KeeperConfig is what a Keeper is made of. Store is required.
+type KeeperConfig struct {
+	Store  Store
+	Logger *slog.Logger // nil drops what is logged
+}
+
+// Keeper makes bases in the background, so that readers find one not long
+// before the position they begin at, and drops those that are too many. One
+// keeper per store is enough.
+type Keeper struct {
+	store Store
+	log   *slog.Logger
+
+	mu     sync.Mutex // over Start and Stop as a whole, and all below
+	cancel context.CancelFunc
+	done   chan struct{}
+	ended  bool
+}
+
+// NewKeeper returns a keeper that does nothing yet.
+func NewKeeper(cfg KeeperConfig) *Keeper {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Keeper{store: cfg.Store, log: cfg.Logger}
+}
+
+// Start begins keeping bases. Further calls, and calls after Stop, do nothing.
+func (k *Keeper) Start(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cancel != nil || k.ended {
+		return nil
+	}
+	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx)) // lives until Stop
+	k.done = make(chan struct{})
+	go k.run(ctx, k.done)
+	return nil
+}
+
+// Stop ends it; a base that is half made is given up. It tolerates a second
+// call, and one before Start.
+func (k *Keeper) Stop(context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	if k.cancel != nil {
+		k.cancel()
+		<-k.done
+	}
+	return nil
+}
+
+func (k *Keeper) run(ctx context.Context, done chan struct{}) {
+	defer close(done)
+	timer := time.NewTimer(firstLook)
+	defer timer.Stop()
+	failed := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := k.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failed:
+			k.log.Error("no base of the checkpoint can be made: readers that lag take longer, and miss what the log forgets", "error", err)
+		case err == nil && failed:
+			k.log.Info("bases of the checkpoint are made again")
+		}
+		failed = err != nil
+		timer.Reset(keeperLooks)
+	}
+}
+
+// look makes a base if one is due and drops those that are too many.
+func (k *Keeper) look(ctx context.Context) error {
+	all, err := k.store.Bases(ctx)
+	if err != nil {
+		return err
+	}
+	due, err := k.due(ctx, all)
+	if err != nil {
+		return err
+	}
+	if due {
+		base, err := k.store.SaveBase(ctx)
+		switch {
+		case errors.Is(err, store.ErrNoCheckpoint):
+			return nil // nothing has happened yet
+		case err != nil:
+			return err
+		}
+		k.log.Debug("base made", "position", base.Position, "bytes", base.Bytes)
+		all = append(all, base)
+	}
+	for _, b := range surplus(all, time.Now()) {
+		if err := k.store.DropBase(ctx, b.Position); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due reports whether another base is wanted.
+func (k *Keeper) due(ctx context.Context, all []store.Base) (bool, error) {
+	if len(all) == 0 {
+		return true, nil
+	}
+	first, next, err := k.store.Ends(ctx)
+	if err != nil {
+		return false, err
+	}
+	newest := all[len(all)-1]
+	if newest.Position+1 >= next {
+		return false, nil // nothing has happened since
+	}
+	if time.Since(newest.At.Time()) >= baseEvery {
+		return true, nil
+	}
+	return first > 1 && next-newest.Position > (next-first)/logShare, nil
+}
+
+// surplus returns the bases to drop of all, which are in the order of their
+// age: of each hour of the last day and of each day of the last month the
+// oldest stays, and the newest of all.
+func surplus(all []store.Base, now time.Time) (drop []store.Base) {
+	type slot struct {
+		width time.Duration
+		n     int64
+	}
+	var kept []slot
+	for i, b := range all {
+		at, age := b.At.Time(), now.Sub(b.At.Time())
+		s := slot{baseEvery, at.Unix() / int64(baseEvery.Seconds())}
+		if age > hourlyFor {
+			s = slot{hourlyFor, at.Unix() / int64(hourlyFor.Seconds())}
+		}
+		switch {
+		case i == len(all)-1:
+		case age > dailyFor, slices.Contains(kept, s):
+			drop = append(drop, b)
+		default:
+			kept = append(kept, s)
+		}
+	}
+	return drop
+}
