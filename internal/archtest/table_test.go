@@ -57,6 +57,7 @@ var table = []line{
 	{"internal/door/isonline", with(leaves, append(core, "api/…/")...), "one dialect over the core"},
 	{"internal/door/rest", with(leaves, core...), "our own API for servers, over the core"},
 	{"internal/door/rongcloud", with(leaves, append(core, "internal/webhook")...), "one dialect: a query over the core, and a format of webhooks"},
+	{"internal/door/tencentim", with(leaves, append(core, "internal/webhook")...), "one dialect: queries and a kick over the core, and a format of webhooks"},
 
 	{"internal/demo", []string{"internal/presence"}, "a page, and the part of a product's backend that it needs; mounted by dev alone"},
 
@@ -103,7 +104,7 @@ type wall struct {
 // tests only.
 var testLibraries = []string{
 	"testing", "testing/…/", "go.uber.org/goleak", "pgregory.net/rapid/…/", "pgregory.net/rapid",
-	"github.com/google/go-cmp/…/", "github.com/rogpeppe/go-internal/…/", "github.com/anishathalye/porcupine",
+	"github.com/google/go-cmp/…/", "github.com/tencentyun/…/", "github.com/rogpeppe/go-internal/…/", "github.com/anishathalye/porcupine",
 }
 
 var grpcOwners = []string{"internal/door/isonline", "internal/app", "client", "internal/bench", "api/gen/…/"}

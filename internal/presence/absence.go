@@ -2,6 +2,7 @@ package presence
 
 import (
 	"slices"
+	"strings"
 	"time"
 	"unique"
 )
@@ -16,7 +17,7 @@ const maxAbsent = 8
 // Absence says that others saw a user disconnect on a platform without logging
 // out, and that he did not come back on it: he may still be reached by push.
 type Absence struct {
-	Platform string // as the device gave it
+	Platform string // as the device gave it; the case does not count
 	At       Time   // when
 }
 
@@ -38,7 +39,7 @@ func (u *Folded) noteAbsence(kind RecordKind, reason Reason, s *FoldedSession, a
 	case kind == RecordShown,
 		kind == RecordOpened && !s.Hidden,
 		kind == RecordClosed && !s.Hidden && !reason.KeepsLogin():
-		u.dropAbsences(func(a Absence) bool { return a.Platform == s.Device.Platform })
+		u.dropAbsences(func(a Absence) bool { return strings.EqualFold(a.Platform, s.Device.Platform) })
 	case kind == RecordHidden, kind == RecordClosed && !s.Hidden:
 		u.addAbsence(s.Device.Platform, at)
 	}
@@ -48,7 +49,7 @@ func (u *Folded) noteAbsence(kind RecordKind, reason Reason, s *FoldedSession, a
 func (u *Folded) addAbsence(platform string, at Time) {
 	list := make([]Absence, 0, len(u.Absent)+1)
 	for _, a := range u.Absent {
-		if a.Platform == platform {
+		if strings.EqualFold(a.Platform, platform) {
 			at = max(at, a.At)
 			continue
 		}

@@ -36,6 +36,9 @@ func TestAbsence(t *testing.T) {
 			rec(RecordOpened, 1, 1, 10, ios), rec(RecordClosed, 1, 1, 20, ios, why(ReasonLinkLost)),
 			rec(RecordOpened, 2, 1, 30, ios), rec(RecordClosed, 2, 1, 40, ios, why(ReasonLogout)),
 		}, "[]"},
+		{"lost and back with another case", []Record{
+			rec(RecordOpened, 1, 1, 10, ios), rec(RecordClosed, 1, 1, 20, ios, why(ReasonLinkLost)), rec(RecordOpened, 2, 1, 30, on("iOS", "")),
+		}, "[]"},
 		{"two platforms", []Record{
 			rec(RecordOpened, 1, 1, 10, ios), rec(RecordOpened, 2, 1, 11, web),
 			rec(RecordClosed, 2, 1, 20, web, why(ReasonLinkLost)), rec(RecordClosed, 1, 1, 21, ios, why(ReasonTimedOut)),

@@ -80,6 +80,17 @@ func (r *Revocations) Check(user presence.User, issued time.Time) error {
 	return fault.New(fault.JWTExpired, "the user's access tokens of before %s are not taken any more; get a new one", at.Time().Format(time.RFC3339))
 }
 
+// Before is when the user's newest revocation was; what was issued before it is
+// void. 0: there is none.
+func (r *Revocations) Before(user presence.User) presence.Time {
+	if r.count.Load() == 0 {
+		return 0
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.users[user]
+}
+
 // Revoke makes void what was issued before now, and returns that time after it
 // is on disk. It fails with LogUnavailable; whether it holds is known only when a
 // repeat succeeds.

@@ -33,12 +33,18 @@ func TestRevoke(t *testing.T) {
 		if err := r.Check(alice, before); err != nil {
 			t.Fatalf("nothing is revoked: %v", err)
 		}
+		if got := r.Before(alice); got != 0 {
+			t.Errorf("nothing is revoked: got before %v", got)
+		}
 		<-time.After(1500 * time.Millisecond)
 		at, err := r.Revoke(t.Context(), alice)
 		if err != nil || at != presence.At(time.Now()) {
 			t.Fatalf("got %v, %v, want this moment", at, err)
 		}
 		for name, r := range map[string]*revoke.Revocations{"at once": r, "after a restart": started(t, s)} {
+			if got := r.Before(alice); got != at || r.Before(presence.User{App: "demo", ID: "bob"}) != 0 {
+				t.Errorf("%s: revoked before %v, want %v, and nothing of bob", name, got, at)
+			}
 			for _, c := range []struct {
 				name   string
 				user   presence.User
