@@ -19,6 +19,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/isonline"
+	"github.com/porchlight-dev/porchlight/internal/door/live"
 	restdoor "github.com/porchlight-dev/porchlight/internal/door/rest"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/lifecycle"
@@ -85,6 +86,7 @@ type App struct {
 	texts             localize.Set
 	gate              *admit.Gate
 	door              *isonline.Door
+	live              *live.Door
 	api               *restdoor.Door
 	foreign           foreign
 	http              *http.Server
@@ -124,6 +126,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("keys", a.startKeys, a.stopKeys)
 	a.parts.Add("ports", a.startPorts, a.stopPorts)
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
+	a.parts.Add("live", a.startLive, a.stopLive)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
 	a.parts.Add("memory", a.startRest, a.stopRest)
 	a.parts.Add("ready", a.markReady, a.drain)
@@ -242,6 +245,20 @@ func (a *App) stopGRPC(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, streamsEndLimit)
 	defer cancel()
 	return a.door.Stop(ctx)
+}
+
+func (a *App) startLive(ctx context.Context) error {
+	a.live = live.New(live.Config{
+		Gate: a.gate, Tracker: a.tracker, Wheel: a.wheel, Texts: &a.texts, ShortestTimeout: a.shortest, Logger: a.log,
+		Limits: a.p.Config.ConnectionLimits(), Called: a.called(live.Name),
+	})
+	return a.live.Start(ctx)
+}
+
+func (a *App) stopLive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, streamsEndLimit)
+	defer cancel()
+	return a.live.Stop(ctx)
 }
 
 // ring is the keys of session tokens: kept beside the data, so that tokens are

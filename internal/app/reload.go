@@ -88,6 +88,7 @@ func (a *App) use(ctx context.Context, r replacement) {
 	a.gate.SetLimits(r.config.DoorLimits())
 	a.gate.SetOrigins(r.config.Origins())
 	a.gate.SetRing(r.ring)
+	a.live.SetLimits(r.config.ConnectionLimits())
 	if a.api != nil {
 		a.api.SetRates(r.config.Rates())
 		a.api.SetKeys(r.config.ServerKeys())

@@ -9,6 +9,7 @@ import (
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/demo"
+	"github.com/porchlight-dev/porchlight/internal/door/live"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
@@ -29,6 +30,7 @@ func (a *App) routes() dispatcher {
 		rongcloud.Segment: {to: a.foreign.rongcloud},
 
 		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web(), streams: true},
+		live.Name: {to: a.live, streams: true},
 	}
 	if a.p.Demo {
 		d["demo"] = mount{to: demo.New(demo.Config{Token: a.token, Friends: a.roster, Logger: a.log})}
@@ -115,7 +117,7 @@ func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // front is the page for who comes by.
 func front(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port, and here for browsers; the REST API is at /api/v1, described by /openapi.json; /healthz, /readyz and /metrics are here.\n"))
+	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port, and here for browsers; /live is for WebSocket; the REST API is at /api/v1, described by /openapi.json; /healthz, /readyz and /metrics are here.\n"))
 }
 
 // healthz says that the process lives.

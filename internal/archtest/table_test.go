@@ -55,6 +55,7 @@ var table = []line{
 
 	// Doors: never another door, an engine, config or app.
 	{"internal/door/isonline", with(leaves, append(core, "api/…/")...), "one dialect over the core"},
+	{"internal/door/live", with(leaves, append(core, "internal/socket")...), "one dialect over the core and a socket"},
 	{"internal/door/rest", with(leaves, core...), "our own API for servers, over the core"},
 	{"internal/door/rongcloud", with(leaves, append(core, "internal/webhook")...), "one dialect: a query over the core, and a format of webhooks"},
 	{"internal/door/tencentim", with(leaves, append(core, "internal/webhook")...), "one dialect: queries and a kick over the core, and a format of webhooks"},

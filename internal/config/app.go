@@ -75,9 +75,12 @@ type PlatformPolicy struct {
 type Limits struct {
 	Sessions       int     `yaml:"sessions" json:"sessions" env:"SESSIONS"`
 	OpensPerSecond float64 `yaml:"opens_per_second" json:"opens_per_second" env:"OPENS_PER_SECOND"`
-	Watches        int     `yaml:"watches" json:"watches" env:"WATCHES"`
-	Batch          int     `yaml:"batch" json:"batch" env:"BATCH"`
-	Friends        int     `yaml:"friends" json:"friends" env:"FRIENDS"`
+	// ConnectionsPerUser limits those of one user at the live door; 0 is no limit
+	// but that on sessions.
+	ConnectionsPerUser int `yaml:"connections_per_user" json:"connections_per_user" env:"CONNECTIONS_PER_USER"`
+	Watches            int `yaml:"watches" json:"watches" env:"WATCHES"`
+	Batch              int `yaml:"batch" json:"batch" env:"BATCH"`
+	Friends            int `yaml:"friends" json:"friends" env:"FRIENDS"`
 	// RequestsPerSecond limits the server API for the app as a whole; 0 is no limit.
 	RequestsPerSecond float64 `yaml:"requests_per_second" json:"requests_per_second" env:"REQUESTS_PER_SECOND"`
 }

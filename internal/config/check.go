@@ -69,6 +69,7 @@ func (l *Listen) check(p *problems, at place) {
 			p.add(at.key("trusted_proxies").item(i), "%.64q is not a network or an address; write 10.0.0.0/8 or 10.1.2.3", s)
 		}
 	}
+	checkAmount(p, at.key("connections_per_address"), float64(l.ConnectionsPerAddress))
 	if l.ProxyProtocol && len(l.TrustedProxies) == 0 {
 		p.add(at.key("proxy_protocol"), "needs trusted_proxies: from anybody else the word on the address is refused")
 	}

@@ -229,7 +229,7 @@ func checkSilence(p *problems, at place, timeout, grace time.Duration) {
 
 func (l *Limits) check(p *problems, at place) {
 	for name, n := range map[string]float64{
-		"sessions": float64(l.Sessions), "opens_per_second": l.OpensPerSecond, "watches": float64(l.Watches),
+		"sessions": float64(l.Sessions), "connections_per_user": float64(l.ConnectionsPerUser), "opens_per_second": l.OpensPerSecond, "watches": float64(l.Watches),
 		"batch": float64(l.Batch), "friends": float64(l.Friends), "requests_per_second": l.RequestsPerSecond,
 	} {
 		checkAmount(p, at.key(name), n)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/admit"
+	"github.com/porchlight-dev/porchlight/internal/door/live"
 	"github.com/porchlight-dev/porchlight/internal/door/rest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -84,6 +85,15 @@ func (c *Config) DoorLimits() map[presence.AppID]admit.Limits {
 		m[presence.AppID(name)] = admit.Limits{Watches: a.Limits.Watches, Batch: a.Limits.Batch}.WithDefaults()
 	}
 	return m
+}
+
+// ConnectionLimits is what the live door needs.
+func (c *Config) ConnectionLimits() live.Limits {
+	l := live.Limits{PerAddress: c.Listen.ConnectionsPerAddress, PerUser: make(map[presence.AppID]int, len(c.Apps))}
+	for name, a := range c.Apps {
+		l.PerUser[presence.AppID(name)] = a.Limits.ConnectionsPerUser
+	}
+	return l.WithDefaults()
 }
 
 // Origins are the web pages that may call, for each app.

@@ -53,6 +53,8 @@ type Listen struct {
 	TrustedProxies []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES"`
 	// ProxyProtocol says that the trusted proxies speak it on both ports.
 	ProxyProtocol bool `yaml:"proxy_protocol" env:"PROXY_PROTOCOL"`
+	// ConnectionsPerAddress limits those at the live door from one address.
+	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS"`
 }
 
 // TLS names the files of a certificate, both or none.

@@ -17,6 +17,7 @@ type Summary struct {
 	TLS            bool         `json:"tls"`
 	TrustedProxies []string     `json:"trusted_proxies"`
 	ProxyProtocol  bool         `json:"proxy_protocol"`
+	PerAddress     int          `json:"connections_per_address"`
 	Data           string       `json:"data"`
 	Apps           []AppSummary `json:"apps"`
 	Warnings       []string     `json:"warnings"`
@@ -73,7 +74,8 @@ type PolicySummary struct {
 func (c *Config) Summary() Summary {
 	s := Summary{
 		HTTP: c.Listen.HTTP, GRPC: c.Listen.GRPC, TLS: c.Listen.TLS.Cert != "",
-		TrustedProxies: list(c.Listen.TrustedProxies), ProxyProtocol: c.Listen.ProxyProtocol, Data: c.Data, Warnings: list(c.warnings),
+		TrustedProxies: list(c.Listen.TrustedProxies), ProxyProtocol: c.Listen.ProxyProtocol,
+		PerAddress: c.ConnectionLimits().PerAddress, Data: c.Data, Warnings: list(c.warnings),
 	}
 	orText(&s.HTTP, DefaultHTTP)
 	orText(&s.GRPC, DefaultGRPC)

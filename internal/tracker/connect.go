@@ -15,6 +15,10 @@ type ConnectParams struct {
 	Initial *presence.Status
 	// Addr is the peer's ip:port.
 	Addr string
+	// Door is the door that it comes in by; "" is the one where the session was
+	// made. At another door than before, bytes on the link count again though the
+	// session called Heartbeat.
+	Door string
 }
 
 // Connected says what Connect found.
@@ -50,6 +54,9 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 	}
 	device := *s.device
 	device.Addr = p.Addr
+	if p.Door != "" && p.Door != device.Door {
+		device.Door, s.life.heartbeat = p.Door, false
+	}
 	c := Connected{Public: s.public, Device: device, Epoch: s.epoch, Resumed: s.phase != presence.PhaseCreated}
 	switch {
 	case s.phase == presence.PhaseCreated:

@@ -256,3 +256,18 @@ func (t *Tracker) Alive(ref Ref) bool {
 	defer sh.mu.Unlock()
 	return s.phase != presence.PhaseClosed || s.truth.Reason.Resumable() && !s.over
 }
+
+// Links is how many connections carry sessions of a user, but for one session.
+func (t *Tracker) Links(name presence.User, but presence.SessionID) (n int) {
+	sh := t.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.users[name]; u != nil {
+		for _, s := range u.sessions {
+			if s.life.link != nil && s.id != but {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -83,7 +83,7 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 			s.leave()
 		}
 	}()
-	e, err := entry.Enter(ctx, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr}, admit.Reader{Encoder: d.enc, Wake: s.wake})
+	e, err := entry.Enter(ctx, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr, Door: Name}, admit.Reader{Encoder: d.enc, Wake: s.wake})
 	if err != nil {
 		return nil, err
 	}

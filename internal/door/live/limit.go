@@ -1,0 +1,160 @@
+package live
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// Frames of one connection in a second: beyond refuseFrames they are answered
+// with RATE_LIMITED and nothing is done, beyond endFrames the connection ends.
+const (
+	refuseFrames = 200
+	endFrames    = 1000
+)
+
+// place is an address as it is counted: an IPv4 address, or the first 64 bits of
+// an IPv6 one. 0 is not counted.
+type place uint64
+
+// placeOf reads "ip:port" or an address. Loopback is not counted: behind a proxy
+// that does not say where its clients are it would stand for all of them.
+func placeOf(addr string) place {
+	var ip netip.Addr
+	if at, err := netip.ParseAddrPort(addr); err == nil {
+		ip = at.Addr()
+	} else if ip, err = netip.ParseAddr(addr); err != nil {
+		return 0 // a listener in memory
+	}
+	ip = ip.Unmap()
+	if ip.IsLoopback() {
+		return 0
+	}
+	var p place
+	if ip.Is4() {
+		b := ip.As4()
+		for _, one := range b {
+			p = p<<8 | place(one)
+		}
+		return p | 0xffff<<32 // reserved as a prefix of IPv6 (RFC 4291)
+	}
+	b := ip.As16()
+	for _, one := range b[:8] {
+		p = p<<8 | place(one)
+	}
+	return p
+}
+
+// addresses counts connections by where they come from.
+type addresses struct {
+	mu    sync.Mutex // guards count
+	count map[place]int
+}
+
+// enter counts one more unless there are most already.
+func (a *addresses) enter(p place, most int) bool {
+	if p == 0 {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.count[p] >= most {
+		return false
+	}
+	if a.count == nil {
+		a.count = map[place]int{}
+	}
+	a.count[p]++
+	return true
+}
+
+// leave is the opposite.
+func (a *addresses) leave(p place) {
+	if p == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.count[p]--; a.count[p] <= 0 {
+		delete(a.count, p)
+	}
+}
+
+// waiting is the connections that have not said hello, in the order of their
+// coming: one timer for all, for they all may take as long. Who has said it is
+// passed over when his time comes.
+type waiting struct {
+	wheel *wheel.Wheel
+	timer wheel.Timer
+
+	mu    sync.Mutex // guards all below
+	queue []newcomer
+	over  bool
+}
+
+type newcomer struct {
+	conn *conn
+	due  time.Duration
+}
+
+func (w *waiting) init(clock *wheel.Wheel) {
+	w.wheel = clock
+	w.timer.Fire = w.fire
+}
+
+func (w *waiting) add(c *conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return
+	}
+	w.queue = append(w.queue, newcomer{c, w.wheel.Now() + HelloLimit})
+	if len(w.queue) == 1 {
+		w.wheel.Set(&w.timer, HelloLimit)
+	}
+}
+
+// fire ends those whose time is over.
+func (w *waiting) fire() {
+	now := w.wheel.Now()
+	w.mu.Lock()
+	n := 0
+	for n < len(w.queue) && w.queue[n].due <= now {
+		n++
+	}
+	late := append([]newcomer(nil), w.queue[:n]...)
+	w.queue = append(w.queue[:0:0], w.queue[n:]...)
+	if len(w.queue) > 0 && !w.over {
+		w.wheel.Set(&w.timer, w.queue[0].due-now)
+	}
+	w.mu.Unlock()
+	for _, one := range late {
+		one.conn.noHello()
+	}
+}
+
+func (w *waiting) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.queue = nil
+	w.wheel.Clear(&w.timer)
+}
+
+// pace counts the frames of a connection within a second of the wheel.
+type pace struct {
+	second uint32
+	count  uint32
+}
+
+// admit counts one: ok, too many for now, or so many that it must end.
+func (p *pace) admit(now time.Duration) (ok, end bool) {
+	second := uint32(now / time.Second)
+	if second != p.second {
+		p.second, p.count = second, 0
+	}
+	p.count++
+	return p.count <= refuseFrames, p.count > endFrames
+}
