@@ -1,12 +1,20 @@
 package app_test
 
 import (
+	"bytes"
+	"compress/zlib"
+	"crypto/hmac"
 	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/app"
 	"github.com/porchlight-dev/porchlight/internal/config"
@@ -67,5 +75,69 @@ func TestForeignDoors(t *testing.T) {
 		if got := askRongCloud(t, a, former[0], former[1], "bob"); !strings.Contains(got, `"errorMessage"`) {
 			t.Errorf("%s with its former secret: got %s, want it refused", former[0], got)
 		}
+	}
+}
+
+// userSig signs as Tencent's own libraries do.
+func userSig(t *testing.T, id int64, key, user string) string {
+	t.Helper()
+	now := time.Now().Unix()
+	mac := hmac.New(sha256.New, []byte(key))
+	fmt.Fprintf(mac, "TLS.identifier:%s\nTLS.sdkappid:%d\nTLS.time:%d\nTLS.expire:600\n", user, id, now)
+	text, err := json.Marshal(map[string]any{
+		"TLS.ver": "2.0", "TLS.identifier": user, "TLS.sdkappid": id, "TLS.expire": 600, "TLS.time": now, "TLS.sig": base64.StdEncoding.EncodeToString(mac.Sum(nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	z.Write(text)
+	z.Close()
+	return strings.NewReplacer("+", "*", "/", "-", "=", "_").Replace(base64.StdEncoding.EncodeToString(b.Bytes()))
+}
+
+// askTencentIM queries a user as a backend written for Tencent IM does.
+func askTencentIM(t *testing.T, a *app.App, id int64, key, user string) string {
+	t.Helper()
+	at := fmt.Sprintf("http://%s/v4/openim/query_online_status?sdkappid=%d&identifier=administrator&usersig=%s&random=1&contenttype=json", a.HTTPAddr(), id, userSig(t, id, key, "administrator"))
+	resp, err := http.Post(at, "application/json", strings.NewReader(`{"To_Account":["`+user+`"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestForeignDoorOfTencent(t *testing.T) {
+	t.Parallel()
+	p := params(t, t.TempDir())
+	admins := []string{"administrator"}
+	tenants(p.Config, map[string]config.App{
+		"one": {JWT: tenant("k").JWT, TencentIM: config.TencentIM{SDKAppID: 1, Key: "key one", Admins: admins}},
+		"two": {JWT: tenant("k").JWT, TencentIM: config.TencentIM{SDKAppID: 2, Key: "key two", Admins: admins}},
+	})
+	a := running(t, p)
+	join(t, a, jwt(t, "one", "k", "bob"))
+	if got := askTencentIM(t, a, 1, "key one", "bob"); !strings.Contains(got, `"Status":"Online"`) {
+		t.Errorf("got %s, want bob online", got)
+	}
+	if got := askTencentIM(t, a, 2, "key two", "bob"); strings.Contains(got, "Online") {
+		t.Errorf("another app: got %s, want nobody online", got)
+	}
+	next := *p.Config
+	tenants(&next, map[string]config.App{"one": {JWT: tenant("k").JWT, TencentIM: config.TencentIM{SDKAppID: 1, Key: "new key", Admins: admins}}})
+	if err := a.Reload(t.Context(), &next); err != nil {
+		t.Fatal(err)
+	}
+	if got := askTencentIM(t, a, 1, "new key", "bob"); !strings.Contains(got, `"Status":"Online"`) {
+		t.Errorf("after the reload: got %s, want bob online", got)
+	}
+	if got := askTencentIM(t, a, 1, "key one", "bob"); !strings.Contains(got, "FAIL") {
+		t.Errorf("with the former key: got %s, want it refused", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/demo"
 	"github.com/porchlight-dev/porchlight/internal/door/live"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
+	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -28,6 +29,7 @@ func (a *App) routes() dispatcher {
 		"openapi.json": {exact: true, to: a.api},
 
 		rongcloud.Segment: {to: a.foreign.rongcloud},
+		tencentim.Segment: {to: a.foreign.tencentim},
 
 		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web(), streams: true},
 		live.Name: {to: a.live, streams: true},
