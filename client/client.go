@@ -16,7 +16,7 @@ const chunk = 200
 type Client struct {
 	cfg  Config
 	log  *slog.Logger
-	door *grpcDoor
+	door door
 
 	mu       sync.Mutex // guards all below
 	sessions map[*Session]struct{}
@@ -34,7 +34,11 @@ func New(cfg Config) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.door = newGRPCDoor(&cfg)
+	if cfg.live() {
+		c.door = newLiveDoor(&cfg)
+	} else {
+		c.door = newGRPCDoor(&cfg)
+	}
 	return c, nil
 }
 

@@ -15,12 +15,13 @@ import (
 // Config says which server to speak to, as whom, and from what device. Addr
 // and Token are needed; every other zero value works.
 type Config struct {
-	// Addr is the server's host:port. A scheme in front of it ("x://") is kept
-	// for other transports and refused today.
+	// Addr is the server's host:port for gRPC. With a scheme it is the live door,
+	// which passes wherever web pages do: ws://host:port or, with TLS,
+	// wss://host:port, and a path if it is not /live.
 	Addr string
 	// TLS is how to secure the connection. Nil is plaintext, which is refused
 	// for any address but this machine's own, because the access token would
-	// be readable on the way.
+	// be readable on the way; with wss:// nil is TLS as the system has it.
 	TLS *tls.Config
 	// Insecure allows plaintext to other machines.
 	Insecure bool
@@ -35,7 +36,7 @@ type Config struct {
 	// Backoff sets the pauses between attempts to get a lost link back.
 	Backoff Backoff
 	// Dialer replaces the way connections are made (a Unix socket, a network
-	// in memory). It gets Addr. Nil dials TCP.
+	// in memory). It gets Addr, without scheme and path. Nil dials TCP.
 	Dialer func(ctx context.Context, addr string) (net.Conn, error)
 }
 
@@ -98,8 +99,12 @@ func (c *Config) check() error {
 	if c.Token == nil {
 		return errors.New("porchlight: Config.Token is missing: a function that returns the user's access token")
 	}
-	if strings.Contains(c.Addr, "://") {
-		return fmt.Errorf("porchlight: address %q: give host:port without a scheme", c.Addr)
+	if c.live() {
+		host, err := liveAddress(c.Addr, c.TLS != nil)
+		if err == nil && host != "" && !c.Insecure && !loopback(host) {
+			err = fmt.Errorf("porchlight: plaintext to %q would show the access token on the way: use wss:// (or Config.Insecure to allow it)", host)
+		}
+		return err
 	}
 	host, _, err := net.SplitHostPort(c.Addr)
 	if err != nil {
@@ -110,6 +115,9 @@ func (c *Config) check() error {
 	}
 	return nil
 }
+
+// live reports whether Addr is that of a live door.
+func (c *Config) live() bool { return strings.Contains(c.Addr, "://") }
 
 // loopback reports whether host names this machine without asking a resolver.
 func loopback(host string) bool {

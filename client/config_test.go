@@ -25,7 +25,14 @@ func TestConfigCheck(t *testing.T) {
 		{"plaintext to a name like ours", Config{Addr: "localhost.example:1", Token: token}, "Config.TLS"},
 		{"no host", Config{Addr: ":1", Token: token}, "Config.TLS"},
 		{"no port", Config{Addr: "localhost", Token: token}, "host:port"},
-		{"scheme", Config{Addr: "ws://localhost:1", Token: token}, "without a scheme"},
+		{"live", Config{Addr: "ws://localhost:1", Token: token}, ""},
+		{"live over TLS", Config{Addr: "wss://presence.example/presence/live", Token: token}, ""},
+		{"live in the clear", Config{Addr: "ws://presence.example:1", Token: token}, "wss://"},
+		{"live in the clear, allowed", Config{Addr: "ws://presence.example:1", Token: token, Insecure: true}, ""},
+		{"live with both", Config{Addr: "ws://localhost:1/live", Token: token, TLS: &tls.Config{}}, "wss://localhost:1/live"},
+		{"another scheme", Config{Addr: "http://localhost:1", Token: token}, "ws or wss"},
+		{"no host after the scheme", Config{Addr: "ws:///live", Token: token}, "want ws://"},
+		{"token in the address", Config{Addr: "ws://localhost:1/live?access_token=x", Token: token}, "Config.Token"},
 		{"no token", Config{Addr: "localhost:1"}, "Config.Token"},
 	}
 	for _, tt := range tests {

@@ -19,5 +19,7 @@
 // It never connects to anything on its own account beyond Config.Addr, logs no
 // token, and holds no presence on disk. It is not a way to administer a server
 // and not a general RPC stub: the generated code in api/gen is that. Nothing
-// in its exported names depends on the transport below it, which today is gRPC.
+// in its exported names depends on the transport below it: gRPC for an address
+// without a scheme, and the live door's WebSocket (docs/interfaces/live.md) for
+// one of ws:// or wss://, which goes wherever web pages go.
 package client

@@ -32,8 +32,12 @@ const (
 	maxMessage = 4 << 20
 )
 
-// grpcDoor speaks to the server over gRPC. It gives values of this package and
-// takes them; nothing above it sees a generated type.
+var (
+	_ door   = (*grpcDoor)(nil)
+	_ stream = (*grpcStream)(nil)
+)
+
+// grpcDoor speaks to the server over gRPC. No generated type leaves it.
 type grpcDoor struct {
 	target string
 	opts   []grpc.DialOption
@@ -108,7 +112,6 @@ func (d *grpcDoor) retire(conn *grpc.ClientConn, e *Error) {
 	}
 }
 
-// close ends the connection and everything on it, for good.
 func (d *grpcDoor) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -168,8 +171,7 @@ func (d *grpcDoor) call(ctx context.Context, do func(context.Context, stub) erro
 	return err
 }
 
-// make begins a session. The same key on a second try gives the same session.
-func (d *grpcDoor) make(ctx context.Context, dev Device, key string) (m made, err error) {
+func (d *grpcDoor) make(ctx context.Context, dev Device, key string, _ Status) (m made, err error) {
 	req := &isonlinev1.MakeIsOnlineSessionRequest{
 		Client: &isonlinev1.ClientInfo{
 			Platform: dev.Platform, Product: dev.Product, Locale: dev.Locale, DeviceId: dev.ID, ClientVersion: dev.Version,
@@ -187,7 +189,6 @@ func (d *grpcDoor) make(ctx context.Context, dev Device, key string) (m made, er
 	return m, err
 }
 
-// watch subscribes to at most chunk users and returns those refused.
 func (d *grpcDoor) watch(ctx context.Context, session string, users []string) (refused []string, err error) {
 	req := &isonlinev1.SubscribeToUsersIsOnlineRequest{SessionToken: session, UserIds: users}
 	err = d.call(ctx, func(ctx context.Context, s stub) error {
@@ -198,8 +199,6 @@ func (d *grpcDoor) watch(ctx context.Context, session string, users []string) (r
 	return refused, err
 }
 
-// unwatch ends watching a user by name; friend says that he is told of all the
-// same, as a friend.
 func (d *grpcDoor) unwatch(ctx context.Context, session, user string) (friend bool, err error) {
 	req := &isonlinev1.UnsubscribeFromUserIsOnlineRequest{SessionToken: session, UserId: user}
 	err = d.call(ctx, func(ctx context.Context, s stub) error {
@@ -226,7 +225,6 @@ func (d *grpcDoor) unwatchFriends(ctx context.Context, session string) error {
 	})
 }
 
-// set replaces the session's status.
 func (d *grpcDoor) set(ctx context.Context, session string, status Status) error {
 	req := &isonlinev1.UpdateIsOnlineSessionRequest{SessionToken: session, Update: toUpdate(status)}
 	return d.call(ctx, func(ctx context.Context, s stub) error {
@@ -235,7 +233,6 @@ func (d *grpcDoor) set(ctx context.Context, session string, status Status) error
 	})
 }
 
-// patch alters the session's status.
 func (d *grpcDoor) patch(ctx context.Context, session string, p Patch) error {
 	req := toPartial(session, p)
 	return d.call(ctx, func(ctx context.Context, s stub) error {
@@ -244,7 +241,6 @@ func (d *grpcDoor) patch(ctx context.Context, session string, p Patch) error {
 	})
 }
 
-// end closes the session: as a logout, or as a device that leaves.
 func (d *grpcDoor) end(ctx context.Context, session string, logout bool) error {
 	req := &isonlinev1.CloseIsOnlineSessionRequest{SessionToken: session, Mode: isonlinev1.CloseMode_CLOSE_MODE_LEAVE}
 	if logout {
@@ -256,8 +252,6 @@ func (d *grpcDoor) end(ctx context.Context, session string, logout bool) error {
 	})
 }
 
-// heartbeat returns within what time the next one is due, and whether the
-// server still holds a stream of the session.
 func (d *grpcDoor) heartbeat(ctx context.Context, session string) (next time.Duration, attached bool, err error) {
 	req := &isonlinev1.HeartbeatIsOnlineSessionRequest{SessionToken: session}
 	err = d.call(ctx, func(ctx context.Context, s stub) error {
@@ -268,7 +262,6 @@ func (d *grpcDoor) heartbeat(ctx context.Context, session string) (next time.Dur
 	return next, attached, err
 }
 
-// query asks for at most chunk users, without a session.
 func (d *grpcDoor) query(ctx context.Context, users []string) (found []Presence, err error) {
 	req := &isonlinev1.BatchGetUserIsOnlineRequest{UserIds: users, Locale: d.locale, Detail: isonlinev1.Detail_DETAIL_SESSIONS}
 	err = d.call(ctx, func(ctx context.Context, s stub) error {
@@ -279,22 +272,23 @@ func (d *grpcDoor) query(ctx context.Context, users []string) (found []Presence,
 	return found, err
 }
 
-// stream is one connection of a session.
-type stream struct {
+// forget has nothing to do: between calls the server alone knows a session.
+func (*grpcDoor) forget(string) {}
+
+// grpcStream is a stream of events.
+type grpcStream struct {
 	ctx    context.Context
 	door   *grpcDoor
 	token  string // the access token it was opened with
 	frames grpc.ServerStreamingClient[isonlinev1.ConnectToIsOnlineSessionResponse]
 }
 
-// connect opens the session's stream and waits for the first frame. It lives
-// until ctx ends. after is the number of the last frame had, 0 for none.
-func (d *grpcDoor) connect(ctx context.Context, session string, status Status, after uint64) (*stream, frame, error) {
+func (d *grpcDoor) connect(ctx context.Context, session string, status Status, after uint64) (stream, frame, error) {
 	req := &isonlinev1.ConnectToIsOnlineSessionRequest{SessionToken: session, Initial: toUpdate(status)}
 	if after > 0 {
 		req.ResumeAfter = &after
 	}
-	st := &stream{ctx: ctx, door: d}
+	st := &grpcStream{ctx: ctx, door: d}
 	var first frame
 	token, err := d.with(ctx, func(ctx context.Context, s stub) error {
 		frames, err := s.ConnectToIsOnlineSession(ctx, req)
@@ -315,8 +309,7 @@ func (d *grpcDoor) connect(ctx context.Context, session string, status Status, a
 	return st, first, nil
 }
 
-// next waits for a frame. An end without an error is an *Error like any other.
-func (st *stream) next() (frame, error) {
+func (st *grpcStream) next() (frame, error) {
 	msg, err := st.frames.Recv()
 	if err != nil {
 		e := fromGRPC(st.ctx, err)
@@ -328,5 +321,4 @@ func (st *stream) next() (frame, error) {
 	return fromMessage(msg), nil
 }
 
-// refuseToken makes the next call fetch a new access token.
-func (st *stream) refuseToken() { st.door.tokens.refuse(st.token) }
+func (st *grpcStream) refuseToken() { st.door.tokens.refuse(st.token) }

@@ -101,7 +101,9 @@ func (k *keeper) end(err error) {
 	s.link.up = false
 	s.pic.lostAt = time.Now()
 	s.err = err
+	token := s.link.token
 	s.mu.Unlock()
+	s.client.door.forget(token)
 	s.client.leave(s)
 	close(s.done)
 	k.tell(err)
@@ -179,7 +181,7 @@ func (k *keeper) hold(ctx context.Context) (up time.Time, err error) {
 }
 
 // receive takes in frames until the stream ends.
-func (k *keeper) receive(st *stream, guard *time.Timer) error {
+func (k *keeper) receive(st stream, guard *time.Timer) error {
 	for {
 		f, err := st.next()
 		if err != nil {
@@ -218,12 +220,13 @@ func (k *keeper) session(ctx context.Context) (token string, err error) {
 	}
 	s.mu.Lock()
 	token = s.link.token
+	first := s.wants.status
 	s.mu.Unlock()
 	if token == "" {
 		if k.key == "" {
 			k.key = rand.Text()
 		}
-		m, err := s.client.door.make(ctx, s.client.cfg.Device, k.key)
+		m, err := s.client.door.make(ctx, s.client.cfg.Device, k.key, first)
 		if err != nil {
 			return "", err
 		}

@@ -49,6 +49,7 @@ func (k *keeper) lose() {
 	s := k.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.client.door.forget(s.link.token)
 	s.link.token = ""
 }
 
@@ -62,7 +63,7 @@ func cause(ctx context.Context, err error) error {
 }
 
 // closed turns the server's last frame into an error for judge.
-func (k *keeper) closed(st *stream, c *closing) error {
+func (k *keeper) closed(st stream, c *closing) error {
 	e := &Error{Code: CodeUnavailable, Detail: "the server closed the stream", RetryAfter: c.retryAfter}
 	switch c.reason {
 	case closingReplaced:

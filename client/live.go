@@ -1,0 +1,389 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// liveProtocol is the sub-protocol of the live door, and livePath where it
+	// is when the address names no path.
+	liveProtocol = "porchlight.v1"
+	livePath     = "/live"
+	// writeTimeout ends a connection that takes nothing for so long.
+	writeTimeout = 10 * time.Second
+)
+
+// liveDoor speaks to the server's live door: one WebSocket for each session,
+// which carries the stream and the calls.
+//
+//	client                                  server
+//	{"t":"hello","token":…,"status":…}  ──▶
+//	                                    ◀──  {"t":"welcome","resume":…}
+//	{"t":"watch","id":1,"users":[…]}    ──▶
+//	                                    ◀──  {"t":"ok","id":1}  {"t":"n","q":…,"n":[…]}
+//
+// What a session is called between the door and what is above it is a name of
+// our own: the server gives a new resume token with each connection.
+type liveDoor struct {
+	url    string
+	opts   websocket.DialOptions
+	tokens *accessTokens
+	locale string
+	device Device
+
+	work sync.WaitGroup // the readers of links
+
+	mu       sync.Mutex // guards all below
+	links    map[*liveLink]struct{}
+	sessions map[string]*liveSession
+	made     uint64 // sessions made so far; names the next one
+	closed   bool
+}
+
+// liveSession is what the door knows of a session.
+type liveSession struct {
+	resume string    // the newest token
+	link   *liveLink // the newest connection
+	fresh  bool      // connect was not called since link was made
+}
+
+var (
+	_ door   = (*liveDoor)(nil)
+	_ stream = (*liveLink)(nil)
+)
+
+// newLiveDoor does not connect yet.
+func newLiveDoor(cfg *Config) *liveDoor {
+	u, _ := url.Parse(cfg.Addr) // checked before
+	if u.Path == "" {
+		u.Path = livePath
+	}
+	transport := &http.Transport{TLSClientConfig: cfg.TLS.Clone(), TLSHandshakeTimeout: dialTimeout, DisableCompression: true}
+	if transport.TLSClientConfig == nil {
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if dial := cfg.Dialer; dial != nil {
+		transport.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dial(ctx, addr) }
+	}
+	return &liveDoor{
+		url: u.String(), tokens: newAccessTokens(cfg.Token), locale: cfg.Device.Locale, device: cfg.Device,
+		opts: websocket.DialOptions{
+			Subprotocols: []string{liveProtocol},
+			HTTPHeader:   http.Header{"User-Agent": {"porchlight-client"}},
+			HTTPClient: &http.Client{
+				Transport: transport,
+				// Where the token goes is the program's decision, not the server's.
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			},
+		},
+		links: map[*liveLink]struct{}{}, sessions: map[string]*liveSession{},
+	}
+}
+
+func (d *liveDoor) close() error {
+	d.mu.Lock()
+	d.closed = true
+	for l := range d.links {
+		l.end(ErrClosed)
+	}
+	d.mu.Unlock()
+	d.work.Wait()
+	return nil
+}
+
+// make connects, because a session of this door begins with its connection.
+func (d *liveDoor) make(ctx context.Context, dev Device, _ string, status Status) (made, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	says := toLiveStatus(status)
+	link, err := d.open(ctx, liveRequest{T: "hello", Device: toLiveDevice(dev), Status: &says})
+	if err != nil {
+		return made{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.made++
+	name := strconv.FormatUint(d.made, 10)
+	d.sessions[name] = &liveSession{resume: link.welcome.Resume, link: link, fresh: true}
+	w := link.welcome
+	return made{token: name, heartbeat: ms(w.Heartbeat), batch: w.Limits.Batch}, nil
+}
+
+// connect gives the connection that make opened, or opens another.
+func (d *liveDoor) connect(ctx context.Context, session string, status Status, after uint64) (stream, frame, error) {
+	d.mu.Lock()
+	s := d.sessions[session]
+	if s == nil {
+		d.mu.Unlock()
+		return nil, frame{}, errSessionUnknown
+	}
+	link, fresh, resume := s.link, s.fresh, s.resume
+	s.fresh = false
+	d.mu.Unlock()
+	if !fresh {
+		link.end(errReplacedHere)
+		says := toLiveStatus(status)
+		hello := liveRequest{T: "hello", Resume: resume, Device: toLiveDevice(d.device), Status: &says}
+		if after > 0 {
+			hello.After = &after
+		}
+		var err error
+		if link, err = d.open(ctx, hello); err != nil {
+			return nil, frame{}, err
+		}
+		d.mu.Lock()
+		s.link, s.resume = link, link.welcome.Resume
+		d.mu.Unlock()
+	}
+	context.AfterFunc(ctx, func() { link.end(fromLiveEnd(ctx, context.Cause(ctx))) })
+	w := link.welcome
+	return link, frame{sequence: w.Q, connected: &connected{id: w.Session, resumed: w.Resumed, resync: w.Resync}}, nil
+}
+
+// forget closes the connection of a session, if there is one.
+func (d *liveDoor) forget(session string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.sessions[session]; s != nil {
+		delete(d.sessions, session)
+		s.link.end(ErrClosed)
+	}
+}
+
+// open connects and says hello. When the server refuses the access token, it
+// tries once more with a fresh one.
+func (d *liveDoor) open(ctx context.Context, hello liveRequest) (*liveLink, error) {
+	var refused *Error
+	for first := true; ; first = false {
+		token, err := d.tokens.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if token == hello.Token {
+			d.tokens.refuse(token)
+			refused.Detail += "; there is no fresher one"
+			return nil, refused
+		}
+		hello.Token = token
+		link, err := d.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err = link.greet(ctx, hello); err == nil {
+			return link, nil
+		}
+		link.end(err)
+		e := fromLiveEnd(ctx, err)
+		if e.Reason != ReasonJWTExpired && e.Reason != ReasonJWTInvalid {
+			return nil, e
+		}
+		d.tokens.refuse(token)
+		if !first {
+			return nil, e
+		}
+		refused = e
+	}
+}
+
+// dial makes a connection and starts its reader.
+func (d *liveDoor) dial(ctx context.Context) (*liveLink, error) {
+	l := newLiveLink(ctx, d)
+	opts := d.opts
+	opts.OnPingReceived = func(context.Context, []byte) bool { l.push(frame{}); return true }
+	conn, resp, err := websocket.Dial(ctx, d.url, &opts)
+	if err != nil {
+		l.cancel()
+		return nil, fromHandshake(ctx, resp, err)
+	}
+	if conn.Subprotocol() != liveProtocol {
+		l.cancel()
+		_ = conn.CloseNow()
+		return nil, &Error{Code: CodeUnimplemented, Detail: fmt.Sprintf("%s does not speak %s", d.url, liveProtocol)}
+	}
+	conn.SetReadLimit(maxMessage)
+	l.conn = conn
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		l.cancel()
+		_ = conn.CloseNow()
+		return nil, ErrClosed
+	}
+	d.links[l] = struct{}{}
+	d.work.Go(func() {
+		l.read()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.links, l)
+	})
+	return l, nil
+}
+
+// current returns the connection of a session.
+func (d *liveDoor) current(session string) (*liveLink, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.sessions[session]
+	switch {
+	case d.closed:
+		return nil, ErrClosed
+	case s == nil:
+		return nil, errSessionUnknown
+	case s.link.over():
+		return nil, errLinkDown
+	}
+	return s.link, nil
+}
+
+var (
+	errLinkDown       = &Error{Code: CodeUnavailable, Detail: "the link is down"}
+	errSessionUnknown = &Error{Code: CodeNotFound, Reason: ReasonSessionGone, Detail: "the session was forgotten here"}
+	errReplacedHere   = &Error{Code: CodeUnavailable, Detail: "a newer connection took its place"}
+)
+
+// call makes a call on a session's connection. An access token that expired on
+// it is replaced once.
+func (d *liveDoor) call(ctx context.Context, session string, req liveRequest) (liveMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	link, err := d.current(session)
+	if err != nil {
+		return liveMessage{}, err
+	}
+	return d.callOn(ctx, link, req)
+}
+
+func (d *liveDoor) callOn(ctx context.Context, link *liveLink, req liveRequest) (liveMessage, error) {
+	for first := true; ; first = false {
+		answer, err := link.call(ctx, req)
+		if reason := ReasonOf(err); !first || reason != ReasonJWTExpired && reason != ReasonJWTInvalid {
+			return answer, err
+		}
+		d.tokens.refuse(link.accessToken())
+		token, err := d.tokens.get(ctx)
+		if err != nil {
+			return liveMessage{}, err
+		}
+		if _, err := link.call(ctx, liveRequest{T: "token", Token: token}); err != nil {
+			return liveMessage{}, err
+		}
+		link.freshened(token)
+	}
+}
+
+func (d *liveDoor) watch(ctx context.Context, session string, users []string) (refused []string, err error) {
+	answer, err := d.call(ctx, session, liveRequest{T: "watch", Users: users})
+	return answer.Rejected, err
+}
+
+func (d *liveDoor) unwatch(ctx context.Context, session, user string) (friend bool, err error) {
+	answer, err := d.call(ctx, session, liveRequest{T: "unwatch", Users: []string{user}})
+	return len(answer.Still) > 0, err
+}
+
+func (d *liveDoor) watchFriends(ctx context.Context, session string) error {
+	_, err := d.call(ctx, session, liveRequest{T: "watch", Friends: true})
+	return err
+}
+
+func (d *liveDoor) unwatchFriends(ctx context.Context, session string) error {
+	_, err := d.call(ctx, session, liveRequest{T: "unwatch", Friends: true})
+	return err
+}
+
+func (d *liveDoor) set(ctx context.Context, session string, status Status) error {
+	says := toLiveStatus(status)
+	_, err := d.call(ctx, session, liveRequest{T: "set", Status: &says})
+	return err
+}
+
+func (d *liveDoor) patch(ctx context.Context, session string, p Patch) error {
+	_, err := d.call(ctx, session, toLivePatch(p))
+	return err
+}
+
+// heartbeat: whatever is read on the connection is a sign of life, so a ping is
+// as good as any.
+func (d *liveDoor) heartbeat(ctx context.Context, session string) (next time.Duration, attached bool, err error) {
+	link, err := d.current(session)
+	if err != nil {
+		return 0, false, err
+	}
+	_, err = d.call(ctx, session, liveRequest{T: "ping"})
+	return ms(link.welcome.Heartbeat), true, err
+}
+
+// end says good-bye on the session's connection, or on one made for it.
+func (d *liveDoor) end(ctx context.Context, session string, logout bool) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	bye := liveRequest{T: "bye", Mode: "leave"}
+	if logout {
+		bye.Mode = "logout"
+	}
+	link, err := d.current(session)
+	if err == errLinkDown {
+		d.mu.Lock()
+		resume := d.sessions[session].resume
+		d.mu.Unlock()
+		if link, err = d.open(ctx, liveRequest{T: "hello", Resume: resume, Device: toLiveDevice(d.device)}); err == nil {
+			defer link.end(ErrClosed)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = d.callOn(ctx, link, bye)
+	return err
+}
+
+// query needs the connection of a session, which this door has and the gRPC one
+// can do without.
+func (d *liveDoor) query(ctx context.Context, users []string) ([]Presence, error) {
+	d.mu.Lock()
+	session := ""
+	for name, s := range d.sessions {
+		if !s.link.over() {
+			session = name
+		}
+	}
+	d.mu.Unlock()
+	if session == "" {
+		return nil, &Error{Code: CodeFailedPrecondition, Reason: ReasonSessionNotConnected,
+			Detail: "a query at the live door needs an open session: call Open first, or use the gRPC address"}
+	}
+	answer, err := d.call(ctx, session, liveRequest{T: "get", Users: users, Sessions: true, Locale: d.locale})
+	if err != nil {
+		return nil, err
+	}
+	return fromLiveUsers(answer.Users), nil
+}
+
+// liveAddress checks an address with a scheme.
+func liveAddress(addr string, secure bool) (host string, err error) {
+	u, err := url.Parse(addr)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		return "", fmt.Errorf("porchlight: address %q: want ws://host:port or wss://host:port, with the path of the live door unless it is %s", addr, livePath)
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return "", fmt.Errorf("porchlight: address %q: the scheme is ws or wss for the live door, and none for gRPC", addr)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "", fmt.Errorf("porchlight: address %q: give host, port and path only; the access token comes from Config.Token", u.Redacted())
+	case u.Scheme == "ws" && secure:
+		return "", fmt.Errorf("porchlight: address %q is plaintext and Config.TLS is set: write wss://%s", addr, strings.TrimPrefix(addr, "ws://"))
+	case u.Scheme == "wss":
+		return "", nil
+	}
+	return u.Hostname(), nil
+}

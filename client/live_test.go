@@ -1,0 +1,483 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// liveFake is a live door that says what a test tells it, on the clock of the
+// test's bubble. Each connection has the next script, the last one all later.
+type liveFake struct {
+	listener *pipes
+	began    time.Time
+	ctx      context.Context // of the bubble: a hijacked connection's own never ends
+	scripts  []func(*livePeer)
+	tokens   []string // what Config.Token gives, the last one for ever
+
+	mu    sync.Mutex // guards all below
+	dials []time.Duration
+	heard []string
+}
+
+// pipes is a network of net.Pipe, whose deadlines are exact: net/http needs that
+// to give a connection away.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }
+
+func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case p.conns <- far:
+		return near, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// livePeer is one connection of a liveFake.
+type livePeer struct {
+	fake *liveFake
+	conn *websocket.Conn
+	ctx  context.Context
+}
+
+func (f *liveFake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{liveProtocol}})
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.CloseNow() }()
+	f.mu.Lock()
+	script := f.scripts[min(len(f.dials), len(f.scripts)-1)]
+	f.dials = append(f.dials, time.Since(f.began))
+	f.mu.Unlock()
+	script(&livePeer{f, conn, f.ctx})
+}
+
+// says sends messages. A failure shows in what the client then does not know.
+func (p *livePeer) says(messages ...string) {
+	for _, m := range messages {
+		_ = p.conn.Write(p.ctx, websocket.MessageText, []byte(m))
+	}
+}
+
+// hears notes the next message; "" at the end.
+func (p *livePeer) hears() (liveRequest, string) {
+	_, b, err := p.conn.Read(p.ctx)
+	if err != nil {
+		return liveRequest{}, ""
+	}
+	p.fake.mu.Lock()
+	defer p.fake.mu.Unlock()
+	p.fake.heard = append(p.fake.heard, string(b))
+	var r liveRequest
+	_ = json.Unmarshal(b, &r) // what is no request shows in heard
+	return r, string(b)
+}
+
+// serves answers every call with ok until the connection ends.
+func (p *livePeer) serves() {
+	for {
+		r, text := p.hears()
+		switch {
+		case text == "":
+			return
+		case r.T == "bye":
+			p.says(`{"t":"bye","reason":"SESSION_CLOSED","kept":false,"why":"CLIENT"}`)
+			_ = p.conn.Close(websocket.StatusNormalClosure, "SESSION_CLOSED")
+			return
+		case r.T == "ping":
+			p.says(fmt.Sprintf(`{"t":"pong","id":%d}`, r.ID))
+		default:
+			p.says(fmt.Sprintf(`{"t":"ok","id":%d,"rev":2}`, r.ID))
+		}
+	}
+}
+
+// welcome answers the hello.
+func (p *livePeer) welcome(more string) {
+	p.hears()
+	p.says(`{"t":"welcome","session":"mine","heartbeat":10000,"limits":{"batch":200},` + more + `}`)
+}
+
+// liveBubble runs a test with a liveFake and a Client on a clock of its own.
+func liveBubble(t *testing.T, f *liveFake, test func(t *testing.T, c *Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f.ctx, f.began, f.listener = ctx, time.Now(), newPipes()
+		srv := &http.Server{Handler: f, ErrorLog: log.New(io.Discard, "", 0)}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(f.listener) }()
+		tokens := f.tokens
+		c, err := New(Config{
+			Addr: "ws://localhost:7400",
+			Token: func(context.Context) (string, error) {
+				if len(tokens) == 0 {
+					return "t0", nil
+				}
+				next := tokens[0]
+				if len(tokens) > 1 {
+					tokens = tokens[1:]
+				}
+				return next, nil
+			},
+			Device: Device{Platform: "web", ID: "d1"},
+			Dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+				if addr != "localhost:7400" {
+					t.Errorf("the dialer gets %q", addr)
+				}
+				return f.listener.dial(ctx)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := errors.Join(c.Close(), srv.Close()); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			cancel()
+			<-served
+			synctest.Wait()
+		}()
+		test(t, c)
+	})
+}
+
+// connected is when connections were made.
+func (f *liveFake) connected() []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.dials)
+}
+
+// expect compares what the server heard.
+func (f *liveFake) expect(t *testing.T, want ...string) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Equal(f.heard, want) {
+		t.Errorf("the server heard\n%s\nwant\n%s", strings.Join(f.heard, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// liveNews is an n about one session of a user.
+func liveNews(q int, user, kind, id, text string, rev int) string {
+	return fmt.Sprintf(`{"t":"n","q":%d,"n":[{"u":%q,"k":%q,"on":%v,"at":1772366400000,"s":{"id":%q,"platform":"web","show":"busy","text":%q,"rev":%d,"since":1772366400000,"at":1772366400000,"why":"CLIENT"}}]}`,
+		q, user, kind, kind != "closed", id, text, rev)
+}
+
+const (
+	helloAs   = `{"t":"hello","token":"t0","device":{"platform":"web","id":"d1"},"status":{"invisible":false}}`
+	watchBob  = `{"t":"watch","id":1,"users":["bob"]}`
+	bobIsHere = `{"k":"done","user":"bob","users":1}`
+)
+
+func TestLiveSession(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{scripts: []func(*livePeer){func(p *livePeer) {
+		p.welcome(`"resume":"r1","q":0`)
+		r, _ := p.hears()
+		p.says(liveNews(1, "bob", "current", "b1", "hi", 1), `{"t":"n","q":2,"n":[`+bobIsHere+`]}`, fmt.Sprintf(`{"t":"ok","id":%d}`, r.ID))
+		p.serves()
+	}}}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{Watch: []string{"bob"}, Status: Status{Show: Away, Text: "soon"}})
+		expectTales(t, s, "bob online current:b1=hi")
+		if p, ok := s.Presence("bob"); !ok || p.Sessions[0].Show != Busy || p.Sessions[0].ConnectedAt.UnixMilli() != 1772366400000 {
+			t.Errorf("got %+v, want bob's session", p)
+		}
+		if err := errors.Join(
+			s.Set(t.Context(), Status{Show: Busy, Template: &Ref{Token: "match", Args: map[string]any{"n": 3}}, Properties: map[string]any{"a": 5, "b": 5.0, "c": true, "d": "x"}}),
+			s.SetPartial(t.Context(), Patch{ClearText: true, ClearProperties: []string{"a"}}),
+			s.WatchFriends(t.Context()), s.UnwatchFriends(t.Context()), s.Unwatch(t.Context(), "bob"), s.Logout(t.Context()),
+		); err != nil {
+			t.Error(err)
+		}
+		if s.ID() != "mine" || !errors.Is(s.Err(), ErrClosed) {
+			t.Errorf("got session %q, over by %v", s.ID(), s.Err())
+		}
+		f.expect(t, `{"t":"hello","token":"t0","device":{"platform":"web","id":"d1"},"status":{"show":"away","text":"soon","invisible":false}}`, watchBob,
+			`{"t":"set","id":2,"status":{"show":"busy","text":{"token":"match","args":{"n":3}},"properties":{"a":5,"b":5.0,"c":true,"d":"x"},"invisible":false}}`,
+			`{"t":"patch","id":3,"status":{},"clear":["a"],"clear_text":true}`,
+			`{"t":"watch","id":4,"friends":true}`, `{"t":"unwatch","id":5,"friends":true}`, `{"t":"unwatch","id":6,"users":["bob"]}`,
+			`{"t":"bye","id":7,"mode":"logout"}`)
+	})
+}
+
+// A link that breaks is taken up again, and the reader sees nobody leave and
+// come back.
+func TestLiveResume(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{scripts: []func(*livePeer){
+		func(p *livePeer) {
+			p.welcome(`"resume":"r1","q":0`)
+			p.hears()
+			p.says(`{"t":"ok","id":1}`, liveNews(1, "bob", "current", "b1", "hi", 1), `{"t":"n","q":2,"n":[`+bobIsHere+`]}`)
+			wait(p.ctx, time.Second)
+		},
+		func(p *livePeer) {
+			p.welcome(`"resume":"r2","resumed":true,"q":2`)
+			p.says(liveNews(3, "bob", "updated", "b1", "again", 2))
+			wait(p.ctx, time.Second)
+		},
+		func(p *livePeer) { // the server lost it all
+			p.hears()
+			p.says(`{"t":"bye","reason":"SESSION_GONE","kept":false}`)
+			_ = p.conn.Close(4410, "SESSION_GONE")
+		},
+		func(p *livePeer) {
+			p.welcome(`"resume":"r9","q":0`)
+			p.hears()
+			p.says(`{"t":"ok","id":1}`, liveNews(1, "bob", "current", "b1", "again", 7), `{"t":"n","q":2,"n":[`+bobIsHere+`]}`)
+			p.serves()
+		},
+	}}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{Watch: []string{"bob"}})
+		expectTales(t, s, "bob online current:b1=hi", "link_down", "link_up", "bob online updated:b1=again", "link_down", "link_up")
+		expectQuiet(t, s, time.Second)
+		resume := `{"t":"hello","token":"t0","resume":%q,"after":%d,"device":{"platform":"web","id":"d1"},"status":{"invisible":false}}`
+		f.expect(t, helloAs, watchBob, fmt.Sprintf(resume, "r1", 2), fmt.Sprintf(resume, "r2", 3), helloAs, watchBob)
+		// Half of the first pause is random; a lost session is made anew at once.
+		if d := f.connected(); d[1]-d[0] < 1500*time.Millisecond || d[1]-d[0] > 2*time.Second || d[3] != d[2] {
+			t.Errorf("connected at %v", d)
+		}
+	})
+}
+
+func TestLiveAccessTokens(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{tokens: []string{"old", "new", "newer"}, scripts: []func(*livePeer){
+		func(p *livePeer) {
+			p.hears()
+			p.says(`{"t":"bye","reason":"JWT_EXPIRED","message":"it expired","kept":false}`)
+			_ = p.conn.Close(4401, "JWT_EXPIRED")
+		},
+		func(p *livePeer) {
+			p.welcome(`"resume":"r1","q":0`)
+			p.hears()
+			p.says(`{"t":"error","id":1,"reason":"JWT_EXPIRED","message":"it expired"}`)
+			p.serves()
+		},
+	}}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{})
+		if err := s.Set(t.Context(), Status{Show: Busy}); err != nil {
+			t.Error(err)
+		}
+		hello := `{"t":"hello","token":%q,"device":{"platform":"web","id":"d1"},"status":{"invisible":false}}`
+		f.expect(t, fmt.Sprintf(hello, "old"), fmt.Sprintf(hello, "new"), `{"t":"set","id":1,"status":{"show":"busy","invisible":false}}`,
+			`{"t":"token","id":2,"token":"newer"}`, `{"t":"set","id":3,"status":{"show":"busy","invisible":false}}`)
+	})
+	f = &liveFake{scripts: f.scripts[:1]}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		_, err := c.Open(t.Context(), Options{})
+		if ReasonOf(err) != ReasonJWTExpired || !strings.Contains(err.Error(), "no fresher") {
+			t.Errorf("the same token again: got %v", err)
+		}
+	})
+}
+
+// Pings of the server are its signs of life; without them the link is given up
+// and made anew.
+func TestLiveSilence(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{scripts: []func(*livePeer){
+		func(p *livePeer) {
+			p.welcome(`"resume":"r1","q":0`)
+			p.conn.CloseRead(p.ctx)
+			wait(p.ctx, 29*time.Second) // as late as it may be
+			if err := p.conn.Ping(p.ctx); err != nil {
+				t.Errorf("ping: %v", err)
+			}
+			<-p.ctx.Done()
+		},
+		func(p *livePeer) { p.welcome(`"resume":"r2","resumed":true,"q":0`); p.serves() },
+	}}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{})
+		if got := next(t, s); got.Kind != ChangeLinkDown || !strings.Contains(got.Err.Error(), "silent") {
+			t.Errorf("got %+v, want a lost link", got)
+		}
+		if since := time.Since(f.began); since != 59*time.Second {
+			t.Errorf("the link was given up after %s, want 29 s and three heartbeats of 10 s", since)
+		}
+		expectTales(t, s, "link_up")
+	})
+}
+
+func TestLiveEnds(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, says string
+		close      websocket.StatusCode
+		want       Reason // of the session's end; "" when it goes on
+	}{
+		{"replaced", `{"t":"bye","reason":"REPLACED_STREAM","kept":true}`, 4409, ReasonReplacedStream},
+		{"replaced without a word", "", 4409, ReasonReplacedStream},
+		{"dropped", `{"t":"bye","reason":"SESSION_CLOSED","kept":false,"why":"ADMIN"}`, 1000, ReasonSessionClosed},
+		{"draining", `{"t":"bye","reason":"DRAINING","retry_after":2500,"kept":true}`, 1001, ""},
+		{"slow", "", 4413, ""},
+		{"internal", `{"t":"bye","reason":"INTERNAL","message":"internal error","kept":true}`, 1011, ""},
+		{"nonsense", `[`, 4400, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := &liveFake{scripts: []func(*livePeer){
+				func(p *livePeer) {
+					p.welcome(`"resume":"r1","q":0`)
+					if tt.says != "" {
+						p.says(tt.says)
+					}
+					_ = p.conn.Close(tt.close, tt.name)
+				},
+				func(p *livePeer) { p.welcome(`"resume":"r2","resumed":true,"q":0`); p.serves() },
+			}}
+			liveBubble(t, f, func(t *testing.T, c *Client) {
+				s := open(t, c, Options{})
+				if tt.want == "" {
+					expectTales(t, s, "link_down", "link_up")
+					if took := f.connected()[1] - f.connected()[0]; tt.name == "draining" && took != 2500*time.Millisecond {
+						t.Errorf("back after %s, want the 2.5 s that the server asked for", took)
+					}
+					return
+				}
+				<-s.Done()
+				if got := ReasonOf(s.Err()); got != tt.want {
+					t.Errorf("over by %v, want %s", s.Err(), tt.want)
+				}
+			})
+		})
+	}
+}
+
+// What a call's answer says, and what is kept of a call that failed for a while.
+func TestLiveRefusals(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{scripts: []func(*livePeer){func(p *livePeer) {
+		p.welcome(`"resume":"r1","q":0`)
+		p.hears()
+		p.says(`{"t":"error","id":1,"reason":"FIELD_INVALID","message":"m","fields":[{"path":"status.text","message":"too long"}]}`)
+		p.hears()
+		p.says(`{"t":"ok","id":2,"rejected":["nobody"]}`)
+		p.hears()
+		p.says(`{"t":"error","id":3,"reason":"RATE_LIMITED","message":"m","retry_after":1500}`)
+		p.serves()
+	}}}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{})
+		var e *Error
+		if err := s.Set(t.Context(), Status{Text: "x"}); !errors.As(err, &e) || e.Code != CodeInvalidArgument || len(e.Fields) != 1 || e.Fields[0] != (Field{"status.text", "too long"}) {
+			t.Errorf("refused status: got %#v", err)
+		}
+		if err := s.Watch(t.Context(), "nobody", "bob"); ReasonOf(err) != ReasonWatchRejected {
+			t.Errorf("refused watch: got %v", err)
+		}
+		if err := s.Set(t.Context(), Status{Show: Away}); !errors.As(err, &e) || !e.Temporary() || e.RetryAfter != 1500*time.Millisecond {
+			t.Errorf("too fast: got %#v", err)
+		}
+		wait(t.Context(), 3*time.Second)
+		f.mu.Lock()
+		last := f.heard[len(f.heard)-1]
+		f.mu.Unlock()
+		if last != `{"t":"set","id":5,"status":{"show":"away","invisible":false}}` {
+			t.Errorf("what was owed is not told later: %s", last)
+		}
+		if _, err := c.Query(t.Context(), "bob"); err != nil {
+			t.Errorf("query on the session: %v", err)
+		}
+		if next, err := s.Heartbeat(t.Context()); err != nil || next != 10*time.Second {
+			t.Errorf("heartbeat: %s, %v", next, err)
+		}
+	})
+}
+
+func TestLiveHandshakeFails(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		status int
+		want   Code
+	}{{404, CodeUnimplemented}, {403, CodePermissionDenied}, {429, CodeResourceExhausted}, {503, CodeUnavailable}, {302, CodeUnavailable}} {
+		e := fromHandshake(t.Context(), &http.Response{StatusCode: tt.status, Status: fmt.Sprint(tt.status), Header: http.Header{"Retry-After": {"3"}}}, io.EOF)
+		if e.Code != tt.want || e.RetryAfter != 3*time.Second || !strings.Contains(e.Error(), fmt.Sprint(tt.status)) {
+			t.Errorf("%d: got %#v, want %s", tt.status, e, tt.want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Config{Addr: "ws://localhost:7400", Token: func(context.Context) (string, error) { return "t0", nil },
+			Dialer: func(context.Context, string) (net.Conn, error) { return nil, errors.New("no route") }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e *Error
+		if _, err := c.Open(t.Context(), Options{}); !errors.As(err, &e) || e.Code != CodeUnavailable || !strings.Contains(err.Error(), "no route") {
+			t.Errorf("nobody there: got %v", err)
+		}
+		if _, err := c.Query(t.Context(), "bob"); !errors.As(err, &e) || e.Code != CodeFailedPrecondition || !strings.Contains(err.Error(), "Open first") {
+			t.Errorf("query without a session: got %v", err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Whatever a server sends, frames and errors come of it.
+func FuzzLiveMessage(f *testing.F) {
+	f.Add([]byte(liveNews(3, "bob", "updated", "b1", "again", 2)))
+	f.Add([]byte(`{"t":"welcome","heartbeat":1e300,"limits":{"batch":-1}}`))
+	f.Add([]byte(`{"t":"n","q":1,"n":[{"k":"done","all":true},{"k":"ended","u":"x"},{},{"u":"a","k":"none","seen":-1}]}`))
+	f.Add([]byte(`{"t":"error","id":1,"reason":"X","retry_after":-5,"fields":[{}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m liveMessage
+		if decode(b, &m) != nil {
+			return
+		}
+		p := newPicture()
+		for _, fr := range m.frames() {
+			if fr.notification != nil {
+				p.apply(fr.notification)
+			}
+		}
+		if e := m.fault(); e.Code == "" || e.RetryAfter < 0 {
+			t.Errorf("got %#v", e)
+		}
+		fromLiveUsers(m.Users)
+		m.closing()
+	})
+}

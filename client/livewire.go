@@ -1,0 +1,390 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// Translation between the messages of the live door (docs/interfaces/live.md)
+// and this package's values. What is received may be anything.
+
+// liveRequest is any message to the server.
+type liveRequest struct {
+	T         string      `json:"t"`
+	ID        uint64      `json:"id,omitzero"`
+	Token     string      `json:"token,omitempty"`
+	Resume    string      `json:"resume,omitempty"`
+	After     *uint64     `json:"after,omitempty"`
+	Device    *liveDevice `json:"device,omitempty"`
+	Status    *liveStatus `json:"status,omitempty"`
+	Clear     []string    `json:"clear,omitempty"`
+	ClearText bool        `json:"clear_text,omitempty"`
+	Users     []string    `json:"users,omitempty"`
+	Friends   bool        `json:"friends,omitempty"`
+	Sessions  bool        `json:"sessions,omitempty"`
+	Locale    string      `json:"locale,omitempty"`
+	Mode      string      `json:"mode,omitempty"`
+}
+
+type liveDevice struct {
+	Platform string `json:"platform,omitempty"`
+	Product  string `json:"product,omitempty"`
+	Locale   string `json:"locale,omitempty"`
+	ID       string `json:"id,omitempty"`
+	Version  string `json:"version,omitempty"`
+}
+
+func toLiveDevice(d Device) *liveDevice {
+	return &liveDevice{d.Platform, d.Product, d.Locale, d.ID, d.Version}
+}
+
+type liveStatus struct {
+	Show       Show           `json:"show,omitempty"`
+	Text       any            `json:"text,omitempty"` // a string or a liveRef
+	Properties map[string]any `json:"properties,omitempty"`
+	Invisible  *bool          `json:"invisible,omitempty"`
+}
+
+type liveRef struct {
+	Token    string         `json:"token"`
+	Args     map[string]any `json:"args,omitempty"`
+	Fallback string         `json:"fallback,omitempty"`
+}
+
+// liveNumber is written so that it stays a number and becomes no integer.
+type liveNumber float64
+
+func (n liveNumber) MarshalJSON() ([]byte, error) {
+	f := float64(n)
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, invalid("status.properties", fmt.Sprintf("%v cannot be sent to the live door", f))
+	}
+	b := strconv.AppendFloat(nil, f, 'g', -1, 64)
+	if !bytes.ContainsAny(b, ".e") {
+		b = append(b, ".0"...)
+	}
+	return b, nil
+}
+
+// toLiveStatus expects a status that passed check.
+func toLiveStatus(s Status) liveStatus {
+	return liveStatus{Show: s.Show, Text: toLiveText(s.Text, s.Template), Properties: toLiveValues(s.Properties), Invisible: &s.Invisible}
+}
+
+func toLivePatch(p Patch) liveRequest {
+	return liveRequest{T: "patch", Clear: p.ClearProperties, ClearText: p.ClearText, Status: &liveStatus{
+		Show: p.Show, Text: toLiveText(p.Text, p.Template), Properties: toLiveValues(p.Properties), Invisible: p.Invisible,
+	}}
+}
+
+func toLiveText(text string, template *Ref) any {
+	switch {
+	case template != nil:
+		return toLiveRef(*template)
+	case text != "":
+		return text
+	}
+	return nil
+}
+
+func toLiveRef(r Ref) liveRef {
+	return liveRef{Token: r.Token, Args: toLiveValues(r.Args), Fallback: r.Fallback}
+}
+
+func toLiveValues(values map[string]any) map[string]any {
+	if len(values) == 0 {
+		return nil
+	}
+	out := make(map[string]any, len(values))
+	for k, v := range values {
+		switch v := v.(type) {
+		case Ref:
+			out[k] = toLiveRef(v)
+		case *Ref:
+			out[k] = toLiveRef(*v)
+		default:
+			p, _ := plain(v)
+			if f, ok := p.(float64); ok {
+				p = liveNumber(f)
+			}
+			out[k] = p
+		}
+	}
+	return out
+}
+
+// liveMessage is any message of the server.
+type liveMessage struct {
+	T  string  `json:"t"`
+	ID *uint64 `json:"id"`
+
+	// welcome
+	Session   string  `json:"session"`
+	Resume    string  `json:"resume"`
+	Resumed   bool    `json:"resumed"`
+	Resync    bool    `json:"resync"`
+	Heartbeat float64 `json:"heartbeat"`
+	Limits    struct {
+		Batch int `json:"batch"`
+	} `json:"limits"`
+
+	Q uint64     `json:"q"` // and of n
+	N []liveNote `json:"n"`
+
+	// ok
+	Rejected []string   `json:"rejected"`
+	Still    []string   `json:"still"`
+	Users    []liveUser `json:"users"`
+
+	// error and bye
+	Reason string `json:"reason"`
+	Detail string `json:"message"`
+	Fields []struct {
+		Path string `json:"path"`
+		Rule string `json:"message"`
+	} `json:"fields"`
+	RetryAfter float64 `json:"retry_after"`
+	Why        string  `json:"why"`
+}
+
+// liveNote is one entry of n.
+type liveNote struct {
+	U       string           `json:"u"`
+	K       string           `json:"k"`
+	On      bool             `json:"on"`
+	Seen    float64          `json:"seen"`
+	At      float64          `json:"at"`
+	S       *liveUserSession `json:"s"`
+	User    string           `json:"user"`    // done
+	Friends bool             `json:"friends"` // done
+	Why     string           `json:"why"`     // ended
+}
+
+type liveUserSession struct {
+	ID         string         `json:"id"`
+	Platform   string         `json:"platform"`
+	Product    string         `json:"product"`
+	Show       Show           `json:"show"`
+	Text       string         `json:"text"`
+	Locale     string         `json:"locale"`
+	Properties map[string]any `json:"properties"`
+	Rev        uint64         `json:"rev"`
+	Since      float64        `json:"since"`
+	At         float64        `json:"at"`
+	Why        string         `json:"why"`
+}
+
+// liveUser is one user of an answer to get.
+type liveUser struct {
+	U        string             `json:"u"`
+	On       bool               `json:"on"`
+	Seen     float64            `json:"seen"`
+	Unknown  bool               `json:"unknown"`
+	Sessions []*liveUserSession `json:"sessions"`
+}
+
+// ms reads a duration; nothing negative or too long comes out.
+func ms(n float64) time.Duration {
+	return time.Duration(min(max(n, 0), 1e12)) * time.Millisecond
+}
+
+// at reads a time; 0 is none.
+func at(n float64) time.Time {
+	if n <= 0 || n > 1e15 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(n)).UTC()
+}
+
+var liveKinds = map[string]noteKind{"current": noteCurrent, "opened": noteOpened, "updated": noteUpdated, "closed": noteClosed}
+
+var liveCloseReasons = map[string]CloseReason{
+	"CLIENT": ClosedByUser, "DISCONNECTED": ClosedByDisconnect, "HEARTBEAT": ClosedByHeartbeat,
+	"SUPERSEDED": ClosedBySupersession, "ADMIN": ClosedByAdmin, "EXPIRED": ClosedByExpiry,
+}
+
+var liveClosings = map[string]closingReason{
+	"REPLACED_STREAM": closingReplaced, "SESSION_CLOSED": closingSession, "SLOW": closingSlow,
+	"DRAINING": closingDraining, "TOKEN_EXPIRED": closingToken,
+}
+
+// frames makes frames of an n. The last of its entries has the number q.
+func (m *liveMessage) frames() []frame {
+	out := make([]frame, 0, len(m.N))
+	for i := range m.N {
+		f := m.N[i].frame()
+		if behind := uint64(len(m.N) - 1 - i); m.Q > behind {
+			f.sequence = m.Q - behind
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func (n *liveNote) frame() frame {
+	switch n.K {
+	case "done":
+		return frame{settled: &settled{user: n.User, friends: n.Friends}}
+	case "ended":
+		return frame{ended: &endedWatch{user: n.U, unfriended: n.Why == "NO_LONGER_FRIEND"}}
+	}
+	kind, known := liveKinds[n.K]
+	if !known && n.K != "none" || n.U == "" {
+		return frame{} // newer than we are
+	}
+	note := &notification{user: n.U, available: n.On, lastSeen: at(n.Seen), at: at(n.At)}
+	if n.S != nil && known {
+		s := n.S.session()
+		note.session, note.kind, note.reason = &s, kind, liveCloseReasons[n.S.Why]
+	}
+	return frame{notification: note}
+}
+
+func (s *liveUserSession) session() UserSession {
+	show := s.Show
+	if checkShow(show) != nil || show == "" {
+		show = Online
+	}
+	return UserSession{
+		ID: s.ID, Platform: s.Platform, Product: s.Product, Show: show, Text: s.Text, Locale: s.Locale,
+		Properties: fromLiveValues(s.Properties), Revision: s.Rev, ConnectedAt: at(s.Since), UpdatedAt: at(s.At),
+	}
+}
+
+// fromLiveValues leaves out what has no kind this program knows.
+func fromLiveValues(values map[string]any) map[string]any {
+	if len(values) == 0 {
+		return nil
+	}
+	out := make(map[string]any, len(values))
+	for k, v := range values {
+		switch v := v.(type) {
+		case string, bool:
+			out[k] = v
+		case json.Number:
+			if n, err := v.Int64(); err == nil {
+				out[k] = n
+			} else if f, err := v.Float64(); err == nil {
+				out[k] = f
+			}
+		}
+	}
+	return out
+}
+
+func fromLiveUsers(users []liveUser) []Presence {
+	out := make([]Presence, 0, len(users))
+	for _, u := range users {
+		p := Presence{User: u.U, Available: u.On, LastSeen: at(u.Seen), Unknown: u.Unknown}
+		for _, s := range u.Sessions {
+			if s != nil {
+				p.Sessions = append(p.Sessions, s.session())
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// closing reads a bye; nil when a fault is its reason.
+func (m *liveMessage) closing() *closing {
+	reason, ok := liveClosings[m.Reason]
+	if !ok {
+		return nil
+	}
+	return &closing{reason: reason, retryAfter: ms(m.RetryAfter), session: liveCloseReasons[m.Why]}
+}
+
+// liveCodes are the classes of the reasons, as the gRPC door gives them.
+var liveCodes = map[Reason]Code{
+	ReasonJWTInvalid: CodeUnauthenticated, ReasonJWTExpired: CodeUnauthenticated, ReasonSessionTokenInvalid: CodeUnauthenticated,
+	ReasonSessionTokenNotYours: CodePermissionDenied, ReasonSessionGone: CodeNotFound, ReasonSessionNotConnected: CodeFailedPrecondition,
+	ReasonReplacedStream: CodeAborted, ReasonSessionClosed: CodeAborted, ReasonResumeFromFuture: CodeOutOfRange,
+	ReasonLogUnavailable: CodeUnavailable, ReasonFriendsUnavailable: CodeUnavailable, ReasonDraining: CodeUnavailable,
+	"KEYS_UNAVAILABLE": CodeUnavailable, ReasonFieldInvalid: CodeInvalidArgument,
+	ReasonLimitSubscriptions: CodeResourceExhausted, ReasonLimitSessions: CodeResourceExhausted, ReasonLimitBatch: CodeResourceExhausted,
+	ReasonLimitFriends: CodeResourceExhausted, ReasonRateLimited: CodeResourceExhausted, ReasonSlowConsumer: CodeResourceExhausted,
+	"TOO_MANY_CONNECTIONS": CodeResourceExhausted, "NO_HELLO": CodeDeadlineExceeded, "ORIGIN_REFUSED": CodePermissionDenied, "FRAME_INVALID": CodeInvalidArgument,
+}
+
+// fault makes an Error of an error or a bye.
+func (m *liveMessage) fault() *Error {
+	e := &Error{Code: liveCodes[Reason(m.Reason)], Reason: Reason(m.Reason), Detail: m.Detail, RetryAfter: ms(m.RetryAfter)}
+	if e.Code == "" {
+		e.Code = CodeInternal
+	}
+	if e.Detail == "" {
+		e.Detail = "the server refused it"
+	}
+	for _, f := range m.Fields {
+		e.Fields = append(e.Fields, Field{f.Path, f.Rule})
+	}
+	return e
+}
+
+// liveCloses are the close codes that may come without a bye.
+var liveCloses = map[websocket.StatusCode]Reason{
+	4401: ReasonJWTInvalid, 4409: ReasonReplacedStream, 4410: ReasonSessionGone, 4413: ReasonSlowConsumer,
+	4429: ReasonRateLimited, 4503: ReasonLogUnavailable, websocket.StatusGoingAway: ReasonDraining,
+}
+
+// fromClosed says why a connection ended that was read from.
+func fromClosed(err error) *Error {
+	var c websocket.CloseError
+	if !errors.As(err, &c) {
+		return &Error{Code: CodeUnavailable, Detail: "the connection broke: " + err.Error()}
+	}
+	e := &Error{Code: CodeUnavailable, Reason: liveCloses[c.Code], Detail: fmt.Sprintf("the server closed the connection: %d %s", c.Code, c.Reason)}
+	if code, ok := liveCodes[e.Reason]; ok && e.Reason != "" {
+		e.Code = code
+	}
+	return e
+}
+
+// fromHandshake says why there is no connection.
+func fromHandshake(ctx context.Context, resp *http.Response, err error) *Error {
+	if why := over(ctx); why != nil || resp == nil {
+		return fromLiveEnd(ctx, err)
+	}
+	e := &Error{Code: CodeUnavailable, Detail: "the server answered the handshake with HTTP " + resp.Status}
+	switch resp.StatusCode {
+	case http.StatusNotFound, http.StatusOK, http.StatusUpgradeRequired, http.StatusMethodNotAllowed:
+		e.Code, e.Detail = CodeUnimplemented, e.Detail+"; is there a live door at this address?"
+	case http.StatusForbidden:
+		e.Code = CodePermissionDenied
+	case http.StatusUnauthorized:
+		e.Code, e.Reason = CodeUnauthenticated, ReasonJWTInvalid
+	case http.StatusTooManyRequests:
+		e.Code, e.Reason = CodeResourceExhausted, ReasonRateLimited
+	}
+	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
+		e.RetryAfter = time.Duration(min(n, 3600)) * time.Second
+	}
+	return e
+}
+
+// fromLiveEnd makes an Error of what ended an attempt that was made with ctx.
+func fromLiveEnd(ctx context.Context, err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	e = &Error{Code: CodeUnavailable, Detail: strings.TrimPrefix(err.Error(), "failed to WebSocket dial: ")}
+	if why := over(ctx); why != nil {
+		e.cause, e.Code = why, CodeCanceled
+		if errors.Is(why, context.DeadlineExceeded) {
+			e.Code = CodeDeadlineExceeded
+		}
+	}
+	return e
+}
