@@ -36,8 +36,18 @@ func (a App) policy() tracker.Policy {
 		HeartbeatTimeout: a.Policy.HeartbeatTimeout, Grace: a.Policy.Grace, ResumeWindow: a.Policy.ResumeWindow,
 		ConnectBefore: a.Policy.ConnectBefore, MultiDevice: m,
 		SessionsPerUser: a.Limits.Sessions, OpensPerSecond: a.Limits.OpensPerSecond,
-		Platforms: platforms(a.Policy.Platforms),
+		Platforms: platforms(a.Policy.Platforms), TellCustom: a.tellsCustom(),
 	}.WithDefaults()
+}
+
+// tellsCustom reports that some endpoint of the app reports custom statuses.
+func (a *App) tellsCustom() bool {
+	for _, w := range a.Webhooks {
+		if w = w.withDefaults(); w.IncludeCustom || w.Format == FormatTencentIM && w.TencentIM.Profile == ProfileTencent2025 {
+			return true
+		}
+	}
+	return false
 }
 
 func platforms(all map[string]PlatformPolicy) map[string]tracker.PlatformPolicy {

@@ -286,3 +286,20 @@ func TestWebhooksShowNoSecret(t *testing.T) {
 		t.Errorf("%d endpoints in the summary, want %d", len(s.Apps[0].Webhooks), n)
 	}
 }
+
+// Custom statuses are written to the log only where some endpoint reports them.
+func TestCustomStatusesAreLogged(t *testing.T) {
+	t.Parallel()
+	for webhook, want := range map[string]bool{
+		good: false, good + ", include_custom: true": true,
+		goodURL + ", format: tencentim": false, goodURL + ", format: tencentim, tencentim: {profile: \"2025\"}": true,
+	} {
+		c, err := Parse([]byte(withWebhook(webhook, timApp)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Policies()["a"].TellCustom; got != want {
+			t.Errorf("%s: got %v, want %v", webhook, got, want)
+		}
+	}
+}

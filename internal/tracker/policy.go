@@ -23,6 +23,9 @@ type Policy struct {
 	// Platforms has what differs on devices of a platform, by its name in any
 	// case.
 	Platforms map[string]PlatformPolicy
+	// TellCustom writes each new text of a status to the log: some interface of
+	// the app reports it.
+	TellCustom bool
 }
 
 // PlatformPolicy is what differs on one platform. A zero field is as in the

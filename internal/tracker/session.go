@@ -53,6 +53,7 @@ type session struct {
 	pending *operation // not nil: it waits for the store
 	dead    bool       // never comes back: refused opening, or gone
 	over    bool       // closed, and the resume window is over; only remembered
+	custom  custom
 	life    life
 	burst   burst
 	kept    kept

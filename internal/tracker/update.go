@@ -65,6 +65,7 @@ func (t *Tracker) Update(ctx context.Context, ref Ref, edit func(*presence.Statu
 	at := t.now()
 	s.restatus(status, at)
 	updated := Updated{s.truth.Revision, at, false}
+	t.tellCustom(s, old)
 	t.note(s)
 	sh.updates++
 	p := u.paint()
@@ -137,7 +138,9 @@ func (t *Tracker) turn(ctx context.Context, sh *shard, s *session, status *prese
 func (t *Tracker) turned(s *session, status *presence.Status, at presence.Time) (after func()) {
 	u := s.user
 	u.version++
+	old := s.status
 	s.restatus(status, at)
+	t.tellCustom(s, old)
 	if status.Invisible {
 		if s.shown.Open() {
 			s.shown.Closed, s.shown.ClosedAt, s.shown.Reason = u.version, at, presence.ReasonHidden
