@@ -48,6 +48,7 @@ var table = []line{
 
 	// Webhooks: the mechanism knows no dialect.
 	{"internal/webhook", with(leaves, "internal/store", "internal/facts"), "mechanism only; formats judge"},
+	{"internal/webhook/native", with(leaves, "internal/webhook"), "our own format; foreign formats live in their door"},
 
 	// The engine.
 	{"internal/natsbus", leaves, "the wall in front of NATS"},

@@ -32,8 +32,7 @@ type Endpoint struct {
 	Name   string // 1 to 32 of [a-z0-9_-]
 	URL    string // http or https
 	Format Format
-	// Lanes is how many requests may be under way; DefaultLanes if zero. When it
-	// changes, events that were delivered ahead of the last lane come again.
+	// Lanes is how many requests may be under way; DefaultLanes if zero.
 	Lanes int
 	// AllowPrivate: see outbound.Config.
 	AllowPrivate bool

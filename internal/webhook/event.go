@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -11,7 +12,8 @@ type Event struct {
 	presence.Fact
 	// Position orders everything. Repeats and replays keep it.
 	Position Position
-	// ID names the fact. Repeats and replays keep it.
+	// ID names the fact. Repeats and replays keep it. It is not known yet when a
+	// format is asked whether it wants the event.
 	ID string
 	// Replaced, on opened, are the sessions that the policy closed for it, as they
 	// were: their closed events come just before this one.
@@ -41,13 +43,13 @@ const (
 	Truth
 )
 
-// views makes the events of one stretch of the log what a format sees, in
-// order. A record's facts are never torn: see Reader.
-func (v View) events(facts []Event) []Event {
-	seen := facts[:0:0]
+// events makes the facts of one stretch of the log what a format sees, in
+// order. A record's facts come in one stretch: see Reader.
+func (v View) events(facts []*facts.Event) []Event {
+	seen := make([]Event, 0, len(facts))
 	for i := 0; i < len(facts); {
 		n := i + 1
-		for n < len(facts) && facts[n].Position.sameRecord(facts[i].Position) {
+		for n < len(facts) && sameRecord(facts[n].Position, facts[i].Position) {
 			n++
 		}
 		seen = v.record(seen, facts[i:n])
@@ -57,10 +59,10 @@ func (v View) events(facts []Event) []Event {
 }
 
 // record appends what the view sees of one record's facts.
-func (v View) record(seen, facts []Event) []Event {
+func (v View) record(seen []Event, facts []*facts.Event) []Event {
 	first := len(seen)
 	for _, e := range facts {
-		if e, ok := v.event(e); ok {
+		if e, ok := v.event(Event{Fact: e.Fact, Position: e.Position}); ok {
 			seen = append(seen, e)
 		}
 	}
@@ -89,7 +91,6 @@ func public(sessions []presence.FoldedSession) (ids []presence.PublicID) {
 
 // event makes one fact what the view sees; false: nothing.
 func (v View) event(e Event) (Event, bool) {
-	e.Replaced, e.OpeningFollows = nil, false
 	switch {
 	case e.Kind == presence.RecordMoved:
 		return e, false // nobody outside is told

@@ -5,15 +5,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
 // folded folds records of one user and numbers the facts as a reader does.
-func folded(records ...presence.Record) (events []Event) {
+func folded(records ...presence.Record) (events []*facts.Event) {
 	var u presence.Folded
 	for i, r := range records {
 		for n, f := range u.Apply(&r, nil) {
-			events = append(events, Event{Fact: f, Position: Position{uint64(i + 1), 0, uint32(n)}})
+			events = append(events, &facts.Event{Fact: f, Position: Position{Sequence: uint64(i + 1), Ordinal: uint32(n)}})
 		}
 	}
 	return events
@@ -98,14 +99,14 @@ func TestViews(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			facts := folded(c.records...)
-			if diff := cmp.Diff(c.truth, told(Truth.events(facts))); diff != "" {
+			log := folded(c.records...)
+			if diff := cmp.Diff(c.truth, told(Truth.events(log))); diff != "" {
 				t.Errorf("truth (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(c.shown, told(Shown.events(facts))); diff != "" {
+			if diff := cmp.Diff(c.shown, told(Shown.events(log))); diff != "" {
 				t.Errorf("shown (-want +got):\n%s", diff)
 			}
-			for _, e := range Shown.events(facts) {
+			for _, e := range Shown.events(log) {
 				for _, id := range e.Replaces {
 					if len(e.Replaced) == 0 {
 						t.Errorf("shown tells that %v was replaced, which was never seen", id)
@@ -114,34 +115,4 @@ func TestViews(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestPositions(t *testing.T) {
-	t.Parallel()
-	for _, p := range []Position{{}, {1, 2, 3}, {1 << 63, 1 << 31, 1 << 31}} {
-		if got, err := ParsePosition(p.String()); got != p || err != nil {
-			t.Errorf("%s: got %v, %v, want it back", p, got, err)
-		}
-	}
-	for _, s := range []string{"", "1", "1.2", "1.2.3.4", "1.2.x", "-1.2.3", "01.2.3", "1.2.4294967296", " 1.2.3", "1.+2.3"} {
-		if got, err := ParsePosition(s); err == nil {
-			t.Errorf("%q: got %v, want an error", s, got)
-		}
-	}
-	for _, pair := range [][2]Position{{{1, 9, 9}, {2, 0, 0}}, {{1, 1, 9}, {1, 2, 0}}, {{1, 1, 1}, {1, 1, 2}}} {
-		if pair[0].Compare(pair[1]) != -1 || pair[1].Compare(pair[0]) != 1 || pair[0].Compare(pair[0]) != 0 {
-			t.Errorf("%v is not before %v", pair[0], pair[1])
-		}
-	}
-}
-
-func FuzzPosition(f *testing.F) {
-	f.Add("1.2.3")
-	f.Add("18446744073709551615.4294967295.0")
-	f.Add("..")
-	f.Fuzz(func(t *testing.T, s string) {
-		if p, err := ParsePosition(s); err == nil && p.String() != s {
-			t.Errorf("%q is read as %v, which is written %q: one position has two spellings", s, p, p.String())
-		}
-	})
 }

@@ -1,0 +1,433 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// apart finds users of as many lanes.
+func apart(lanes int) []string {
+	users := make([]string, lanes)
+	for i, left := 0, lanes; left > 0; i++ {
+		name := fmt.Sprint("user", i)
+		if n := laneOf(presence.UserID(name), lanes); users[n] == "" {
+			users[n] = name
+			left--
+		}
+	}
+	return users
+}
+
+// TestOneLaneStopsNobody: of sixteen lanes one fails or stalls for an hour,
+// with far more events than are kept in memory, and the others are as quick as
+// ever; then it catches up, in order, with nothing lost or doubled.
+func TestOneLaneStopsNobody(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(request) (int, time.Duration){
+		"fails":   func(request) (int, time.Duration) { return 500, 0 },
+		"stalls":  func(request) (int, time.Duration) { return 200, time.Hour },
+		"refuses": func(request) (int, time.Duration) { return 0, 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := patient()
+				p.Breaker = Breaker{Consecutive: 10, Pause: 30 * time.Second}
+				r := newRig(t, p)
+				defer r.stop()
+				users := apart(16)
+				var mu sync.Mutex // guards what follows
+				bad, worst := true, time.Duration(0)
+				sent := map[string]time.Time{}
+				var sick []string
+				r.receiver.answers(func(q request) (int, time.Duration) {
+					mu.Lock()
+					defer mu.Unlock()
+					if strings.HasPrefix(q.events[0], users[0]+" ") {
+						if bad {
+							return answer(q)
+						}
+						sick = append(sick, q.events...)
+						return 200, 0
+					}
+					for _, e := range q.events {
+						worst = max(worst, time.Since(sent[e]))
+					}
+					return 200, 0
+				})
+				synctest.Wait()
+				for i := range 400 {
+					for n, user := range users {
+						if n > 0 && i%2 == 1 {
+							continue
+						}
+						mu.Lock()
+						for _, e := range r.log.append(opened, user, byte(i), nth(uint32(i))) {
+							sent[fmt.Sprintf("%s %d %s", user, e.Seq, e.Kind)] = time.Now()
+						}
+						mu.Unlock()
+					}
+					elapse(3600 * time.Second / 400)
+				}
+				// A lane that stalls is waited for once, until that is seen.
+				if worst > 10*ms+patience {
+					t.Errorf("the others waited up to %v, want 10ms, and %v once", worst, patience)
+				}
+				if s := r.status(); s.Doing != "waiting" && s.Doing != "behind" {
+					t.Errorf("got %+v, want a lane that waits", s)
+				}
+				mu.Lock()
+				bad = false
+				mu.Unlock()
+				elapse(10 * time.Minute)
+				want := make([]string, 0, 400)
+				for _, e := range r.log.events {
+					if string(e.User.ID) == users[0] {
+						want = append(want, fmt.Sprintf("%s %d %s", users[0], e.Seq, e.Kind))
+					}
+				}
+				if diff := cmp.Diff(want, sick); diff != "" {
+					t.Errorf("the lane that failed, afterwards (-want +got):\n%s", diff)
+				}
+				if s := r.status(); s.Doing != "live" || s.Waiting != 0 || s.Dead != 0 {
+					t.Errorf("got %+v, want it live", s)
+				}
+				more := r.log.append(opened, users[0], 250, nth(9000))
+				elapse(10 * ms)
+				synctest.Wait()
+				if got := sick[len(sick)-1]; !strings.HasPrefix(got, users[0]) || len(sick) != len(want)+len(more) {
+					t.Errorf("got %d events, %q last, want it to be live again", len(sick), got)
+				}
+			})
+		})
+	}
+}
+
+// TestOutage: an endpoint that is down for an hour gets everything afterwards.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := patient()
+		p.Breaker = Breaker{Consecutive: 10, Pause: 30 * time.Second}
+		r := newRig(t, p)
+		defer r.stop()
+		synctest.Wait()
+		r.receiver.answers(func(request) (int, time.Duration) { return 0, 0 })
+		for i := range 20_000 {
+			r.log.append(opened, fmt.Sprint("user", i%500), byte(i/500))
+			if i%10 == 0 {
+				elapse(1800 * ms)
+			}
+		}
+		failed := len(r.receiver.requests())
+		if failed > 600 {
+			t.Errorf("got %d attempts in the hour, want the breaker to hold them back", failed)
+		}
+		r.receiver.answers(nil)
+		elapse(6 * time.Minute)
+		s := r.status()
+		if s.Doing != "live" || s.Delivered != 20_000 || s.Dead != 0 {
+			t.Errorf("got %+v, want all delivered", s)
+		}
+		last := map[string]int{}
+		var good []request
+		for _, q := range r.receiver.requests()[failed:] {
+			good = append(good, q)
+			for _, e := range q.events {
+				var user string
+				var seq int
+				_, _ = fmt.Sscan(e, &user, &seq)
+				if seq != last[user]+1 {
+					t.Fatalf("%s: got number %d after %d", user, seq, last[user])
+				}
+				last[user] = seq
+			}
+		}
+		if len(good) > 1000 {
+			t.Errorf("got %d requests for 20,000 events, want full batches", len(good))
+		}
+	})
+}
+
+func TestBeginsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		synctest.Wait()
+		r.stop()
+		r.log.append(opened, "alice", 1) // while nothing runs
+		r.start()
+		elapse(time.Second)
+		r.stop()
+		if diff := cmp.Diff([]string{"alice 1 opened"}, r.receiver.events()); diff != "" {
+			t.Errorf("what happened between two runs (-want +got):\n%s", diff)
+		}
+		late := r.main
+		late.Name = "late"
+		oldest := late
+		oldest.Name, oldest.FromOldest = "oldest", true
+		r.receiver = newReceiver()
+		r.start()
+		r.set(late)
+		elapse(time.Second)
+		if got := r.receiver.events(); len(got) != 0 {
+			t.Errorf("got %q at an endpoint that is new, want nothing of before", got)
+		}
+		r.log.append(opened, "bob", 1)
+		elapse(time.Second)
+		r.set(late, oldest)
+		elapse(time.Second)
+		got := r.receiver.events()
+		slices.Sort(got[1:]) // two lanes
+		if diff := cmp.Diff([]string{"bob 1 opened", "alice 1 opened", "bob 1 opened"}, got); diff != "" {
+			t.Errorf("new from the end, and new from the oldest (-want +got):\n%s", diff)
+		}
+		r.stop()
+	})
+}
+
+// TestReload: what does not change is not disturbed; what changes, goes and
+// comes back loses nothing and repeats nothing.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		defer r.stop()
+		synctest.Wait()
+		asked := r.log.asked
+		r.set(r.main)
+		elapse(time.Second)
+		if r.log.asked != asked {
+			t.Error("the same endpoints again began a reading, want nothing to happen")
+		}
+		var want []string
+		for i := range 50 {
+			for _, e := range r.log.append(opened, "alice", byte(i)) {
+				want = append(want, fmt.Sprintf("alice %d opened", e.Seq))
+			}
+			elapse(7 * ms)
+			changed := r.main
+			switch i % 5 {
+			case 0:
+				changed.Format = &plain{policy: patient(), secret: fmt.Sprint("rotated ", i)}
+			case 1:
+				changed.URL += fmt.Sprint("/", i)
+			case 2:
+				r.set()
+				if _, err := r.d.Endpoint(t.Context(), "demo", "main"); !errors.Is(err, ErrNoEndpoint) {
+					t.Errorf("got %v, want ErrNoEndpoint", err)
+				}
+				continue
+			case 3:
+				changed.Lanes = 1 + i%7
+			}
+			r.set(changed)
+		}
+		elapse(time.Minute)
+		if diff := cmp.Diff(want, r.receiver.events()); diff != "" {
+			t.Errorf("over reloads (-want +got):\n%s", diff)
+		}
+		bad := r.main
+		bad.URL = "nowhere"
+		if err := r.d.SetEndpoints([]Endpoint{bad}); err == nil {
+			t.Error("a bad endpoint was taken")
+		}
+		if err := r.d.SetEndpoints([]Endpoint{r.main, r.main}); err == nil {
+			t.Error("one endpoint was taken twice")
+		}
+	})
+}
+
+func TestGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		defer r.stop()
+		synctest.Wait()
+		r.receiver.answers(func(request) (int, time.Duration) { return 410, 0 })
+		r.log.append(opened, "alice", 1)
+		elapse(24 * time.Hour)
+		if n := len(r.receiver.requests()); n != 1 || r.status().Doing != "gone" {
+			t.Errorf("got %d requests and %s, want one and gone", n, r.status().Doing)
+		}
+		r.receiver.answers(nil)
+		r.set(r.main) // a reload
+		elapse(time.Second)
+		if diff := cmp.Diff([]string{"alice 1 opened", "alice 1 opened"}, r.receiver.events()); diff != "" || r.status().Doing != "live" {
+			t.Errorf("got %s after a reload (-want +got):\n%s", r.status().Doing, diff)
+		}
+	})
+}
+
+func TestRefusedAndUnwritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient(), oneLane)
+		defer r.stop()
+		synctest.Wait()
+		r.receiver.answers(func(q request) (int, time.Duration) {
+			if q.events[0] == "alice 1 opened" {
+				return 400, 0
+			}
+			return 200, 0
+		})
+		for _, user := range []string{"alice", "unwritable", "bob"} {
+			r.log.append(opened, user, 1)
+			elapse(time.Second)
+		}
+		if diff := cmp.Diff([]string{"alice 1 opened", "bob 1 opened"}, r.receiver.events()); diff != "" || r.status().Dead != 2 {
+			t.Errorf("got %d dead letters, want 2 (-want +got):\n%s", r.status().Dead, diff)
+		}
+	})
+}
+
+// TestDeadLettersAreStored before anything else is delivered, however long that
+// takes.
+func TestDeadLettersAreStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient(), oneLane)
+		defer r.stop()
+		synctest.Wait()
+		r.receiver.answers(func(q request) (int, time.Duration) {
+			if q.events[0] == "alice 1 opened" {
+				return 400, 0
+			}
+			return 200, 0
+		})
+		r.store.mu.Lock()
+		r.store.fail = func() error { return store.ErrRefused }
+		r.store.mu.Unlock()
+		r.log.append(opened, "alice", 1)
+		elapse(time.Second)
+		r.log.append(opened, "bob", 1)
+		elapse(time.Hour)
+		if got := r.receiver.events(); len(got) != 1 {
+			t.Errorf("got %q, want the lane to wait for the store", got)
+		}
+		r.store.mu.Lock()
+		r.store.fail = nil
+		r.store.mu.Unlock()
+		elapse(2 * time.Minute)
+		if got := r.receiver.events(); len(got) != 2 || r.status().Dead != 1 {
+			t.Errorf("got %q and %d dead letters, want bob and one", got, r.status().Dead)
+		}
+	})
+}
+
+func TestGap(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		synctest.Wait()
+		r.log.append(opened, "alice", 1)
+		elapse(time.Second)
+		r.stop()
+		for i := range 30 {
+			r.log.append(opened, "bob", byte(i))
+		}
+		r.log.mu.Lock()
+		r.log.first = 20
+		r.log.mu.Unlock()
+		n := len(r.receiver.requests())
+		r.receiver.answers(func(q request) (int, time.Duration) {
+			if q.gap != "" && q.number < 3 {
+				return 500, 0
+			}
+			return 200, 0
+		})
+		r.start()
+		elapse(time.Minute)
+		got := r.receiver.requests()[n:]
+		if len(got) != 4 || got[2].gap == "" || got[0].id != got[2].id || got[3].gap != "" || got[3].events[0] != "bob 19 opened" {
+			t.Errorf("got %+v, want the gap three times and then what follows it", got)
+		}
+		if s := r.status(); s.Gaps != 1 || s.Doing != "live" {
+			t.Errorf("got %+v, want one gap and live", s)
+		}
+		r.stop()
+		n = len(r.receiver.requests())
+		r.start()
+		elapse(time.Minute)
+		if got := r.receiver.requests()[n:]; len(got) != 0 {
+			t.Errorf("got %+v after another start, want nothing", got)
+		}
+		r.stop()
+	})
+}
+
+// lease is an owner whose right ends.
+type lease struct {
+	mu    sync.Mutex // guards what follows
+	term  uint64
+	until time.Time
+}
+
+func (l *lease) Owned(presence.AppID, string) (uint64, time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term, l.until
+}
+
+func (l *lease) set(term uint64, until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.term, l.until = term, until
+}
+
+func TestOwner(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient(), oneLane)
+		synctest.Wait()
+		r.stop()
+		mine := &lease{term: 2, until: time.Now().Add(10 * time.Second)}
+		r.owner = mine
+		r.start()
+		defer r.stop()
+		elapse(ms)
+		r.log.append(opened, "alice", 1)
+		elapse(time.Minute)
+		if n := len(r.receiver.requests()); n != 0 {
+			t.Errorf("got %d requests although the time-out may outlive the right, want none", n)
+		}
+		mine.set(2, time.Now().Add(11*time.Second))
+		elapse(time.Second)
+		if n := len(r.receiver.requests()); n != 1 {
+			t.Errorf("got %d requests with the right renewed, want one", n)
+		}
+		mine.set(0, time.Time{})
+		r.log.append(opened, "bob", 1)
+		elapse(time.Second)
+		if s := r.status(); len(r.receiver.requests()) != 1 || s.Doing != "stopped" {
+			t.Errorf("got %d requests and %+v, want it stopped", len(r.receiver.requests()), s)
+		}
+		mine.set(3, time.Time{})
+		elapse(2 * time.Minute)
+		if got := r.receiver.events(); !slices.Equal(got, []string{"alice 1 opened", "bob 1 opened"}) {
+			t.Errorf("got %q, want it taken up again", got)
+		}
+		// Somebody with a later term wrote the cursors: this node serves it no more.
+		r.store.mu.Lock()
+		c := r.store.cursors[store.Endpoint{App: "demo", Name: "main"}]
+		c.Term = 9
+		r.store.cursors[c.Endpoint] = c
+		r.store.mu.Unlock()
+		r.log.append(opened, "carol", 1)
+		elapse(time.Second)
+		if s := r.status(); s.Doing != "stopped" {
+			t.Errorf("got %+v, want it stopped by the later term", s)
+		}
+	})
+}
