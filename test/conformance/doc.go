@@ -2,7 +2,8 @@
 // implementations: grpc-js and Connect's own libraries in node/, web pages with
 // the latter in Chromium, Python's grpcio in python/, and grpcurl.
 // The REST API meets a validator of OpenAPI, a client that is generated from its
-// description, and curl with the commands of its page.
+// description, and curl with the commands of its page. The doors for backends of
+// RongCloud and Tencent IM meet those vendors' own packages for Node and Go.
 // What they expect is written against the published .proto and the interface's
 // document alone, so a mistake that our server and our Go client share is still
 // found here.

@@ -24,7 +24,7 @@ const (
 	patience = 30 * time.Second
 )
 
-// server is the real binary, running `porchlight dev`.
+// server is the real binary, running `porchlight dev` or `porchlight serve`.
 type server struct {
 	program string // path of the binary
 	grpc    string // address, host:port
@@ -36,7 +36,28 @@ type server struct {
 func startServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{program: build(t)}
-	cmd := exec.Command(s.program, "dev", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+	s.start(t, "dev")
+	return s
+}
+
+// startConfigured is startServer with a configuration, whose data directory it
+// gives.
+func startConfigured(t *testing.T, configuration string) *server {
+	t.Helper()
+	s := &server{program: build(t)}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "porchlight.yaml")
+	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(t, "serve", "--config", file, "--data", filepath.Join(dir, "data"))
+	return s
+}
+
+// start runs the binary on ports of its choice until the test ends.
+func (s *server) start(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command(s.program, append(args, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")...)
 	cmd.WaitDelay = patience
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -63,7 +84,6 @@ func startServer(t *testing.T) *server {
 	case <-time.After(patience):
 		t.Fatalf("the server printed no addresses within %v; its log:\n%s", patience, log)
 	}
-	return s
 }
 
 // readAddresses reads what `porchlight dev` prints until both addresses are
