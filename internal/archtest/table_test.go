@@ -49,6 +49,7 @@ var table = []line{
 	// Webhooks: the mechanism knows no dialect.
 	{"internal/webhook", with(leaves, "internal/store", "internal/facts"), "mechanism only; formats judge"},
 	{"internal/webhook/native", with(leaves, "internal/webhook"), "our own format; foreign formats live in their door"},
+	{"internal/webhook/cloudevents", with(leaves, "internal/webhook", "internal/webhook/native"), "the native format in another envelope"},
 
 	// The engine.
 	{"internal/natsbus", leaves, "the wall in front of NATS"},

@@ -116,7 +116,7 @@ func (e Endpoint) withDefaults() Endpoint {
 // policy is the format's, with what the endpoint replaces.
 func (e Endpoint) policy() Policy {
 	p := e.Format.Policy()
-	if e.Batch.Events > 0 {
+	if e.Batch.Events > 0 && p.Batch.Events != 1 {
 		p.Batch.Events = e.Batch.Events
 	}
 	if e.Batch.Linger > 0 {

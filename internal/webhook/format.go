@@ -78,7 +78,8 @@ type Policy struct {
 
 // Batch is how many events go into one request.
 type Batch struct {
-	// Events is the most events of one request; at least 1.
+	// Events is the most events of one request. 1 says that the format cannot
+	// take more: an endpoint's own number does not count then.
 	Events int
 	// Linger is how long the first event waits for more.
 	Linger time.Duration
