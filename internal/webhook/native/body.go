@@ -110,10 +110,15 @@ func EventOf(e *webhook.Event) Event {
 		out.Replaces = append(out.Replaces, id.String())
 	}
 	if e.Kind != presence.RecordErased {
-		s := &e.Session
-		out.Session = &Session{ID: s.Public.String(), OpenedAt: stamp(s.OpenedAt), Device: deviceOf(&s.Device), Status: statusOf(s.Status)}
+		s := SessionOf(&e.Session)
+		out.Session = &s
 	}
 	return out
+}
+
+// SessionOf is one session as the format tells it.
+func SessionOf(s *presence.FoldedSession) Session {
+	return Session{ID: s.Public.String(), OpenedAt: stamp(s.OpenedAt), Device: deviceOf(&s.Device), Status: statusOf(s.Status)}
 }
 
 // word is a reason as one word: the words of the core have spaces.
