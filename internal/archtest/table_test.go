@@ -81,7 +81,7 @@ var table = []line{
 	// Tests only: whatever they test.
 	{"internal/archtest", nil, "reads source, imports nothing of it"},
 	{"internal/store/storetest", with(leaves, "internal/store"), "the contract's proof for any store"},
-	{"internal/door/doortest", with(leaves, append(core, "internal/store/storetest")...), "the core of a node for the tests of doors"},
+	{"internal/door/doortest", with(leaves, append(core, "internal/store/storetest", "internal/webhook")...), "the core of a node for the tests of doors, with an endpoint of webhooks"},
 	{"internal/listen/listentest", nil, "certificates for tests of what is spoken over TLS"},
 	{"test/script", []string{"…/"}, "whole-server stories under a fake clock"},
 	{"test/isolation", []string{"…/"}, "two apps on one node, and what each can tell of the other"},
