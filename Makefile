@@ -66,6 +66,10 @@ client-js: ## make clients/js/dist (and the demo page's copy of it) of clients/j
 check-client-js: ## compare clients/js/dist with what client-js would write
 	@GO='$(GO)' ./clients/js/build --check
 
+.PHONY: screenshot
+screenshot: build ## take docs/img/demo.png of the demo page (make test-tools first)
+	node test/conformance/node/screenshot.mjs ./bin/porchlight "$$(command -v chromium || command -v chromium-browser || command -v google-chrome)" docs/img/demo.png
+
 .PHONY: check-tidy
 check-tidy: ## compare go.mod and go.sum with what the code needs
 	$(GO) mod tidy -diff

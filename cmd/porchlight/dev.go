@@ -27,7 +27,7 @@ func (devCommand) Help() string {
 
 // Run serves until the process is told to stop.
 func (d devCommand) Run(ctx context.Context, c console) error {
-	o := porchlight.Options{HTTP: d.HTTP, GRPC: d.GRPC, Data: d.Data, Logger: logger(c)}
+	o := porchlight.Options{HTTP: d.HTTP, GRPC: d.GRPC, Data: d.Data, Demo: true, Logger: logger(c)}
 	return hold(ctx, node{Options: o}, func(srv *porchlight.Server) error { return d.greet(c, srv) })
 }
 
@@ -48,6 +48,10 @@ func (d devCommand) greet(c console, srv *porchlight.Server) error {
 		fmt.Fprintf(c.out, "%s\n  %s\n", user, jwt)
 	}
 	fmt.Fprintf(c.out, `
+See it in a browser, as somebody else in each of two tabs:
+
+  http://%[6]s/demo/
+
 Try it in other terminals:
 
   %[3]s watch --grpc %[1]s --user alice bob
@@ -80,6 +84,6 @@ Or as the app's backend (docs/interfaces/rest.md):
   curl %[4]s/openapi.json
 
 Ctrl-C stops the node.
-`, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey)
+`, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey, srv.HTTPAddr())
 	return nil
 }

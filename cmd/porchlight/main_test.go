@@ -200,7 +200,7 @@ func TestDevWatchSetWho(t *testing.T) {
 	grpc := strings.Fields(dev.line("grpc "))[1]
 	http_ := strings.Fields(dev.line("http "))[1]
 	dev.line("Ctrl-C")
-	for _, path := range []string{"/healthz", "/readyz", "/"} {
+	for _, path := range []string{"/healthz", "/readyz", "/", "/demo/"} {
 		resp, err := http.Get("http://" + http_ + path)
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("GET %s = %v, %v", path, resp, err)

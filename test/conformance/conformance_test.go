@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func testBrowser(t *testing.T, s *server) {
 	runNode(t, "browser", []string{
 		"PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptorFile(t), "PORCHLIGHT_CHROMIUM=" + chromium,
 		"PORCHLIGHT_CERT=" + pair.Cert, "PORCHLIGHT_KEY=" + pair.Key,
-	}, "browser.mjs")
+	}, "browser.mjs", "client.browser.mjs")
 }
 
 // runNode runs files of node/ with node's own test runner.
@@ -78,7 +79,7 @@ func runNode(t *testing.T, tool string, env []string, files ...string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
-	out := run(t, ctx, "node", env, append([]string{node, "--test", "--test-reporter=tap"}, files...)...)
+	out := run(t, ctx, "node", env, slices.Concat([]string{node}, webSocket(t, node), []string{"--test", "--test-reporter=tap"}, files)...)
 	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "# tests ") || strings.HasPrefix(line, "# pass ") {
 			t.Log(tool + " " + strings.TrimSpace(line))
@@ -87,6 +88,19 @@ func runNode(t *testing.T, tool string, env []string, files ...string) {
 	if !strings.Contains(out, "# fail 0") || strings.Contains(out, "# pass 0") {
 		t.Errorf("%s ran nothing, or not to its end:\n%s", tool, out)
 	}
+}
+
+// webSocket is the flag that a Node before 22 needs for a WebSocket of its own.
+func webSocket(t *testing.T, node string) []string {
+	t.Helper()
+	version, err := exec.CommandContext(t.Context(), node, "--version").Output()
+	if err != nil {
+		t.Fatalf("asking node for its version: %v", err)
+	}
+	if v := string(version); strings.HasPrefix(v, "v20.") || strings.HasPrefix(v, "v21.") {
+		return []string{"--experimental-websocket"}
+	}
+	return nil
 }
 
 func testPython(t *testing.T, s *server) {

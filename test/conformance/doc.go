@@ -1,6 +1,8 @@
 // Package conformance drives the real binary with other people's
 // implementations: grpc-js and Connect's own libraries in node/, web pages with
 // the latter in Chromium, Python's grpcio in python/, and grpcurl.
+// Our own package for pages and Node, clients/js, is let at it the same way, and
+// held against its source.
 // The REST API meets a validator of OpenAPI, a client that is generated from its
 // description, and curl with the commands of its page. The doors for backends of
 // RongCloud and Tencent IM meet those vendors' own packages for Node and Go.

@@ -143,9 +143,9 @@ function decode(text) {
     case "ok":
       return { t: "ok", id: whole(f["id"]), answer: { rejected: strings(f["rejected"]), users: Array.isArray(f["users"]) ? f["users"] : [] } };
     case "error":
-      return { t: "error", id: typeof f["id"] === "number" ? f["id"] : void 0, error: fault(f) };
+      return { t: "error", id: typeof f["id"] === "number" ? f["id"] : void 0, part: string(f["part"]), error: fault(f) };
     case "bye":
-      return { t: "bye", error: fault(f), kept: f["kept"] === true, why: string(f["why"]) };
+      return { t: "bye", error: fault(f, closings[string(f["why"])]) };
     default:
       return { t: "other" };
   }
@@ -160,7 +160,8 @@ function welcome(f) {
     resync: f["resync"] === true,
     q: whole(f["q"]),
     heartbeat: whole(f["heartbeat"]),
-    batch: whole(limits["batch"])
+    batch: whole(limits["batch"]),
+    rejected: strings(f["rejected"])
   };
 }
 function news(raw) {
@@ -218,12 +219,13 @@ function asked(raw) {
     unknown: u["unknown"] === true
   });
 }
-function fault(f) {
+var closings = { EXPIRED: "TOKEN_EXPIRED", DISCONNECTED: "LINK_DOWN", HEARTBEAT: "LINK_DOWN" };
+function fault(f, instead) {
   const fields = (Array.isArray(f["fields"]) ? f["fields"] : []).map((raw) => {
     const field = object(raw, "a field");
     return { path: string(field["path"]), message: string(field["message"]) };
   });
-  const reason = string(f["reason"]) || "LINK_DOWN";
+  const reason = instead ?? (string(f["reason"]) || "LINK_DOWN");
   const why = string(f["why"]);
   return new PresenceError({
     reason,
@@ -297,9 +299,14 @@ var Link = class {
       return;
     }
     this.#socket = socket;
-    socket.onopen = () => this.#send(p.hello);
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      this.#send(p.hello);
+    };
     socket.onmessage = (event) => this.#message(event.data);
     socket.onerror = () => {
+      if (!opened) this.#closed(1006);
     };
     socket.onclose = (event) => this.#closed(event.code);
   }
@@ -370,6 +377,7 @@ var Link = class {
       case "ok":
         return this.#answered(frame.id)?.resolve(frame.answer);
       case "error":
+        if (frame.part !== "") return this.#p.owner.partFailed(frame.part, frame.error);
         if (frame.id === void 0) return;
         return this.#answered(frame.id)?.reject(frame.error);
       case "bye":
@@ -765,8 +773,8 @@ var Wants = class {
     return new Promise((resolve, reject) => this.#waiting.status.push({ resolve, reject }));
   }
   /**
-   * What a hello says of all this, and what to do when it was taken. Users whom
-   * the server may still watch from before wait: it would not tell of them again.
+   * What a hello says of all this. Users whom the server may still watch from
+   * before wait: it would not tell of them again.
    */
   hello(first) {
     const watch = [...this.watched].filter((u) => !this.#unwatched.has(u) && (first || !this.#untold.has(u)));
@@ -775,12 +783,23 @@ var Wants = class {
     const wish = this.#wish === void 0 ? void 0 : this.#payStatus();
     return {
       frame: { ...watch.length > 0 && { watch }, ...friends && { friends }, ...status !== void 0 && { status } },
-      taken: () => {
-        this.#told(watch, []);
+      taken: (rejected) => {
+        this.#told(watch, rejected);
         if (friends) this.#befriended();
         if (status !== void 0) wish?.taken([]);
       },
-      refused: wish !== void 0 && this.#status !== void 0 ? wish.refused : void 0
+      refused: wish !== void 0 && this.#status !== void 0 ? wish.refused : void 0,
+      partFailed: (part, error, notBefore) => {
+        if (part === "watch") {
+          for (const u of watch) if (this.watched.has(u)) this.#untold.add(u);
+          if (error.temporary) this.#debts.watch.notBefore = notBefore;
+        } else if (part === "friends" && this.friends) {
+          if (!error.temporary) return this.#payFriends().refused(error);
+          this.#friendsUntold = true;
+          this.friendsError = error;
+          this.#debts.friends.notBefore = notBefore;
+        }
+      }
     };
   }
   /** The server has nothing of before: all is untold that no hello said, and nothing is left to take away. */
@@ -1121,8 +1140,8 @@ var PresenceSession = class {
       return;
     }
     if (attempt !== this.#attempt || this.#snapshot.link === "over") return;
-    const { frame, taken, refused } = this.#wants.hello(!this.#wasUp);
-    this.#refuseHello = refused;
+    const hello = this.#wants.hello(!this.#wasUp);
+    this.#refuseHello = hello.refused;
     this.#link = new Link({
       socket: this.#socket,
       url: this.#url,
@@ -1131,12 +1150,17 @@ var PresenceSession = class {
         t: "hello",
         token,
         device: { ...this.#page.device, ...this.#options.device },
-        ...frame,
+        ...hello.frame,
         ...this.#resume !== void 0 && { resume: this.#resume },
         ...this.#resume !== void 0 && this.#sequence > 0 && { after: this.#sequence }
       },
       owner: {
-        welcomed: (welcome2) => this.#welcomed(welcome2, taken),
+        welcomed: (welcome2) => this.#welcomed(welcome2, hello.taken),
+        partFailed: (part, error) => {
+          hello.partFailed(part, error, this.#clock.now() + pause(this.#options.backoff ?? {}, 1, error.retryAfter, this.#clock.random));
+          this.#tell({});
+          this.#pay();
+        },
         news: (news2, q) => this.#news(news2, q),
         ended: (error) => attempt === this.#attempt && this.#lost(error)
       }
@@ -1171,7 +1195,7 @@ var PresenceSession = class {
     if (w.batch > 0) this.#batch = w.batch;
     this.#upSince = this.#clock.now();
     this.#wasUp = true;
-    taken();
+    taken(w.rejected);
     const { link, id, downSince, retryAt, error, ...rest } = this.#snapshot;
     this.#replace({ ...rest, link: "up", id: w.session });
     this.#resolve();

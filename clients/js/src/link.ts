@@ -21,6 +21,8 @@ export type SocketClass = new (url: string, protocols: string[]) => SocketLike;
 /** What the owner of a link is told. @internal */
 export interface Owner {
   welcomed(welcome: Welcome): void;
+  /** A part of the hello failed; the session stays. */
+  partFailed(part: string, error: PresenceError): void;
   /** Takes one message's news. They have the numbers up to `q`. */
   news(news: readonly News[], q: number): void;
   /** Comes once, and last. */
@@ -87,9 +89,16 @@ export class Link {
       return;
     }
     this.#socket = socket;
-    socket.onopen = () => this.#send(p.hello);
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      this.#send(p.hello);
+    };
     socket.onmessage = (event: { readonly data: unknown }) => this.#message(event.data);
-    socket.onerror = () => {}; // a close follows, which says as much
+    // A close follows, which says more; but not in Node 20 where nobody listens.
+    socket.onerror = () => {
+      if (!opened) this.#closed(1006);
+    };
     socket.onclose = (event: { readonly code: number }) => this.#closed(event.code);
   }
 
@@ -168,6 +177,7 @@ export class Link {
       case 'ok':
         return this.#answered(frame.id)?.resolve(frame.answer);
       case 'error':
+        if (frame.part !== '') return this.#p.owner.partFailed(frame.part, frame.error);
         if (frame.id === undefined) return; // no answer to anything of ours
         return this.#answered(frame.id)?.reject(frame.error);
       case 'bye':

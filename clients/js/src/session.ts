@@ -266,17 +266,22 @@ export class PresenceSession {
       return;
     }
     if (attempt !== this.#attempt || this.#snapshot.link === 'over') return;
-    const { frame, taken, refused } = this.#wants.hello(!this.#wasUp);
-    this.#refuseHello = refused;
+    const hello = this.#wants.hello(!this.#wasUp);
+    this.#refuseHello = hello.refused;
     this.#link = new Link({
       socket: this.#socket, url: this.#url, clock: this.#clock,
       hello: {
-        t: 'hello', token, device: { ...this.#page.device, ...this.#options.device }, ...frame,
+        t: 'hello', token, device: { ...this.#page.device, ...this.#options.device }, ...hello.frame,
         ...(this.#resume !== undefined && { resume: this.#resume }),
         ...(this.#resume !== undefined && this.#sequence > 0 && { after: this.#sequence }),
       },
       owner: {
-        welcomed: (welcome) => this.#welcomed(welcome, taken),
+        welcomed: (welcome) => this.#welcomed(welcome, hello.taken),
+        partFailed: (part, error) => {
+          hello.partFailed(part, error, this.#clock.now() + pause(this.#options.backoff ?? {}, 1, error.retryAfter, this.#clock.random));
+          this.#tell({});
+          this.#pay();
+        },
         news: (news, q) => this.#news(news, q),
         ended: (error) => attempt === this.#attempt && this.#lost(error),
       },
@@ -302,7 +307,7 @@ export class PresenceSession {
     }
   }
 
-  #welcomed(w: Welcome, taken: () => void): void {
+  #welcomed(w: Welcome, taken: (rejected: readonly string[]) => void): void {
     const startOver = !w.resumed || w.resync;
     if (!w.resumed) this.#wants.forgotten();
     if (startOver) this.#picture.startOver();
@@ -312,7 +317,7 @@ export class PresenceSession {
     if (w.batch > 0) this.#batch = w.batch;
     this.#upSince = this.#clock.now();
     this.#wasUp = true;
-    taken();
+    taken(w.rejected);
     const { link, id, downSince, retryAt, error, ...rest } = this.#snapshot;
     this.#replace({ ...rest, link: 'up', id: w.session });
     this.#resolve();

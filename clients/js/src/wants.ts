@@ -35,6 +35,17 @@ interface WatchWaiter extends Waiter {
 
 const debt = (): Debt => ({ failures: 0, notBefore: 0 });
 
+/** What a hello says of what is wanted. @internal */
+export interface Hello {
+  readonly frame: Readonly<Record<string, unknown>>;
+  /** The server took it, but for some users. */
+  taken(rejected: readonly string[]): void;
+  /** It will never take it, because of a status that it never took before. */
+  readonly refused: ((error: PresenceError) => void) | undefined;
+  /** It took it without that part, which is told again from `notBefore` on. */
+  partFailed(part: string, error: PresenceError, notBefore: number): void;
+}
+
 /** @internal */
 export class Wants {
   /** Watched by name. */
@@ -137,22 +148,33 @@ export class Wants {
   }
 
   /**
-   * What a hello says of all this, and what to do when it was taken. Users whom
-   * the server may still watch from before wait: it would not tell of them again.
+   * What a hello says of all this. Users whom the server may still watch from
+   * before wait: it would not tell of them again.
    */
-  hello(first: boolean): { readonly frame: Record<string, unknown>; readonly taken: () => void; readonly refused: ((error: PresenceError) => void) | undefined } {
+  hello(first: boolean): Hello {
     const watch = [...this.watched].filter((u) => !this.#unwatched.has(u) && (first || !this.#untold.has(u)));
     const friends = this.friends && !this.#friendsLeft && (first || !this.#friendsUntold);
     const { status } = this;
     const wish = this.#wish === undefined ? undefined : this.#payStatus();
     return {
       frame: { ...(watch.length > 0 && { watch }), ...(friends && { friends }), ...(status !== undefined && { status }) },
-      taken: () => {
-        this.#told(watch, []);
+      taken: (rejected) => {
+        this.#told(watch, rejected);
         if (friends) this.#befriended();
         if (status !== undefined) wish?.taken([]);
       },
       refused: wish !== undefined && this.#status !== undefined ? wish.refused : undefined,
+      partFailed: (part, error, notBefore) => {
+        if (part === 'watch') {
+          for (const u of watch) if (this.watched.has(u)) this.#untold.add(u);
+          if (error.temporary) this.#debts.watch.notBefore = notBefore; // else whom it refuses is found part by part
+        } else if (part === 'friends' && this.friends) {
+          if (!error.temporary) return this.#payFriends().refused(error);
+          this.#friendsUntold = true;
+          this.friendsError = error;
+          this.#debts.friends.notBefore = notBefore;
+        }
+      },
     };
   }
 

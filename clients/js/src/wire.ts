@@ -17,6 +17,8 @@ export interface Welcome {
   readonly q: number;
   readonly heartbeat: number;
   readonly batch: number;
+  /** Users of the hello that nobody can be. */
+  readonly rejected: readonly string[];
 }
 
 /** What the server may do within the limits of the app. @internal */
@@ -38,8 +40,9 @@ export type Frame =
   | { readonly t: 'welcome'; readonly welcome: Welcome }
   | { readonly t: 'n'; readonly q: number; readonly news: readonly News[]; readonly count: number }
   | { readonly t: 'ok'; readonly id: number; readonly answer: Answer }
-  | { readonly t: 'error'; readonly id: number | undefined; readonly error: PresenceError }
-  | { readonly t: 'bye'; readonly error: PresenceError; readonly kept: boolean; readonly why: string }
+  /** With `part`, that part of the hello failed. */
+  | { readonly t: 'error'; readonly id: number | undefined; readonly part: string; readonly error: PresenceError }
+  | { readonly t: 'bye'; readonly error: PresenceError }
   /** A pong, or something that a newer server says. */
   | { readonly t: 'other' };
 
@@ -70,9 +73,9 @@ export function decode(text: unknown): Frame {
     case 'ok':
       return { t: 'ok', id: whole(f['id']), answer: { rejected: strings(f['rejected']), users: Array.isArray(f['users']) ? f['users'] : [] } };
     case 'error':
-      return { t: 'error', id: typeof f['id'] === 'number' ? f['id'] : undefined, error: fault(f) };
+      return { t: 'error', id: typeof f['id'] === 'number' ? f['id'] : undefined, part: string(f['part']), error: fault(f) };
     case 'bye':
-      return { t: 'bye', error: fault(f), kept: f['kept'] === true, why: string(f['why']) };
+      return { t: 'bye', error: fault(f, closings[string(f['why'])]) };
     default:
       return { t: 'other' };
   }
@@ -83,7 +86,7 @@ function welcome(f: Raw): Welcome {
   if (string(f['resume']) === '') throw malformed('a welcome without a resume token');
   return {
     session: string(f['session']), resume: string(f['resume']), resumed: f['resumed'] === true, resync: f['resync'] === true,
-    q: whole(f['q']), heartbeat: whole(f['heartbeat']), batch: whole(limits['batch']),
+    q: whole(f['q']), heartbeat: whole(f['heartbeat']), batch: whole(limits['batch']), rejected: strings(f['rejected']),
   };
 }
 
@@ -132,12 +135,18 @@ export function asked(raw: unknown): Presence & { readonly unknown: boolean } {
   });
 }
 
-function fault(f: Raw): PresenceError {
+/**
+ * Closings of our own session that another attempt does not defy: in place of
+ * SESSION_CLOSED, these reasons.
+ */
+const closings: Readonly<Record<string, string>> = { EXPIRED: 'TOKEN_EXPIRED', DISCONNECTED: 'LINK_DOWN', HEARTBEAT: 'LINK_DOWN' };
+
+function fault(f: Raw, instead?: string): PresenceError {
   const fields = (Array.isArray(f['fields']) ? f['fields'] : []).map((raw): Field => {
     const field = object(raw, 'a field');
     return { path: string(field['path']), message: string(field['message']) };
   });
-  const reason = string(f['reason']) || 'LINK_DOWN';
+  const reason = instead ?? (string(f['reason']) || 'LINK_DOWN');
   const why = string(f['why']);
   return new PresenceError({
     reason, fields, retryAfter: whole(f['retry_after']),

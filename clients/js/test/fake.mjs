@@ -88,7 +88,11 @@ export class FakeServer {
         server.sockets.push(this);
         queueMicrotask(() => {
           if (this.readyState !== 0) return;
-          if (server.refuse) return this.drop(1006);
+          if (server.refuse === 'silently') return this.onerror?.({}); // as Node 20
+          if (server.refuse) {
+            this.onerror?.({});
+            return this.drop(1006);
+          }
           this.readyState = 1;
           this.onopen?.({});
         });

@@ -95,6 +95,16 @@ test('pauses grow, are jittered, and begin anew after the link held', async () =
   assert.equal(server.sockets.length, 11);
 });
 
+test('a connection that fails without a close is one that failed', async () => {
+  const { server, clock } = await open();
+  server.refuse = 'silently';
+  await server.drop();
+  await clock.pass(750);
+  assert.equal(server.sockets.length, 2);
+  await clock.pass(1500);
+  assert.equal(server.sockets.length, 3);
+});
+
 test('the server says when to come again', async () => {
   const { server, clock, session } = await open();
   await server.say({ t: 'bye', reason: 'DRAINING', kept: true, retry_after: 321 });
@@ -178,6 +188,16 @@ for (const [reason, code] of [['JWT_INVALID', 4401], ['FIELD_INVALID', 4400], ['
     await clock.pass(100_000);
     assert.deepEqual([server.sockets.length, clock.timers, page.listeners], [1, 0, 0], 'nothing is left');
     assert.equal(await outcome(session.set({})), reason);
+  });
+}
+
+for (const [why, resumes, token] of [['HEARTBEAT', 'resume-1', 'token-1'], ['EXPIRED', 'resume-1', 'token-2']]) {
+  test(`closed because of ${why}, it comes again`, async () => {
+    const { server, clock } = await open();
+    await server.say({ t: 'bye', reason: 'SESSION_CLOSED', why, kept: false });
+    await clock.pass(750);
+    const hello = await server.one();
+    assert.deepEqual([hello.resume, hello.token], [resumes, token]);
   });
 }
 
@@ -398,6 +418,30 @@ describe('wishes', () => {
     await server.say({ t: 'ok', id: (await server.one()).id, friends: 2 });
     assert.equal(await watching, 'ok');
     assert.equal(session.getSnapshot().friendsError, undefined);
+  });
+
+  test('of a hello that cannot be met are no end, and are asked for again', async () => {
+    const { server, clock, session } = await open({ watch: ['bob'], friends: true });
+    await server.say({ t: 'error', part: 'friends', reason: 'FRIENDS_UNAVAILABLE', message: 'the list cannot be read now' });
+    await server.say({ t: 'error', part: 'watch', reason: 'LIMIT_SUBSCRIPTIONS', message: 'too many' });
+    assert.equal(session.getSnapshot().friendsError.reason, 'FRIENDS_UNAVAILABLE');
+    const watch = await server.one();
+    assert.deepEqual([watch.t, watch.users], ['watch', ['bob']]);
+    await server.say({ t: 'ok', id: watch.id });
+    await clock.pass(750);
+    const friends = await server.one();
+    assert.deepEqual([friends.t, friends.friends], ['watch', true]);
+    await server.say({ t: 'ok', id: friends.id, already: true });
+    assert.equal(session.getSnapshot().friendsError, undefined);
+  });
+
+  test('for friends that the app does not have are told so', async () => {
+    const { server, clock, session } = await open({ friends: true });
+    await server.say({ t: 'error', part: 'friends', reason: 'LIMIT_FRIENDS', message: 'the list is too long' });
+    assert.equal(session.getSnapshot().friendsError.reason, 'LIMIT_FRIENDS');
+    await clock.pass(10_000);
+    assert.deepEqual(await server.read(), []);
+    assert.equal(session.getSnapshot().link, 'up');
   });
 
   test('for many users go in parts, and the refused are named', async () => {
