@@ -127,3 +127,18 @@ func until(t *testing.T, ask func() string, want string) {
 		}
 	}
 }
+
+// TestForeignPages runs the commands of the two interfaces' pages.
+func TestForeignPages(t *testing.T) {
+	t.Parallel()
+	s := startConfigured(t, foreignConfig)
+	if n := len(runPage(t, s, "docs/interfaces/rongcloud.md")); n != 1 {
+		t.Errorf("%d blocks of commands, want 1", n)
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		missing(t, "python", "there is no python3 on this machine")
+	}
+	if n := len(runPage(t, s, "docs/interfaces/tencentim.md")); n != 3 {
+		t.Errorf("%d blocks of commands, want 3", n)
+	}
+}

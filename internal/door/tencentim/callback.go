@@ -20,10 +20,10 @@ const (
 	answerLimit = 2 * time.Second
 	// together is how close a login and a logout of one device count as received
 	// at the same time: then the logout alone is told.
-	together    = 100 * time.Millisecond
-	retries     = 3
-	firstPause  = 500 * time.Millisecond
-	secondPause = time.Second
+	together = 100 * time.Millisecond
+	// attempts and the pause between them, where a second try is switched on.
+	attempts = 2
+	pause    = 500 * time.Millisecond
 )
 
 // commandName is the callback's, in its URL and in its body.
@@ -42,7 +42,7 @@ type CallbackConfig struct {
 	Profile string
 	// Token signs the time of each request, when it is not empty.
 	Token string
-	// Retry tries again when there was no answer in time.
+	// Retry tries once more when there was no answer in time; with Profile2025.
 	Retry bool
 }
 
@@ -85,7 +85,7 @@ func (c *Callback) Name() string { return "tencentim" }
 func (c *Callback) Policy() webhook.Policy {
 	p := webhook.Policy{View: webhook.Shown, Batch: webhook.Batch{Events: 1}, Timeout: answerLimit, Retry: webhook.Retry{Attempts: 1}}
 	if c.cfg.Retry {
-		p.Retry = webhook.Retry{Attempts: retries, First: firstPause, Most: secondPause}
+		p.Retry = webhook.Retry{Attempts: attempts, First: pause, Most: pause}
 	}
 	return p
 }

@@ -294,7 +294,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("got %+v, want %+v", p, want)
 		}
 	}
-	want.Retry = webhook.Retry{Attempts: 3, First: 500 * time.Millisecond, Most: time.Second}
+	want.Retry = webhook.Retry{Attempts: 2, First: 500 * time.Millisecond, Most: 500 * time.Millisecond}
 	if p := newCallback(t, func(c *CallbackConfig) { c.Profile, c.Retry = Profile2025, true }).Policy(); p != want {
 		t.Errorf("with retries: got %+v, want %+v", p, want)
 	}
