@@ -20,6 +20,9 @@ import (
 // sessions each have room in it.
 const maxAnswer = 256 << 20
 
+// maxProblem bounds an error in the place of a stream.
+const maxProblem = 64 << 10
+
 // path joins parts that may hold anything, such as a user id with a slash.
 func (b *Backend) path(parts ...string) string {
 	var s strings.Builder
@@ -44,24 +47,9 @@ func (b *Backend) call(ctx context.Context, method, path string, in, out any) er
 		}
 		body = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, path, body)
+	resp, err := b.request(ctx, method, path, body)
 	if err != nil {
-		return fmt.Errorf("porchlight: make the request: %w", err)
-	}
-	req.Header.Set("Authorization", "Bearer "+b.key())
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := b.http.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("porchlight: the request was given up: %w", ctx.Err())
-		}
-		e := &Error{Code: CodeUnavailable, Detail: "the server cannot be reached: " + plainer(err), cause: err}
-		if (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && req.URL.Scheme == "http" {
-			e.Detail += "; does it want https?"
-		}
-		return e
+		return err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -77,6 +65,44 @@ func (b *Backend) call(ctx context.Context, method, path string, in, out any) er
 		return &Error{Code: CodeInternal, Detail: "the server's answer is not what this program expects: " + err.Error(), cause: err}
 	}
 	return nil
+}
+
+// stream makes a request whose answer may be of any length; who reads it closes it.
+func (b *Backend) stream(ctx context.Context, path string) (io.ReadCloser, error) {
+	resp, err := b.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem)) // what there is of it
+	return nil, problem(resp, answer)
+}
+
+// request makes one request, with the key.
+func (b *Backend) request(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, path, body)
+	if err != nil {
+		return nil, fmt.Errorf("porchlight: make the request: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+b.key())
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := b.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("porchlight: the request was given up: %w", ctx.Err())
+		}
+		e := &Error{Code: CodeUnavailable, Detail: "the server cannot be reached: " + plainer(err), cause: err}
+		if (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && req.URL.Scheme == "http" {
+			e.Detail += "; does it want https?"
+		}
+		return nil, e
+	}
+	return resp, nil
 }
 
 // plainer takes the request's URL, which says nothing new, off an error.

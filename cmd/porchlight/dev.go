@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/porchlight-dev/porchlight"
@@ -18,17 +19,61 @@ type devCommand struct {
 	HTTP string `name:"http" default:"127.0.0.1:7400" placeholder:"ADDR" help:"HTTP address (loopback only). Default: ${default}."`
 	GRPC string `name:"grpc" default:"127.0.0.1:7401" placeholder:"ADDR" help:"gRPC address (loopback only). Default: ${default}."`
 	Data string `placeholder:"DIR" help:"Data directory; without it a temporary one, removed at the end."`
+
+	Webhook       []string `placeholder:"URL" help:"Tell this address what happens, as porchlight webhook listen takes it; several may be given."`
+	WebhookFormat string   `default:"native" enum:"native,cloudevents,rongcloud,tencentim" help:"Format of --webhook: native, cloudevents, rongcloud or tencentim. Default: ${default}."`
 }
 
 // Help shows an example.
 func (devCommand) Help() string {
-	return "Example:\n\n  porchlight dev --data ./data"
+	return "Example:\n\n  porchlight dev --data ./data\n  porchlight dev --webhook http://127.0.0.1:9000/"
 }
 
 // Run serves until the process is told to stop.
 func (d devCommand) Run(ctx context.Context, c console) error {
-	o := porchlight.Options{HTTP: d.HTTP, GRPC: d.GRPC, Data: d.Data, Demo: true, Logger: logger(c)}
+	o := porchlight.Options{HTTP: d.HTTP, GRPC: d.GRPC, Data: d.Data, Demo: true, Environ: d.webhooks(), Logger: logger(c)}
 	return hold(ctx, node{Options: o}, func(srv *porchlight.Server) error { return d.greet(c, srv) })
+}
+
+// webhookName is what the n-th address is called, from 0.
+func webhookName(n int) string {
+	if n == 0 {
+		return "dev"
+	}
+	return fmt.Sprintf("dev%d", n+1)
+}
+
+// webhooks are the addresses as variables over the development configuration.
+func (d devCommand) webhooks() (environ []string) {
+	for i, url := range d.Webhook {
+		set := func(key, value string) {
+			environ = append(environ, fmt.Sprintf("PORCHLIGHT_APPS_DEMO_WEBHOOKS_%s_%s=%s", strings.ToUpper(webhookName(i)), key, value))
+		}
+		set("URL", url)
+		set("FORMAT", d.WebhookFormat)
+		set("ALLOW_PRIVATE", "true")
+		if d.WebhookFormat == config.FormatNative || d.WebhookFormat == config.FormatCloudEvents {
+			set("SECRETS", config.DevelopmentWebhookSecret)
+		}
+	}
+	return environ
+}
+
+// greetWebhooks prints where what happens is told.
+func (d devCommand) greetWebhooks(c console) {
+	for i, url := range d.Webhook {
+		how := "signed with " + config.DevelopmentWebhookSecret
+		switch d.WebhookFormat {
+		case config.FormatRongCloud:
+			how = fmt.Sprintf("app key %s, app secret %q", config.DevelopmentRongCloudKey, config.DevelopmentRongCloudSecret)
+		case config.FormatTencentIM:
+			how = fmt.Sprintf("sdkappid %d, not signed", config.DevelopmentTencentIMApp)
+		}
+		fmt.Fprintf(c.out, "webhook %q tells %s, format %s, %s\n", webhookName(i), url, d.WebhookFormat, how)
+	}
+	if len(d.Webhook) > 0 {
+		fmt.Fprintln(c.out)
+	}
 }
 
 // greet prints what a newcomer needs: addresses, tokens, and lines that work.
@@ -36,6 +81,7 @@ func (d devCommand) greet(c console, srv *porchlight.Server) error {
 	addr := srv.GRPCAddr().String()
 	fmt.Fprintf(c.out, "Porchlight %s, development node: app \"demo\", keys that everybody knows.\n\n", porchlight.Version)
 	fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n\n", addr, srv.HTTPAddr())
+	d.greetWebhooks(c)
 	var alice string
 	for _, user := range []string{"alice", "bob", "carol"} {
 		jwt, err := config.Token(config.TokenParams{App: "demo", User: user, TTL: devTokens})
@@ -82,6 +128,10 @@ Or as the app's backend (docs/interfaces/rest.md):
   curl -H "Authorization: Bearer $KEY" -X PUT --json '{"status":"busy","ttl":300}' %[4]s/api/v1/users/bot/presence
   curl -H "Authorization: Bearer $KEY" %[4]s/api/v1/users/bot
   curl %[4]s/openapi.json
+
+What happens, as a backend is told it (docs/interfaces/webhooks.md; dev --webhook http://127.0.0.1:9000/ tells an address too):
+
+  %[3]s changes --http %[4]s --follow
 
 Ctrl-C stops the node.
 `, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey, srv.HTTPAddr())

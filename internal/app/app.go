@@ -89,6 +89,7 @@ type App struct {
 	live              *live.Door
 	api               *restdoor.Door
 	foreign           foreign
+	telling           telling
 	http              *http.Server
 	ready             atomic.Bool
 
@@ -123,6 +124,8 @@ func New(p Params) (*App, error) {
 	a.parts.Add("store", a.startStore, a.stopStore)
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
 	a.parts.Add("roster", a.startRoster, a.stopRoster)
+	a.parts.Add("facts", a.startFacts, a.stopFacts)
+	a.parts.Add("webhooks", a.startWebhooks, a.stopWebhooks)
 	a.parts.Add("keys", a.startKeys, a.stopKeys)
 	a.parts.Add("ports", a.startPorts, a.stopPorts)
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
@@ -203,6 +206,7 @@ func (a *App) startTracker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take an incarnation: %w", err)
 	}
+	a.telling.term = uint64(incarnation)
 	a.tracker = tracker.New(tracker.Config{
 		Policies: a.p.Config.Policies(), Log: timed{a.store, a.metrics.Appended}, Checkpoints: a.store, Incarnation: incarnation,
 		RestartGrace: a.p.Config.RestartGrace, Wheel: a.wheel, Logger: a.log,
@@ -288,6 +292,7 @@ func (a *App) markReady(context.Context) error {
 func (a *App) drain(context.Context) error {
 	a.ready.Store(false)
 	a.door.Drain()
+	a.api.Drain()
 	spread := min(maxSpread, time.Duration(a.hub.Counts().Watchers)*time.Second/returnsASecond)
 	a.tracker.Drain(func() tracker.End {
 		return tracker.End{Cause: tracker.CauseDraining, RetryAfter: shortestReturn + rand.N(spread+1)}

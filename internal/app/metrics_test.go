@@ -38,7 +38,12 @@ func names(re, text string) (list []string) {
 // The page for operators lists every metric of ours, and nothing else.
 func TestMetricsAreDocumented(t *testing.T) {
 	t.Parallel()
-	a := running(t, params(t, t.TempDir()))
+	p := params(t, t.TempDir())
+	hook := newSink(t)
+	demo := p.Config.Apps["demo"]
+	demo.Webhooks = map[string]config.Webhook{"main": hook.webhook()}
+	p.Config.Apps["demo"] = demo
+	a := running(t, p)
 	base := "http://" + a.HTTPAddr().String()
 	req, _ := http.NewRequest("PUT", base+"/api/v1/users/alice/presence", strings.NewReader(`{"ttl":60}`))
 	req.Header.Set("Authorization", "Bearer "+config.DevelopmentServerKey)
@@ -48,6 +53,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	} else {
 		resp.Body.Close()
 	}
+	hook.wait(t, 1)
 	text := scrape(t, base)
 	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
@@ -67,6 +73,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	for _, line := range []string{
 		`porchlight_users_online{app="demo"} 1`, `porchlight_sessions{app="demo",phase="live"} 1`, `porchlight_openings_total 1`, `porchlight_closings_total{reason="dropped"} 0`,
+		`porchlight_webhook_events_total{app="demo",endpoint="main"} 1`, `porchlight_webhook_given_up_total{app="demo",endpoint="main"} 0`,
+		`porchlight_webhook_failures_total{app="demo",endpoint="main",kind="timeout"} 0`, `porchlight_webhook_paused{app="demo",endpoint="main"} 0`,
 		`porchlight_calls_total{code="OK",door="rest",method="putPresence"} 1`, `porchlight_store_healthy 1`, `porchlight_ready 1`, `porchlight_log_records_total 1`, `porchlight_connections{port="grpc"} 0`,
 	} {
 		if !strings.Contains(text, line+"\n") {

@@ -15,6 +15,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/webhook"
 )
 
 // replacement is all that a configuration makes that can be put in place while
@@ -27,6 +28,7 @@ type replacement struct {
 	texts      map[presence.AppID]*localize.Texts
 	roster     map[presence.AppID]roster.AppConfig
 	sources    map[presence.AppID]source
+	endpoints  []webhook.Endpoint
 }
 
 // Reload puts another configuration in place without dropping anyone: keys, apps,
@@ -74,6 +76,9 @@ func (a *App) replacement(c *config.Config) (r replacement, err error) {
 	if r.ring, err = a.ring(c); err != nil {
 		return r, err
 	}
+	if r.endpoints, err = endpoints(c); err != nil {
+		return r, err
+	}
 	r.roster, r.sources, err = a.rosterApps(c)
 	return r, err
 }
@@ -94,6 +99,9 @@ func (a *App) use(ctx context.Context, r replacement) {
 		a.api.SetKeys(r.config.ServerKeys())
 	}
 	a.setForeign(r.config)
+	if err := a.setWebhooks(r.endpoints); err != nil {
+		a.log.Error("the webhooks stay as they were", "error", err) // they were checked
+	}
 	a.useAccess(ctx, r.verifier, r.publishers)
 }
 

@@ -58,7 +58,7 @@ var table = []line{
 	// Doors: never another door, an engine, config or app.
 	{"internal/door/isonline", with(leaves, append(core, "api/…/")...), "one dialect over the core"},
 	{"internal/door/live", with(leaves, append(core, "internal/socket")...), "one dialect over the core and a socket"},
-	{"internal/door/rest", with(leaves, core...), "our own API for servers, over the core"},
+	{"internal/door/rest", with(leaves, append(core, "internal/webhook", "internal/webhook/native")...), "our own API for servers, over the core; changes are told as the native webhook tells them"},
 	{"internal/door/rongcloud", with(leaves, append(core, "internal/webhook")...), "one dialect: a query over the core, and a format of webhooks"},
 	{"internal/door/tencentim", with(leaves, append(core, "internal/webhook")...), "one dialect: queries and a kick over the core, and a format of webhooks"},
 
@@ -69,7 +69,7 @@ var table = []line{
 	{"client", []string{"api/…/"}, "must not drag the server into users' programs"},
 
 	// The wiring and what stands on it.
-	{"internal/config", with(leaves, append(core, "internal/natsbus", "internal/store/natsstore", "internal/door/…/")...),
+	{"internal/config", with(leaves, append(core, "internal/natsbus", "internal/store/natsstore", "internal/door/…/", "internal/webhook", "internal/webhook/…/")...),
 		"composes the Config types of all, does not invent"},
 	{"internal/app", []string{"internal/…/", "api/…/"}, "the one meeting point"},
 	{".", with(leaves, "internal/app", "internal/config"), "the thin front for programs that embed the server"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/outbound"
+	"github.com/porchlight-dev/porchlight/internal/webhook"
 )
 
 // Bounds of webhooks.
@@ -43,11 +44,15 @@ func (a *App) checkWebhooks(p *problems, at place) {
 			continue // what else it may have depends on it
 		}
 		w = w.withDefaults()
+		before := len(p.list)
 		w.checkAddress(p, at)
 		w.checkSecrets(p, at.key("secrets"))
 		w.checkAmounts(p, at)
 		w.checkStyle(p, at)
 		a.checkFormat(p, at, w)
+		if len(p.list) == before {
+			a.tryFormat(p, at, w)
+		}
 	}
 }
 
@@ -62,17 +67,6 @@ func validWebhookName(s string) bool {
 func oneOf(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
-}
-
-// takenParameters are what the formats add to an address themselves.
-func (w *Webhook) takenParameters() []string {
-	switch w.Format {
-	case FormatRongCloud:
-		return []string{"appKey", "timestamp", "signTimestamp", "nonce", "signature"}
-	case FormatTencentIM:
-		return []string{"SdkAppid", "CallbackCommand", "contenttype", "ClientIP", "OptPlatform", "Sign", "RequestTime"}
-	}
-	return nil
 }
 
 func (w *Webhook) checkAddress(p *problems, at place) {
@@ -92,11 +86,6 @@ func (w *Webhook) checkAddress(p *problems, at place) {
 	}
 	if u.Scheme == "https" || w.AllowPrivate { // http without it is refused above
 		checkLiteral(p, at, u, w.AllowPrivate)
-	}
-	for _, taken := range w.takenParameters() {
-		if u.Query().Has(taken) {
-			p.add(at, "has a parameter %s, which format %s adds itself; leave it out", taken, w.Format)
-		}
 	}
 }
 
@@ -233,6 +222,20 @@ func (a *App) checkRongCloudTimes(p *problems, at place) {
 	for name := range a.Policy.Platforms {
 		if d := y.On(name).HeartbeatTimeout; d > longestForRongCloud && a.Policy.Platforms[name].HeartbeatTimeout != 0 {
 			p.add(policy.key("platforms", name, "heartbeat_timeout"), "%v is too long beside the RongCloud endpoint %s; at most %v", d, at[len(at)-1], longestForRongCloud)
+		}
+	}
+}
+
+// tryFormat asks the format itself what it has against the endpoint.
+func (a *App) tryFormat(p *problems, at place, w Webhook) {
+	f, err := a.webhookFormat(w)
+	if err != nil {
+		p.add(at, "%v", err)
+		return
+	}
+	if c, ok := f.(webhook.URLChecker); ok {
+		if err := c.CheckURL(w.URL); err != nil {
+			p.add(at.key("url"), "%v", err)
 		}
 	}
 }

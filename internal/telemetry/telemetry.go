@@ -25,13 +25,14 @@ type Metrics struct {
 	calls    *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	appends  prometheus.Histogram
+	webhooks webhooks
 	log      *slog.Logger
 }
 
 // New returns metrics that know of the Go runtime, the process and the version.
 func New(version string, log *slog.Logger) (*Metrics, error) {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(), log: log,
+		registry: prometheus.NewRegistry(), log: log, webhooks: newWebhooks(),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "calls_total", Help: "Calls that were answered, by door, method and code.",
 		}, []string{"door", "method", "code"}),
@@ -49,9 +50,10 @@ func New(version string, log *slog.Logger) (*Metrics, error) {
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	}, func() float64 { return 1 })
 	var errs []error
-	for _, c := range []prometheus.Collector{
+	all := []prometheus.Collector{
 		m.calls, m.took, m.appends, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	} {
+	}
+	for _, c := range append(all, m.webhooks.collectors()...) {
 		errs = append(errs, m.registry.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -47,11 +47,17 @@ func TestMetrics(t *testing.T) {
 	m.Called("rest", "getUser", "OK", 2*time.Second)
 	m.Called("isonline", "Connect", "OK", -1)
 	m.Appended(3 * time.Millisecond)
+	shop := Webhook{"shop", "main"}
+	m.WebhookDelivered(shop, 3, 20*time.Millisecond)
+	m.WebhookFailed(shop, "timeout")
+	m.WebhookDied(shop, 2)
 	text := scrape(t, m)
 	for _, line := range []string{
 		`porchlight_things{kind="good"} 2`, `porchlight_things{kind="bad"} 3`, `porchlight_events_total 7`, `# TYPE porchlight_events_total counter`, `# TYPE porchlight_things gauge`,
 		`porchlight_calls_total{code="OK",door="rest",method="getUser"} 2`, `porchlight_calls_total{code="OK",door="isonline",method="Connect"} 1`,
 		`porchlight_call_seconds_count{door="rest",method="getUser"} 2`, `porchlight_call_seconds_bucket{door="rest",method="getUser",le="0.001"} 1`,
+		`porchlight_webhook_events_total{app="shop",endpoint="main"} 3`, `porchlight_webhook_failures_total{app="shop",endpoint="main",kind="timeout"} 1`,
+		`porchlight_webhook_given_up_total{app="shop",endpoint="main"} 2`, `porchlight_webhook_delay_seconds_bucket{app="shop",endpoint="main",le="0.025"} 1`,
 		`porchlight_log_append_seconds_count 1`, `version="1.2.3"`, `go_goroutines `, `process_open_fds `,
 	} {
 		if !strings.Contains(text, line) {

@@ -179,6 +179,17 @@ func (t *Tracker) Presence(name presence.User) *presence.Presence {
 	return u.picture.Load()
 }
 
+// Seq returns the number of the user's newest fact, 0 when there is none.
+func (t *Tracker) Seq(name presence.User) uint64 {
+	sh := t.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.users[name]; u != nil {
+		return u.folded.Seq
+	}
+	return 0
+}
+
 func (t *Tracker) shard(name presence.User) *shard { return &t.shards[t.shardIndex(name)] }
 
 // now is the wall clock, for what people read; silence is measured by the wheel.

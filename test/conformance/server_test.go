@@ -33,10 +33,10 @@ type server struct {
 
 // startServer builds the binary, starts it on ports of its choice and ends it
 // with the test, which fails when it does not go in peace.
-func startServer(t *testing.T) *server {
+func startServer(t *testing.T, flags ...string) *server {
 	t.Helper()
 	s := &server{program: build(t)}
-	s.start(t, "dev")
+	s.start(t, append([]string{"dev"}, flags...)...)
 	return s
 }
 

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"bytes"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -19,8 +18,8 @@ var _ hub.Encoder = (*encoder)(nil)
 
 // Encode returns one object of a frame's list, as []byte.
 func (e *encoder) Encode(n *hub.Notification) hub.Body {
-	var room [512]byte // what is kept has no more room than it needs
-	return bytes.Clone(e.notification(room[:0], n))
+	b := make([]byte, 0, 256)
+	return e.notification(b, n)
 }
 
 // Locale is that of the catalogues which decides what a watcher reads, so that

@@ -11,18 +11,21 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/webhook"
 )
 
 // Prefix is where the API stands on the HTTP port, and OpenAPIPath where its
@@ -32,15 +35,25 @@ const (
 	OpenAPIPath = "/openapi.json"
 )
 
-// Config is what the door needs. Tracker, Roster, Revocations and Logger are
-// required.
+// Letters are dead letters of webhooks; a store keeps them.
+type Letters interface {
+	// EraseLetters takes away every letter about the user, at all endpoints.
+	EraseLetters(ctx context.Context, user presence.User) error
+}
+
+// Config is what the door needs. Tracker, Roster, Revocations, Webhooks, Facts,
+// Letters and Logger are required.
 type Config struct {
 	Tracker *tracker.Tracker
 	Texts   *localize.Set // makes texts of references; nil: fallback texts alone
 	// Revocations make access tokens void.
 	Revocations *revoke.Revocations
 	Roster      *roster.Roster
-	Keys        []Key
+	Webhooks    *webhook.Deliverer
+	Facts       *facts.Reader
+	// Letters forgets what dead letters say of a user.
+	Letters Letters
+	Keys    []Key
 	// Rates are how many requests a second the keys of an app may make together.
 	Rates map[presence.AppID]float64
 	// Version is the program's, for the description.
@@ -70,11 +83,13 @@ type Door struct {
 	api   huma.API
 	// described is the OpenAPI document.
 	described []byte
+	stopping  chan struct{} // closed when the node stops
+	drain     sync.Once
 }
 
 // New returns a door that serves at once.
 func New(cfg Config) (*Door, error) {
-	d := &Door{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux()}
+	d := &Door{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), stopping: make(chan struct{})}
 	d.SetKeys(cfg.Keys)
 	d.SetRates(cfg.Rates)
 	d.api = humago.New(d.mux, describe(cfg.Version))
@@ -85,6 +100,11 @@ func New(cfg Config) (*Door, error) {
 	d.registerPresence()
 	d.registerFriends()
 	d.registerErasure()
+	d.registerWebhooks()
+	d.registerAgain()
+	d.registerChanges()
+	d.registerHistory()
+	d.registerSnapshot()
 	var err error
 	if d.described, err = json.Marshal(d.api.OpenAPI()); err != nil {
 		return nil, fmt.Errorf("describe the REST API: %w", err)

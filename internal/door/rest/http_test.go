@@ -259,6 +259,9 @@ func TestOpenAPI(t *testing.T) {
 			}
 			seen++
 			ok := op.Responses["200"].Content["application/json"]
+			if ok == nil { // a stream
+				ok = op.Responses["200"].Content[typeLines]
+			}
 			if op.Summary == "" || op.Description == "" || ok.Example == nil || len(op.Security) == 0 || len(op.Tags) == 0 {
 				t.Errorf("%s: something is missing in %+v", at, op)
 			}

@@ -16,12 +16,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/webhook"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
@@ -40,6 +42,9 @@ type node struct {
 	roster  *roster.Roster
 
 	revocations *revoke.Revocations
+	facts       *facts.Reader
+	webhooks    *webhook.Deliverer
+	receiver    *receiver
 	door        *Door
 	book        logBook
 
@@ -94,8 +99,9 @@ func newNode(t testing.TB) *node {
 	}
 	n.tracker.Ready()
 	n.revocations = revoke.New(n.store, logger)
+	n.tell(logger)
 	n.door, err = New(Config{
-		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
+		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Webhooks: n.webhooks, Facts: n.facts, Letters: n.store, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
 		Keys: []Key{{App: "demo", ID: "k1", Secret: secret}, {App: "other", ID: "k1", Secret: otherSecret}},
 	})
 	if err != nil {
@@ -103,6 +109,9 @@ func newNode(t testing.TB) *node {
 	}
 	t.Cleanup(func() {
 		n.store.Recover()
+		n.door.Drain()
+		n.webhooks.Stop(context.WithoutCancel(t.Context()))
+		n.facts.Stop(context.WithoutCancel(t.Context()))
 		if err := n.tracker.Stop(t.Context()); err != nil && t.Context().Err() == nil {
 			t.Error(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/webhook/native"
 )
 
 const (
@@ -41,7 +42,7 @@ const about = `What an app's backend asks and tells about its users.
 
 // describe is the configuration of the description.
 func describe(version string) huma.Config {
-	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -54,6 +55,8 @@ func describe(version string) huma.Config {
 				{Name: "users", Description: "Who is available, and erasure."},
 				{Name: "sessions", Description: "The devices of a user."},
 				{Name: "friends", Description: "Who watches whom, and who may not see whom."},
+				{Name: "webhooks", Description: "How webhooks are doing, and telling them again."},
+				{Name: "changes", Description: "What happened: by pull, as a whole, and of one user."},
 				{Name: "presence", Description: "Presences that servers set, for bots and devices."},
 			},
 			Components: &huma.Components{
@@ -70,6 +73,19 @@ func describe(version string) huma.Config {
 	}
 }
 
+// schemaName names a type in the description. Those of the native webhook's body
+// have names of their own: a session there is not one here.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.PkgPath() == reflect.TypeFor[native.Event]().PkgPath() {
+		return "Change" + name
+	}
+	return name
+}
+
 // operation is what describes one call.
 type operation struct {
 	id, method, path string // path below Prefix
@@ -77,11 +93,32 @@ type operation struct {
 	summary, text    string
 	asks, answers    any          // examples of the bodies; nil: none
 	faults           []fault.Kind // beside those that every call may answer
+	more             []refusal    // what may be answered that is no fault
 	body             int64        // the longest body; 0: smallBody
+}
+
+// refusal is a problem that is no fault: what it says is of HTTP.
+type refusal struct {
+	status int
+	code   string
 }
 
 // register puts an operation on the mux and into the description.
 func register[I, O any](d *Door, o operation, call func(context.Context, *I) (*O, error)) {
+	huma.Register(d.api, d.describeOperation(o), func(ctx context.Context, in *I) (*O, error) {
+		if o.asks != nil { // a body that is not asked for is not read, and keeps its limit
+			requestOf(ctx).bodyRead()
+		}
+		out, err := call(ctx, in)
+		if err != nil {
+			return nil, d.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// describeOperation is what the description says of an operation.
+func (d *Door) describeOperation(o operation) huma.Operation {
 	op := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: Prefix + o.path, Tags: []string{o.tag},
 		Summary: o.summary, Description: o.text, MaxBodyBytes: o.body, BodyReadTimeout: bodyTime,
@@ -98,16 +135,7 @@ func register[I, O any](d *Door, o operation, call func(context.Context, *I) (*O
 		Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Example: o.answers}},
 		Headers: map[string]*huma.Param{"X-Request-Id": {Description: "The request's id.", Schema: &huma.Schema{Type: "string"}}},
 	}
-	huma.Register(d.api, op, func(ctx context.Context, in *I) (*O, error) {
-		if o.asks != nil { // a body that is not asked for is not read, and keeps its limit
-			requestOf(ctx).bodyRead()
-		}
-		out, err := call(ctx, in)
-		if err != nil {
-			return nil, d.problem(ctx, err)
-		}
-		return out, nil
-	})
+	return op
 }
 
 // problems are the answers to what may go wrong, one for each status.
@@ -120,6 +148,9 @@ func (d *Door) problems(o operation) map[string]*huma.Response {
 	}
 	for _, k := range append([]fault.Kind{fault.KeyInvalid, fault.RateLimited, fault.FieldInvalid, fault.Internal}, o.faults...) {
 		add(statusOf(k), k.String())
+	}
+	for _, r := range o.more {
+		add(r.status, r.code)
 	}
 	if o.asks != nil {
 		add(http.StatusBadRequest, fault.FieldInvalid.String())
