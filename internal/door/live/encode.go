@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -18,8 +19,8 @@ var _ hub.Encoder = (*encoder)(nil)
 
 // Encode returns one object of a frame's list, as []byte.
 func (e *encoder) Encode(n *hub.Notification) hub.Body {
-	b := make([]byte, 0, 256)
-	return e.notification(b, n)
+	var room [512]byte // what is kept has no more room than it needs
+	return bytes.Clone(e.notification(room[:0], n))
 }
 
 // Locale is that of the catalogues which decides what a watcher reads, so that

@@ -31,11 +31,11 @@ type request struct {
 	ID *uint64 `json:"id"` // echoed in the answer
 
 	// hello
-	Token  string   `json:"token"` // and of token
-	Resume string   `json:"resume"`
-	After  *uint64  `json:"after"`
-	Device device   `json:"device"`
-	Watch  []string `json:"watch"`
+	Token  string      `json:"token"` // and of token
+	Resume string      `json:"resume"`
+	After  *uint64     `json:"after"`
+	Device deviceWords `json:"device"`
+	Watch  []string    `json:"watch"`
 
 	Status *status `json:"status"` // hello, set, patch
 
@@ -52,8 +52,8 @@ type request struct {
 	Mode string `json:"mode"` // bye
 }
 
-// device is what a device says of itself.
-type device struct {
+// deviceWords are what a device says of itself.
+type deviceWords struct {
 	Platform string `json:"platform"`
 	Product  string `json:"product"`
 	Locale   string `json:"locale"`
@@ -66,7 +66,7 @@ var devicePaths = admit.DevicePaths{
 }
 
 // record is the device checked.
-func (d *device) record(addr string) (presence.Device, error) {
+func (d *deviceWords) record(addr string) (presence.Device, error) {
 	return admit.Device(presence.Device{
 		Platform: d.Platform, Product: d.Product, Locale: d.Locale, ID: d.ID, Version: d.Version, Addr: addr, Door: Name,
 	}, devicePaths)
