@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -80,7 +81,7 @@ func (g *rig) closed(id string, session byte, counter uint32) presence.Record {
 // collect follows until n events came.
 func (g *rig) collect(t tb, p Params, n int) (events []*Event, through Position) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // what is missing never comes
 	defer cancel()
 	if n == 0 {
 		return nil, p.After

@@ -51,6 +51,9 @@ func (s *Store) SaveBase(ctx context.Context) (store.Base, error) {
 	if m.through == 0 {
 		return store.Base{}, store.ErrNoCheckpoint
 	}
+	if h, ok, err := s.sameBase(ctx); ok || err != nil {
+		return h.Base, err
+	}
 	w := &baseWriter{s: s, ctx: ctx, id: fmt.Sprintf("%x-%x", time.Now().UnixMilli(), rand.Uint32())}
 	if w.zip, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault)); err != nil {
 		return store.Base{}, fmt.Errorf("natsstore: base: %w", err)
@@ -66,6 +69,20 @@ func (s *Store) SaveBase(ctx context.Context) (store.Base, error) {
 	s.mu.Unlock()
 	s.tidyBases(ctx)
 	return h.Base, nil
+}
+
+// sameBase returns the newest base if nothing came into the log since.
+func (s *Store) sameBase(ctx context.Context) (h baseHead, ok bool, err error) {
+	_, next, err := s.Ends(ctx)
+	if err != nil {
+		return h, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.bases.list); n > 0 && s.bases.list[n-1].Position+1 == next {
+		return s.bases.list[n-1], true, nil
+	}
+	return h, false, nil
 }
 
 // baseWriter writes one base.

@@ -40,8 +40,12 @@ func (s *Store) watchDisk(ctx context.Context) {
 	defer close(s.idle)
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	var shortened time.Time
+	var shortened, expired time.Time
 	for {
+		if time.Since(expired) >= expireEvery {
+			expired = time.Now()
+			s.expireLetters(ctx, store.MaxLetterAge)
+		}
 		if s.lookAtDisk() && time.Since(shortened) >= shortenEvery {
 			shortened = time.Now()
 			s.shorten(ctx)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -24,6 +25,10 @@ const (
 	// trimLetters is how many letters an endpoint may get before its oldest are
 	// dropped again: to count them takes a millisecond.
 	trimLetters = 1000
+
+	// expireEvery is how often letters that are too old are dropped. The engine
+	// could do it, but looks at another clock than its own, which tests replace.
+	expireEvery = time.Hour
 
 	// letterLook is how many letters one call of ListLetters looks at.
 	letterLook = 10_000
@@ -216,4 +221,26 @@ func (s *Store) EraseLetters(ctx context.Context, user presence.User) error {
 		return fmt.Errorf("natsstore: cannot erase dead letters: %w: %w", store.ErrUnknown, refineRead(err))
 	}
 	return nil
+}
+
+// expireLetters drops the letters older than that.
+func (s *Store) expireLetters(ctx context.Context, most time.Duration) {
+	info, err := s.dead.Info(ctx)
+	if err != nil || info.State.Msgs == 0 || time.Since(info.State.FirstTime) < most {
+		return
+	}
+	young := info.State.LastSeq + 1
+	err = s.read(ctx, s.dead, span{through: info.State.LastSeq}, func(m jetstream.Msg, seq uint64) error {
+		at, err := m.Metadata()
+		if err == nil && time.Since(at.Timestamp) < most {
+			young, err = seq, errEnough
+		}
+		return err
+	})
+	if err == nil || errors.Is(err, errEnough) {
+		err = s.dead.Purge(ctx, jetstream.WithPurgeSequence(young))
+	}
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Logger.Warn("old dead letters stay for now", "error", err)
+	}
 }

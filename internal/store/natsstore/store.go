@@ -220,7 +220,6 @@ func (s *Store) openReaderStreams(ctx context.Context) (err error) {
 	s.dead, err = s.openStream(ctx, jetstream.StreamConfig{
 		Name:     letterStream,
 		Subjects: []string{letterSubject + "*.*.*"},
-		MaxAge:   store.MaxLetterAge,
 		MaxBytes: min(mostLetters, s.maxLog/letterShare),
 		Discard:  jetstream.DiscardOld,
 	})

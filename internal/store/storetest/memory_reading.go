@@ -31,6 +31,7 @@ type memoryBase struct {
 
 type memoryLetter struct {
 	endpoint store.Endpoint
+	stored   time.Time
 	store.Letter
 }
 
@@ -152,8 +153,12 @@ func (m *Memory) SaveBase(context.Context) (store.Base, error) {
 	case m.through == 0:
 		return store.Base{}, store.ErrNoCheckpoint
 	}
+	last := m.first + uint64(len(m.messages)) - 1
+	if n := len(m.reading.bases); n > 0 && m.reading.bases[n-1].Position == last {
+		return m.reading.bases[n-1].Base, nil
+	}
 	b := memoryBase{shards: maps.Clone(m.shards)}
-	b.Position, b.From, b.At = m.first+uint64(len(m.messages))-1, m.through+1, presence.At(time.Now())
+	b.Position, b.From, b.At = last, m.through+1, presence.At(time.Now())
 	for n, s := range b.shards {
 		s.through = max(s.through, m.through)
 		b.shards[n] = s

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -126,7 +127,7 @@ func (m *Memory) AddLetters(_ context.Context, e store.Endpoint, letters []store
 	for _, l := range letters {
 		m.reading.last++
 		l.Number, l.Body = m.reading.last, bytes.Clone(l.Body)
-		m.reading.letters = append(m.reading.letters, memoryLetter{e, l})
+		m.reading.letters = append(m.reading.letters, memoryLetter{e, time.Now(), l})
 	}
 	return nil
 }
@@ -139,7 +140,7 @@ func (m *Memory) lettersOf(e store.Endpoint) (all []store.Letter, err error) {
 		return nil, store.ErrClosed
 	}
 	for _, l := range m.reading.letters {
-		if l.endpoint == e {
+		if l.endpoint == e && time.Since(l.stored) < store.MaxLetterAge {
 			l.Body = bytes.Clone(l.Body)
 			all = append(all, l.Letter)
 		}
