@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
@@ -25,9 +26,10 @@ type device struct {
 	user   string
 	link   string // name of its link
 	token  string
-	last   atomic.Uint64 // number of the newest message of any stream
-	open   *stream       // newest; nil before the first connect
-	opened int           // streams so far
+	last   atomic.Uint64  // number of the newest message of any stream
+	open   *stream        // newest; nil before the first connect
+	opened int            // streams so far
+	peer   *doortest.Peer // newest connection at the live door
 	kept   keptMessages
 	tally  tally
 	gateMu sync.Mutex    // guards gate
@@ -113,22 +115,22 @@ func (d *device) hear(o *stream, c grpc.ServerStreamingClient[isonlinev1.Connect
 			d.story.hear(d.name, o.number, "ended: %s", refusal(err))
 			return
 		}
-		d.last.Store(max(d.last.Load(), m.GetSequence()))
-		if n := m.GetNotification(); n != nil {
-			d.kept.add(n)
-		}
-		if d.tally.add(m, d.story.message(m)) {
-			continue
-		}
-		if m.GetKeepAlive() == nil || d.story.beats.Load() {
-			d.story.hear(d.name, o.number, "#%d %s", m.GetSequence(), d.story.message(m))
-		}
+		d.told(o, m)
 	}
 }
 
 // access returns the metadata of a call by user; a name like bob(expired) says
 // what is wrong with his JWT.
 func (s *story) access(user, flaw string) context.Context {
+	jwt := s.jwt(user, flaw)
+	if jwt == "" {
+		return s.t.Context()
+	}
+	return metadata.AppendToOutgoingContext(s.t.Context(), "authorization", "Bearer "+jwt)
+}
+
+// jwt is an access token, with a flaw or without; "" is none.
+func (s *story) jwt(user, flaw string) string {
 	iss, now, ttl := token.Development(), time.Now(), 24*time.Hour
 	switch flaw {
 	case "expired":
@@ -138,11 +140,11 @@ func (s *story) access(user, flaw string) context.Context {
 	case "foreign":
 		iss.Issuer = "https://id.elsewhere"
 	case "missing":
-		return s.t.Context()
+		return ""
 	}
 	jwt, err := token.Sign(iss, presence.UserID(user), ttl, now)
 	if err != nil {
 		s.t.Fatalf("token of %s: %v", user, err)
 	}
-	return metadata.AppendToOutgoingContext(s.t.Context(), "authorization", "Bearer "+jwt)
+	return jwt
 }

@@ -64,7 +64,9 @@ func (k *link) cut() {
 	for _, w := range wires {
 		w.Close()
 	}
-	k.grpc.Close()
+	if k.grpc != nil { // else it leads to the live door
+		k.grpc.Close()
+	}
 }
 
 func (k *link) freeze() {

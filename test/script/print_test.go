@@ -219,7 +219,24 @@ func (s *story) session(public string) string {
 	if name, ok := s.names[public]; ok {
 		return name
 	}
-	return "an unknown session"
+	return unnamed + public + unnamed
+}
+
+// unnamed stands around a session's id until its device has told its name: a
+// session at the live door is seen by others before it is welcomed.
+const unnamed = "\x00"
+
+// named puts names in place of the ids of a line. The lock is held.
+func (s *story) named(line string) string {
+	parts := strings.Split(line, unnamed)
+	for i := 1; i < len(parts); i += 2 {
+		if name, ok := s.names[parts[i]]; ok {
+			parts[i] = name
+		} else {
+			parts[i] = "an unknown session"
+		}
+	}
+	return strings.Join(parts, "")
 }
 
 func short(name, prefix string) string { return strings.TrimPrefix(name, prefix) }

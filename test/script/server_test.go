@@ -26,7 +26,8 @@ type server struct {
 	dir      string
 	config   *config.Config
 	listener *bufconn.Listener
-	app      *app.App // nil: down
+	web      *bufconn.Listener // the HTTP port
+	app      *app.App          // nil: down
 	copies   int
 	source   *source // nil: lists are the server's own
 }
@@ -99,7 +100,8 @@ func (s *story) start(st *step) {
 	v := &s.server
 	v.config.Data = v.dir
 	v.listener = bufconn.Listen(window)
-	p := app.Params{Config: v.config, GRPC: v.listener, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil))}
+	v.web = bufconn.Listen(window)
+	p := app.Params{Config: v.config, GRPC: v.listener, HTTP: v.web, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil))}
 	if v.source != nil {
 		p.Friends = map[presence.AppID]roster.Source{"demo": v.source}
 	}

@@ -65,6 +65,9 @@ func (s *story) do(st *step) []string {
 	if answer == "" {
 		return nil
 	}
+	s.mu.Lock()
+	answer = s.named(answer)
+	s.mu.Unlock()
 	return strings.Split(strings.TrimSuffix(answer, "\n"), "\n")
 }
 
@@ -132,7 +135,7 @@ func (s *story) flush() (out []string) {
 		return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.device, b.device), cmp.Compare(a.stream, b.stream))
 	})
 	for _, h := range s.heard {
-		out = append(out, fmt.Sprintf("%s %s %s", offset(h.at), h.device, h.text))
+		out = append(out, fmt.Sprintf("%s %s %s", offset(h.at), h.device, s.named(h.text)))
 	}
 	s.heard = nil
 	return out

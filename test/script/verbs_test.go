@@ -19,7 +19,7 @@ import (
 // which is "" when there is nothing to say but OK.
 var verbs = map[string]func(*story, *step) string{
 	"make": make1, "connect": connect, "watch": watch, "unwatch": unwatch, "update": update, "patch": patch,
-	"burst": burst, "close": close1, "heartbeat": heartbeat, "get": get, "watch_friends": watchFriends, "unwatch_friends": unwatchFriends,
+	"burst": burst, "close": close1, "heartbeat": heartbeat, "get": get, "watch_friends": watchFriends, "open": openLive, "say": say, "unload": unload, "unwatch_friends": unwatchFriends,
 }
 
 // caller is who makes a call, over which link and with which session token.
@@ -290,7 +290,7 @@ func (s *story) status(st *step) *isonlinev1.IsOnlineUpdate {
 		}
 		said = true
 	}
-	if !said && st.verb == "connect" {
+	if !said && (st.verb == "connect" || st.verb == "open") {
 		return nil
 	}
 	return u
