@@ -2,27 +2,8 @@ import { PresenceError } from './errors.ts';
 import { type SessionOptions } from './options.ts';
 import type { Presence } from './presence.ts';
 import type { Patch, Status } from './status.ts';
+import type { SessionSnapshot } from './snapshot.ts';
 import { type PresenceStore } from './store.ts';
-/** What is known of a session. It is frozen; a change makes a new one. */
-export interface SessionSnapshot {
-    /**
-     * `idle` before {@link PresenceSession.open}, `connecting` until it is open,
-     * then `up` or `down`; `over` at the end, which is final.
-     */
-    readonly link: 'idle' | 'connecting' | 'up' | 'down' | 'over';
-    /** The session's public id, by which others see it. */
-    readonly id?: string;
-    /** The status that was last asked for, where it is known. */
-    readonly status?: Status;
-    /** Since when the link is down, in milliseconds since 1970. What the store has is as old as that. */
-    readonly downSince?: number;
-    /** When the next attempt is made. */
-    readonly retryAt?: number;
-    /** Why the link is down, or the session is over. */
-    readonly error?: PresenceError;
-    /** Why the friends are not watched though they are wanted. If that may get better, it is tried again. */
-    readonly friendsError?: PresenceError;
-}
 /**
  * The user being online on this device. It keeps itself alive: when the link
  * breaks it connects again with growing, jittered pauses, resumes where it was,
@@ -77,7 +58,11 @@ export declare class PresenceSession {
     }) => Promise<Map<string, Presence & {
         readonly unknown: boolean;
     }>>;
-    /** Fetches a new access token and gives it to the server, without a new connection. */
+    /**
+     * Fetches a new access token and gives it to the server, without a new
+     * connection. The session does so by itself when a call is refused because the
+     * token has expired.
+     */
     readonly renewToken: () => Promise<void>;
     /**
      * Says goodbye for this device: the user goes offline here at once, and stays

@@ -10,6 +10,7 @@ export { type Field, PresenceError, type Reason } from './errors.ts';
 export type { SocketClass, SocketLike } from './link.ts';
 export type { Device, SessionOptions } from './options.ts';
 export type { Change, CloseReason, Presence, Step, UserSession } from './presence.ts';
-export { PresenceSession, type SessionSnapshot } from './session.ts';
+export { PresenceSession } from './session.ts';
+export type { SessionSnapshot } from './snapshot.ts';
 export type { Patch, Reference, Show, Status, Value } from './status.ts';
 export type { PresenceStore } from './store.ts';

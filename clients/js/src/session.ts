@@ -9,36 +9,14 @@ import { type Page, here } from './page.ts';
 import type { Presence } from './presence.ts';
 import { type Remembered, keep, recall } from './remember.ts';
 import type { Patch, Status } from './status.ts';
+import type { SessionSnapshot } from './snapshot.ts';
 import { Picture, type PresenceStore } from './store.ts';
-import { Wants } from './wants.ts';
+import { Tokens } from './tokens.ts';
+import { type Payment, Wants } from './wants.ts';
 import { type News, type Welcome, asked } from './wire.ts';
-
-/** What is known of a session. It is frozen; a change makes a new one. */
-export interface SessionSnapshot {
-  /**
-   * `idle` before {@link PresenceSession.open}, `connecting` until it is open,
-   * then `up` or `down`; `over` at the end, which is final.
-   */
-  readonly link: 'idle' | 'connecting' | 'up' | 'down' | 'over';
-  /** The session's public id, by which others see it. */
-  readonly id?: string;
-  /** The status that was last asked for, where it is known. */
-  readonly status?: Status;
-  /** Since when the link is down, in milliseconds since 1970. What the store has is as old as that. */
-  readonly downSince?: number;
-  /** When the next attempt is made. */
-  readonly retryAt?: number;
-  /** Why the link is down, or the session is over. */
-  readonly error?: PresenceError;
-  /** Why the friends are not watched though they are wanted. If that may get better, it is tried again. */
-  readonly friendsError?: PresenceError;
-}
 
 /** How long the server's goodbye may take. */
 const goodbyeLimit = 5_000;
-
-/** How long the program may take for a token. */
-const tokenLimit = 30_000;
 
 /** The most users in one call, where the server did not say. */
 const batchLimit = 500;
@@ -62,6 +40,7 @@ export class PresenceSession {
 
   readonly #options: SessionOptions;
   readonly #url: string;
+  readonly #tokens: Tokens;
   readonly #socket: SocketClass;
   readonly #clock: Clock;
   readonly #page: Page;
@@ -76,7 +55,7 @@ export class PresenceSession {
   #waitsFor: 'us' | 'server' | undefined; // who wants the pause
   #stopTelling = (): void => {};
   #telling = false;
-  #token: string | undefined;
+  #renewing: Promise<void> | undefined;
   #resume: string | undefined;
   #sequence = 0;
   #batch = batchLimit;
@@ -104,6 +83,7 @@ export class PresenceSession {
     checkUsers(options.watch ?? []);
     this.#clock = options.clock ?? clock;
     this.#page = options.page ?? here();
+    this.#tokens = new Tokens(options.token, this.#clock);
     this.store = this.#picture;
     this.#opened = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -191,7 +171,12 @@ export class PresenceSession {
     for (let i = 0; i < users.length; i += this.#batch) {
       const link = this.#link;
       if (link === undefined) throw this.#snapshot.error ?? new PresenceError({ reason: 'LINK_DOWN', message: 'there is no link to the server now' });
-      const answer = await link.request({ t: 'get', users: users.slice(i, i + this.#batch), ...o });
+      const request = { t: 'get', users: users.slice(i, i + this.#batch), ...o };
+      const answer = await link.request(request).catch(async (err: PresenceError) => {
+        if (err.reason !== 'JWT_EXPIRED') throw err;
+        await this.renewToken();
+        return link.request(request);
+      });
       for (const raw of answer.users) {
         const presence = asked(raw);
         out.set(presence.user, presence);
@@ -200,12 +185,18 @@ export class PresenceSession {
     return out;
   };
 
-  /** Fetches a new access token and gives it to the server, without a new connection. */
-  readonly renewToken = async (): Promise<void> => {
-    this.#token = undefined;
-    const token = await this.#fetchToken();
+  /**
+   * Fetches a new access token and gives it to the server, without a new
+   * connection. The session does so by itself when a call is refused because the
+   * token has expired.
+   */
+  readonly renewToken = (): Promise<void> => (this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined)));
+
+  async #renew(): Promise<void> {
+    this.#tokens.refuse();
+    const token = await this.#tokens.get();
     if (this.#link?.up) await this.#link.request({ t: 'token', token });
-  };
+  }
 
   /**
    * Says goodbye for this device: the user goes offline here at once, and stays
@@ -260,7 +251,7 @@ export class PresenceSession {
     this.#waitsFor = undefined;
     let token: string;
     try {
-      token = await this.#fetchToken();
+      token = await this.#tokens.get();
     } catch (err) {
       if (attempt === this.#attempt) this.#lost(err as PresenceError);
       return;
@@ -288,25 +279,6 @@ export class PresenceSession {
     });
   }
 
-  /** The access token: the last one until the server refused it. */
-  async #fetchToken(): Promise<string> {
-    if (this.#token !== undefined) return this.#token;
-    let late = (): void => {};
-    const limit = new Promise<never>((_, reject) => {
-      late = this.#clock.after(tokenLimit, () => reject(new Error(`it took longer than ${tokenLimit} ms`)));
-    });
-    try {
-      const token = await Promise.race([this.#options.token(), limit]);
-      if (typeof token !== 'string' || token === '') throw new Error('it is not a string, or empty');
-      this.#token = token;
-      return token;
-    } catch (err) {
-      throw new PresenceError({ reason: 'TOKEN_UNAVAILABLE', message: `getting the access token: ${err instanceof Error ? err.message : String(err)}`, cause: err });
-    } finally {
-      late();
-    }
-  }
-
   #welcomed(w: Welcome, taken: (rejected: readonly string[]) => void): void {
     const startOver = !w.resumed || w.resync;
     if (!w.resumed) this.#wants.forgotten();
@@ -320,6 +292,7 @@ export class PresenceSession {
     taken(w.rejected);
     const { link, id, downSince, retryAt, error, ...rest } = this.#snapshot;
     this.#replace({ ...rest, link: 'up', id: w.session });
+    this.#tell({});
     this.#resolve();
     if (this.#leaving !== undefined) this.#link?.bye(this.#leaving);
     else this.#pay();
@@ -387,7 +360,7 @@ export class PresenceSession {
     } else if (error.reason === 'RESUME_FROM_FUTURE') {
       this.#sequence = 0;
     } else if (error.reason === 'JWT_EXPIRED' || error.reason === 'TOKEN_EXPIRED') {
-      this.#token = undefined;
+      this.#tokens.refuse();
     } else if (error.reason === 'FIELD_INVALID' && this.#refuseHello !== undefined) {
       this.#refuseHello(error); // asked for while nobody could say so; the status before stays
     } else if (!error.temporary) {
@@ -418,18 +391,31 @@ export class PresenceSession {
       (answer) => {
         next.debt.failures = next.debt.notBefore = 0;
         next.taken(answer.rejected);
+        this.#tell({}); // before whoever waited goes on
       },
-      (error: PresenceError) => {
-        if (!link.up) return; // it stays owed
-        if (!error.temporary) return next.refused(error);
-        next.failed?.(error);
-        next.debt.notBefore = this.#clock.now() + pause(this.#options.backoff ?? {}, ++next.debt.failures, error.retryAfter, this.#clock.random);
-      },
+      (error: PresenceError) => this.#unpaid(link, next, error),
     ).finally(() => {
       this.#telling = false;
       this.#tell({});
       this.#pay();
     });
+  }
+
+  /** A message that was not taken: it stays owed, or never will be taken. */
+  async #unpaid(link: Link, payment: Payment, error: PresenceError): Promise<void> {
+    if (!link.up) return;
+    if (!error.temporary) {
+      payment.refused(error);
+      return this.#tell({}); // before whoever waited goes on
+    }
+    const failures = ++payment.debt.failures;
+    if (error.reason === 'JWT_EXPIRED') {
+      const renewed = await this.renewToken().then(() => true, () => false);
+      if (renewed && failures === 1) return;
+    } else {
+      payment.failed?.(error);
+    }
+    payment.debt.notBefore = this.#clock.now() + pause(this.#options.backoff ?? {}, failures, error.retryAfter, this.#clock.random);
   }
 
   #end(error: PresenceError): void {

@@ -158,6 +158,39 @@ test('an expired token is fetched anew', async () => {
   assert.equal(tokens.length, 3);
 });
 
+test('a call that is refused because the token has expired is made again with a new one', async () => {
+  const { server, session, tokens } = await open();
+  const setting = outcome(session.set({ show: 'busy' }));
+  const asking = session.get(['a']);
+  const [set, get] = await server.read();
+  await server.say({ t: 'error', id: set.id, reason: 'JWT_EXPIRED', message: 'expired' });
+  await server.say({ t: 'error', id: get.id, reason: 'JWT_EXPIRED', message: 'expired' });
+  const renewal = await server.one();
+  assert.deepEqual([renewal.t, renewal.token], ['token', 'token-2'], 'one new token for both');
+  await server.say({ t: 'ok', id: renewal.id });
+  const again = await server.read();
+  assert.deepEqual(again.map((f) => f.t).sort(), ['get', 'set']);
+  for (const f of again) await server.say({ t: 'ok', id: f.id, users: [{ u: 'a', on: false }] });
+  assert.equal(await setting, 'ok');
+  assert.equal((await asking).size, 1);
+  assert.deepEqual([tokens.length, server.sockets.length], [2, 1], 'on the same connection');
+});
+
+test('tokens that have expired already are not fetched in circles', async () => {
+  const { server, clock, session, tokens } = await open();
+  session.set({ show: 'busy' }).catch(() => {});
+  let refused = 0;
+  for (let i = 0; i < 20; i++) {
+    for (const f of await server.read()) {
+      refused++;
+      await server.say({ t: 'error', id: f.id, reason: 'JWT_EXPIRED', message: 'expired' });
+    }
+  }
+  assert.ok(refused <= 2 && tokens.length <= 3, `${refused} refused, ${tokens.length} tokens`);
+  await clock.pass(750);
+  assert.equal((await server.one()).t, 'set');
+});
+
 test('a token that cannot be had is asked for again, and its error shows no token', async () => {
   let fails = 2;
   const { server, clock, session } = begin({ token: () => (fails-- > 0 ? Promise.reject(new Error('no network')) : 'late') });
@@ -381,9 +414,11 @@ describe('wishes', () => {
   test('that are refused change nothing', async () => {
     const { server, session } = await open({ status: { show: 'away' } });
     const setting = session.set({ show: 'busy', text: 'x'.repeat(9999) });
+    let then;
+    setting.catch(() => (then = session.getSnapshot().status));
     await server.say({ t: 'error', id: (await server.one()).id, reason: 'FIELD_INVALID', message: 'too long', fields: [{ path: 'status.text', message: 'too long' }] });
     await assert.rejects(setting, { name: 'PresenceError', reason: 'FIELD_INVALID', fields: [{ path: 'status.text', message: 'too long' }] });
-    assert.deepEqual(session.getSnapshot().status, { show: 'away' });
+    assert.deepEqual(then, { show: 'away' }, 'whoever waited sees it at once');
   });
 
   test('that are refused in a hello do not keep the session from coming back', async () => {
@@ -471,6 +506,19 @@ describe('wishes', () => {
     await clock.pass(1000);
     const hello = await server.welcome();
     assert.deepEqual([hello.watch, hello.friends], [undefined, undefined]);
+  });
+
+  test('that change before there is a session', async () => {
+    const { server, session } = begin({ watch: ['bob'] });
+    session.unwatch('bob');
+    const watching = outcome(session.watch('bob'));
+    session.open();
+    assert.equal((await server.welcome()).watch, undefined);
+    const only = await server.one();
+    assert.deepEqual([only.t, only.users], ['watch', ['bob']]);
+    await server.say({ t: 'ok', id: only.id });
+    assert.equal(await watching, 'ok');
+    assert.deepEqual(await server.read(), []);
   });
 
   test('to watch again whom the server may still watch are told after the end of that', async () => {

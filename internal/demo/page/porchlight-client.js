@@ -408,11 +408,11 @@ var Link = class {
     if (rest <= 0) this.#ping(pongLimit);
     this.#stopGuard = this.#p.clock.after(rest > 0 ? rest : this.#heartbeat, () => this.#watchSilence());
   }
-  #ping(limit) {
-    const until = this.#p.clock.now() + limit;
+  #ping(limit2) {
+    const until = this.#p.clock.now() + limit2;
     if (this.#stopProbe === void 0 || until < this.#probeUntil) {
       this.#stopProbe?.();
-      this.#stopProbe = this.#p.clock.after(limit, () => this.#silent());
+      this.#stopProbe = this.#p.clock.after(limit2, () => this.#silent());
       this.#probeUntil = until;
     }
     this.#send({ t: "ping" });
@@ -680,6 +680,43 @@ function merge(steps) {
   return [...merged2.values()];
 }
 
+// src/tokens.ts
+var limit = 3e4;
+var Tokens = class {
+  #make;
+  #clock;
+  #token;
+  #fetching;
+  constructor(make, clock2) {
+    this.#make = make;
+    this.#clock = clock2;
+  }
+  /** Forgets the last one. */
+  refuse() {
+    this.#token = void 0;
+  }
+  /** The last one, or a new one: one fetch serves all who ask meanwhile. */
+  async get() {
+    return this.#token ?? (this.#fetching ??= this.#fetch().finally(() => this.#fetching = void 0));
+  }
+  async #fetch() {
+    let stop = () => {
+    };
+    const late = new Promise((_, reject) => {
+      stop = this.#clock.after(limit, () => reject(new Error(`it took longer than ${limit} ms`)));
+    });
+    try {
+      const token = await Promise.race([this.#make(), late]);
+      if (typeof token !== "string" || token === "") throw new Error("it is not a string, or empty");
+      return this.#token = token;
+    } catch (err) {
+      throw new PresenceError({ reason: "TOKEN_UNAVAILABLE", message: `getting the access token: ${err instanceof Error ? err.message : String(err)}`, cause: err });
+    } finally {
+      stop();
+    }
+  }
+};
+
 // src/wants.ts
 var debt = () => ({ failures: 0, notBefore: 0 });
 var Wants = class {
@@ -942,13 +979,13 @@ function watchRejected(users) {
 
 // src/session.ts
 var goodbyeLimit = 5e3;
-var tokenLimit = 3e4;
 var batchLimit = 500;
 var PresenceSession = class {
   /** What is known of the watched users. */
   store;
   #options;
   #url;
+  #tokens;
   #socket;
   #clock;
   #page;
@@ -968,7 +1005,7 @@ var PresenceSession = class {
   #stopTelling = () => {
   };
   #telling = false;
-  #token;
+  #renewing;
   #resume;
   #sequence = 0;
   #batch = batchLimit;
@@ -996,6 +1033,7 @@ var PresenceSession = class {
     checkUsers(options.watch ?? []);
     this.#clock = options.clock ?? clock;
     this.#page = options.page ?? here();
+    this.#tokens = new Tokens(options.token, this.#clock);
     this.store = this.#picture;
     this.#opened = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -1072,7 +1110,12 @@ var PresenceSession = class {
     for (let i = 0; i < users.length; i += this.#batch) {
       const link = this.#link;
       if (link === void 0) throw this.#snapshot.error ?? new PresenceError({ reason: "LINK_DOWN", message: "there is no link to the server now" });
-      const answer = await link.request({ t: "get", users: users.slice(i, i + this.#batch), ...o });
+      const request = { t: "get", users: users.slice(i, i + this.#batch), ...o };
+      const answer = await link.request(request).catch(async (err) => {
+        if (err.reason !== "JWT_EXPIRED") throw err;
+        await this.renewToken();
+        return link.request(request);
+      });
       for (const raw of answer.users) {
         const presence = asked(raw);
         out.set(presence.user, presence);
@@ -1080,12 +1123,17 @@ var PresenceSession = class {
     }
     return out;
   };
-  /** Fetches a new access token and gives it to the server, without a new connection. */
-  renewToken = async () => {
-    this.#token = void 0;
-    const token = await this.#fetchToken();
+  /**
+   * Fetches a new access token and gives it to the server, without a new
+   * connection. The session does so by itself when a call is refused because the
+   * token has expired.
+   */
+  renewToken = () => this.#renewing ??= this.#renew().finally(() => this.#renewing = void 0);
+  async #renew() {
+    this.#tokens.refuse();
+    const token = await this.#tokens.get();
     if (this.#link?.up) await this.#link.request({ t: "token", token });
-  };
+  }
   /**
    * Says goodbye for this device: the user goes offline here at once, and stays
    * logged in. The session is over when it resolves. It rejects when the server
@@ -1134,7 +1182,7 @@ var PresenceSession = class {
     this.#waitsFor = void 0;
     let token;
     try {
-      token = await this.#fetchToken();
+      token = await this.#tokens.get();
     } catch (err) {
       if (attempt === this.#attempt) this.#lost(err);
       return;
@@ -1166,25 +1214,6 @@ var PresenceSession = class {
       }
     });
   }
-  /** The access token: the last one until the server refused it. */
-  async #fetchToken() {
-    if (this.#token !== void 0) return this.#token;
-    let late = () => {
-    };
-    const limit = new Promise((_, reject) => {
-      late = this.#clock.after(tokenLimit, () => reject(new Error(`it took longer than ${tokenLimit} ms`)));
-    });
-    try {
-      const token = await Promise.race([this.#options.token(), limit]);
-      if (typeof token !== "string" || token === "") throw new Error("it is not a string, or empty");
-      this.#token = token;
-      return token;
-    } catch (err) {
-      throw new PresenceError({ reason: "TOKEN_UNAVAILABLE", message: `getting the access token: ${err instanceof Error ? err.message : String(err)}`, cause: err });
-    } finally {
-      late();
-    }
-  }
   #welcomed(w, taken) {
     const startOver = !w.resumed || w.resync;
     if (!w.resumed) this.#wants.forgotten();
@@ -1198,6 +1227,7 @@ var PresenceSession = class {
     taken(w.rejected);
     const { link, id, downSince, retryAt, error, ...rest } = this.#snapshot;
     this.#replace({ ...rest, link: "up", id: w.session });
+    this.#tell({});
     this.#resolve();
     if (this.#leaving !== void 0) this.#link?.bye(this.#leaving);
     else this.#pay();
@@ -1262,7 +1292,7 @@ var PresenceSession = class {
     } else if (error.reason === "RESUME_FROM_FUTURE") {
       this.#sequence = 0;
     } else if (error.reason === "JWT_EXPIRED" || error.reason === "TOKEN_EXPIRED") {
-      this.#token = void 0;
+      this.#tokens.refuse();
     } else if (error.reason === "FIELD_INVALID" && this.#refuseHello !== void 0) {
       this.#refuseHello(error);
     } else if (!error.temporary) {
@@ -1292,18 +1322,30 @@ var PresenceSession = class {
       (answer) => {
         next.debt.failures = next.debt.notBefore = 0;
         next.taken(answer.rejected);
+        this.#tell({});
       },
-      (error) => {
-        if (!link.up) return;
-        if (!error.temporary) return next.refused(error);
-        next.failed?.(error);
-        next.debt.notBefore = this.#clock.now() + pause(this.#options.backoff ?? {}, ++next.debt.failures, error.retryAfter, this.#clock.random);
-      }
+      (error) => this.#unpaid(link, next, error)
     ).finally(() => {
       this.#telling = false;
       this.#tell({});
       this.#pay();
     });
+  }
+  /** A message that was not taken: it stays owed, or never will be taken. */
+  async #unpaid(link, payment, error) {
+    if (!link.up) return;
+    if (!error.temporary) {
+      payment.refused(error);
+      return this.#tell({});
+    }
+    const failures = ++payment.debt.failures;
+    if (error.reason === "JWT_EXPIRED") {
+      const renewed = await this.renewToken().then(() => true, () => false);
+      if (renewed && failures === 1) return;
+    } else {
+      payment.failed?.(error);
+    }
+    payment.debt.notBefore = this.#clock.now() + pause(this.#options.backoff ?? {}, failures, error.retryAfter, this.#clock.random);
   }
   #end(error) {
     if (this.#snapshot.link === "over") return;

@@ -187,13 +187,13 @@ for (const [name, WebSocket] of Object.entries(classes)) {
       const a = someone('alice');
       const alice = await opened(a, { WebSocket, watch: [a], status: { show: 'away' } });
       await sees(alice, a, (p) => p.available);
-      await assert.rejects(alice.set({ text: 'x'.repeat(5000) }), (err) => err.reason === 'FIELD_INVALID' && !err.temporary && err.fields[0].path.startsWith('status'));
+      await assert.rejects(alice.set({ text: 'x'.repeat(300) }), (err) => err.reason === 'FIELD_INVALID' && !err.temporary && err.fields[0].path.startsWith('status'));
       assert.deepEqual(alice.getSnapshot().status, { show: 'away' });
       assert.equal(alice.store.get(a).sessions[0].show, 'away');
       assert.equal(alice.getSnapshot().link, 'up');
       const stranger = session(a, { WebSocket, token: () => 'eyJ.no.token' });
       await assert.rejects(stranger.open(), (err) => err.reason === 'JWT_INVALID' && !err.message.includes('eyJ'));
-      const wrong = session(a, { WebSocket, status: { text: 'x'.repeat(5000) } });
+      const wrong = session(a, { WebSocket, status: { text: 'x'.repeat(300) } });
       await assert.rejects(wrong.open(), { reason: 'FIELD_INVALID' });
     });
 
@@ -207,6 +207,16 @@ for (const [name, WebSocket] of Object.entries(classes)) {
       await alice.renewToken();
       assert.equal(asked, 3);
       assert.equal(alice.sockets.length, 2);
+    });
+
+    test('a token that expires under a session is renewed when it is needed', async () => {
+      const a = someone('alice');
+      let asked = 0;
+      const alice = await opened(a, { WebSocket, token: () => tokenFor(a, '--ttl', asked++ === 0 ? '2s' : '5m') });
+      await wait(3500); // the server allows for a second between two clocks
+      await alice.set({ show: 'busy' });
+      assert.equal((await alice.get([a], { sessions: true })).get(a).sessions[0].show, 'busy');
+      assert.deepEqual([asked, alice.sockets.length], [2, 1], 'on the same connection');
     });
 
     test('another holder of the session takes it over, and the first one says so', async () => {
