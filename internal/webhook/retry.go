@@ -27,8 +27,11 @@ type try struct {
 	number   int // of the attempt; set on the last
 	timeout  bool
 	answered bool
-	ended    bool // the run ends: nothing was tried, or nothing was answered
-	last     bool // no further attempt
+	// held attempts met an open breaker: its pause is theirs, so that all lanes go
+	// on as soon as it closes.
+	held  bool
+	ended bool // the run ends: nothing was tried, or nothing was answered
+	last  bool // no further attempt
 }
 
 // again makes attempts, numbered from 1, until one is the last, and returns
@@ -40,7 +43,11 @@ func (r Retry) again(ctx context.Context, f func(ctx context.Context, number int
 		AbortIf(func(t try, err error) bool { return err != nil || t.last }).
 		WithMaxRetries(-1).
 		WithDelayFunc(func(x failsafe.ExecutionAttempt[try]) time.Duration {
-			return r.pause(x.Attempts(), x.LastResult().RetryAfter)
+			t := x.LastResult()
+			if t.held {
+				return min(t.RetryAfter, maxRetryAfter)
+			}
+			return r.pause(x.Attempts(), t.RetryAfter)
 		}).
 		ReturnLastFailure().Build()
 	_, _ = failsafe.With(policy).WithContext(ctx).GetWithExecution(func(x failsafe.Execution[try]) (try, error) {

@@ -99,6 +99,7 @@ func (r *run) attempt(ctx context.Context, d *Delivery, n int, s sending) try {
 	t := r.request(ctx, d, n)
 	if !s.unguarded {
 		r.breaker.leave(s.lane, t)
+		t.held = !r.breaker.closed()
 	}
 	if !t.ended {
 		r.tally.attempted(t)
