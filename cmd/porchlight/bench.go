@@ -28,6 +28,8 @@ const (
 	// roleBoth is self that tells both its addresses, roleHTTP the one of HTTP.
 	roleBoth = "both"
 	roleHTTP = "http"
+	// roleConfig is a server with the configuration file that benchConfig names.
+	roleConfig = "config"
 	// The null servers of the live door.
 	roleNullLive  = "null-live"
 	roleNullEpoll = "null-epoll"
@@ -40,7 +42,7 @@ type benchCommand struct {
 	Door    string `default:"grpc" help:"Interface to measure: grpc or live. Default: ${default}."`
 	Users   int    `default:"5000" help:"How many users log in. Default: ${default}."`
 	Friends int    `default:"50" help:"How many others each watches. Default: ${default}."`
-	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all."`
+	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all. Or webhook, alone: the way of changes to a receiver, over servers of its own."`
 	Seconds int    `default:"5" help:"Length of each timed phase. Default: ${default}."`
 	Null    bool   `help:"Measure null servers in the same run, and give ratios: one write for each delivery; with --door live also one on epoll."`
 	JSON    bool   `name:"json" help:"One JSON object per phase and line."`
@@ -71,6 +73,9 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	}
 	if b.FriendsSubscription {
 		return b.friends(ctx, c)
+	}
+	if b.Phase == bench.PhaseWebhook {
+		return b.hooks(ctx, c)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -183,6 +188,8 @@ func benchChild(ctx context.Context, c console, role string) int {
 			}
 			return ready(grpc)
 		})
+	case roleConfig:
+		err = benchConfigured(ctx, c, ready)
 	default:
 		err = fmt.Errorf("%s=%s is not known", benchRole, role)
 	}
