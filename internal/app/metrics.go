@@ -136,6 +136,7 @@ var nodeSources = []telemetry.Source{
 	{Name: "store_healthy", Help: "1 when the store takes records."},
 	{Name: "store_alarm", Help: "1 while the store takes records, but not for long."},
 	{Name: "connections", Help: "Open connections, by port.", Labels: []string{"port"}},
+	{Name: "live_connections", Help: "Open WebSocket connections of the live door."},
 }
 
 func (a *App) readNode(give give) {
@@ -151,6 +152,7 @@ func (a *App) readNode(give give) {
 	if l, ok := a.p.HTTP.(*listen.Listener); ok {
 		give(3, float64(l.Open()), "http")
 	}
+	give(4, float64(a.live.Open()))
 }
 
 func flag(on bool) float64 {
