@@ -16,7 +16,7 @@ import (
 var backend = map[string]func(*story, *step) []string{
 	"befriend": befriend, "unfriend": unfriend, "fill": fill, "list": list,
 	"block": block, "unblock": unblock, "source": foreign, "push": push,
-	"put": put, "remove": remove, "drop": drop, "erase": erase, "sessions": sessions,
+	"put": put, "remove": remove, "drop": drop, "erase": erase, "sessions": sessions, "rongcloud": rongcloud, "tencent": tencent, "kick": kick,
 }
 
 func named(id string) presence.User { return presence.User{App: "demo", ID: presence.UserID(id)} }

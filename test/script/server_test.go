@@ -54,6 +54,7 @@ func (s *story) configured(st *step) *config.Config {
 		Sessions: st.number(s.t, "sessions"), OpensPerSecond: float64(st.number(s.t, "opens_per_second")),
 		Watches: st.number(s.t, "watches"), Batch: st.number(s.t, "batch"), Friends: st.number(s.t, "most_friends"),
 	}
+	demo.RongCloud, demo.TencentIM = atRongCloud, atTencent
 	c.Apps["demo"] = demo
 	c.RestartGrace = st.duration(s.t, "restart_grace")
 	c.LogMaxBytes = int64(st.number(s.t, "log_max_bytes"))
