@@ -28,7 +28,8 @@ type Changes struct {
 
 // Changes is Follow by pull: up to Limit events of an app behind a position.
 // When there is none, it waits for one, and returns without any when Wait is
-// over. Errors are as Follow's. Who asks on within a minute for what follows is
+// over. What was stored before the call is told whatever Wait is. Errors are as
+// Follow's. Who asks on within a minute for what follows is
 // answered without folding anew.
 func (r *Reader) Changes(ctx context.Context, p ChangesParams) (Changes, error) {
 	t, err := r.join()
@@ -41,6 +42,9 @@ func (r *Reader) Changes(ctx context.Context, p ChangesParams) (Changes, error) 
 	}
 	c := &pull{r: r, t: t, p: p, want: Params{App: p.App, After: p.After}, at: p.After}
 	c.p.Limit = min(p.Limit, MaxChanges)
+	if _, c.stored, err = r.store.Ends(ctx); err != nil {
+		return Changes{}, err
+	}
 	timer := time.NewTimer(p.Wait)
 	defer timer.Stop()
 	select {
@@ -62,9 +66,13 @@ func (r *Reader) Changes(ctx context.Context, p ChangesParams) (Changes, error) 
 		if grown == nil {
 			continue
 		}
+		over := timer.C
+		if c.at.need() < c.stored { // the tail is about to read it
+			over = nil
+		}
 		select {
 		case <-grown:
-		case <-timer.C:
+		case <-over:
 			return Changes{nil, c.at, false}, nil
 		case <-ctx.Done():
 			return Changes{}, ctx.Err()
@@ -79,6 +87,8 @@ type pull struct {
 	p    ChangesParams
 	want Params
 	at   Position
+	// stored is what the next message would have got when the call came.
+	stored uint64
 }
 
 // next takes what the ring has, or a page of a pass; grown is not nil when
@@ -106,5 +116,5 @@ func (c *pull) next(ctx context.Context) (events []*Event, more bool, grown <-ch
 		return events, true, nil, nil
 	}
 	c.at = End(next - 1)
-	return events, !c.t.reached(next), nil, nil
+	return events, next < c.stored || !c.t.reached(next), nil, nil
 }
