@@ -22,7 +22,7 @@ import (
 )
 
 // longest is how long one foreign test run may take.
-const longest = 2 * time.Minute
+const longest = 3 * time.Minute
 
 // TestForeignPrograms starts one server and lets the foreign programs at it,
 // all at once.
@@ -64,7 +64,7 @@ func testBrowser(t *testing.T, s *server) {
 	runNode(t, "browser", []string{
 		"PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptorFile(t), "PORCHLIGHT_CHROMIUM=" + chromium,
 		"PORCHLIGHT_CERT=" + pair.Cert, "PORCHLIGHT_KEY=" + pair.Key,
-	}, "browser.mjs", "client.browser.mjs")
+	}, "browser.mjs", "client.browser.mjs", "demo.browser.mjs")
 }
 
 // runNode runs files of node/ with node's own test runner.

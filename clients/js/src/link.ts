@@ -229,7 +229,7 @@ export class Link {
   #closed(code: number): void {
     const reason = closeCodes[code] ?? 'LINK_DOWN';
     this.end(new PresenceError({
-      reason, message: this.#up ? `the link was lost (close code ${code})` : `the server cannot be reached, or refused the link (close code ${code})`,
+      reason, message: this.#up ? `the link was lost (close code ${code})` : `the server cannot be reached, or refused the link (close code ${code}); is the address right, and a page's origin in cors.origins of its app?`,
     }));
   }
 }

@@ -19,7 +19,7 @@ import { type News, type Welcome, asked } from './wire.ts';
 const goodbyeLimit = 5_000;
 
 /** The most users in one call, where the server did not say. */
-const batchLimit = 500;
+const batchLimit = 200;
 
 /**
  * The user being online on this device. It keeps itself alive: when the link
@@ -221,12 +221,14 @@ export class PresenceSession {
   async #goodbye(mode: 'leave' | 'logout'): Promise<void> {
     const { link } = this.#snapshot;
     if (link === 'over') return;
-    if (link === 'idle') return this.#end(closed());
+    const nowhere = this.#link === undefined;
+    // A session that never was needs no goodbye.
+    if (link === 'idle' || (nowhere && this.#resume === undefined)) return this.#end(closed());
     this.#leaving ??= mode;
     this.#stopTimer();
     const late = this.#clock.after(goodbyeLimit, () => this.#end(new PresenceError({ reason: 'LINK_DOWN', message: 'the server could not be told goodbye; it finds out within its grace period' })));
     if (this.#link?.up) this.#link.bye(this.#leaving);
-    else if (this.#link === undefined && link === 'down') void this.#connect();
+    else if (nowhere) void this.#connect();
     const why = await this.#gone;
     late();
     if (why.reason !== 'CLOSED') throw why;
@@ -435,12 +437,14 @@ export class PresenceSession {
 
   /** Puts new values into the snapshot. */
   #tell(news: Partial<SessionSnapshot>): void {
-    const { status, friendsError, ...rest } = this.#snapshot;
-    const now = this.#wants.status;
-    const why = this.#wants.friendsError;
-    if (Object.keys(news).length === 0 && now === status && why === friendsError) return;
+    const { status, friendsError, watchError, ...rest } = this.#snapshot;
+    const now = this.#wants;
+    if (Object.keys(news).length === 0 && now.status === status && now.friendsError === friendsError && now.watchError === watchError) return;
     if (rest.link === 'over') return;
-    this.#replace({ ...rest, ...(now !== undefined && { status: now }), ...(why !== undefined && { friendsError: why }), ...news });
+    this.#replace({
+      ...rest, ...(now.status !== undefined && { status: now.status }), ...(now.friendsError !== undefined && { friendsError: now.friendsError }),
+      ...(now.watchError !== undefined && { watchError: now.watchError }), ...news,
+    });
   }
 
   #replace(snapshot: SessionSnapshot): void {

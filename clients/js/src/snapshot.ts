@@ -18,6 +18,11 @@ export interface SessionSnapshot {
   readonly retryAt?: number;
   /** Why the link is down, or the session is over. */
   readonly error?: PresenceError;
+  /**
+   * Why users whom no call waits for (those of the `watch` option, or told again
+   * to another server) are no longer watched; they are in its `fields`.
+   */
+  readonly watchError?: PresenceError;
   /** Why the friends are not watched though they are wanted. If that may get better, it is tried again. */
   readonly friendsError?: PresenceError;
 }

@@ -61,6 +61,8 @@ export class Wants {
   #friendsLeft = false; // the server may still watch them
   /** Why the friends are not watched though they are wanted. */
   friendsError: PresenceError | undefined;
+  /** The newest refusal of users whom nobody waits for. */
+  watchError: PresenceError | undefined;
 
   /** The status that the server has; undefined when it is not known. */
   #status: Status | undefined;
@@ -236,6 +238,7 @@ export class Wants {
       taken: (rejected) => this.#told(users, rejected),
       refused: (error) => {
         const all = [...(waiter?.users ?? users)];
+        if (waiter === undefined) this.watchError = watchRejected(all, error);
         this.#dropped(all.filter((u) => this.#untold.delete(u) && this.watched.delete(u)));
         this.#settleWatches(all, (w) => w.reject(error));
       },
@@ -246,7 +249,11 @@ export class Wants {
     // Who was unwatched meanwhile is no longer untold; that is owed by itself.
     const mine = users.filter((u) => this.#untold.delete(u));
     const refused = mine.filter((u) => rejected.includes(u) && this.watched.delete(u));
-    if (refused.length > 0) this.#dropped(refused);
+    if (refused.length > 0) {
+      this.#dropped(refused);
+      const unasked = refused.filter((u) => !this.#waiting.watch.some((w) => w.users.has(u)));
+      if (unasked.length > 0) this.watchError = watchRejected(unasked);
+    }
     for (const w of this.#waiting.watch) w.rejected.push(...refused.filter((u) => w.users.has(u)));
     this.#settleWatches(users, () => {});
   }
@@ -311,9 +318,9 @@ function release(waiters: Waiter[]): void {
   for (const w of waiters.splice(0)) w.resolve();
 }
 
-function watchRejected(users: readonly string[]): PresenceError {
+function watchRejected(users: readonly string[], why?: PresenceError): PresenceError {
   return new PresenceError({
-    reason: 'WATCH_REJECTED', message: `the server refused to watch ${users.length} of the users`,
+    reason: why?.reason ?? 'WATCH_REJECTED', message: why?.message ?? `the server refused to watch ${users.length} of the users`, cause: why,
     fields: [...users].sort().map((path) => ({ path, message: 'not watched' })),
   });
 }

@@ -470,6 +470,19 @@ describe('wishes', () => {
     assert.equal(session.getSnapshot().friendsError, undefined);
   });
 
+  test('for users of a hello whom the server refuses are told so', async () => {
+    const b = begin({ watch: ['bob', 'carol'] });
+    b.session.open();
+    await b.server.welcome({ rejected: ['carol'] });
+    assert.deepEqual([b.session.getSnapshot().watchError.reason, b.session.getSnapshot().watchError.fields], ['WATCH_REJECTED', [{ path: 'carol', message: 'not watched' }]]);
+    await b.server.say({ t: 'error', part: 'watch', reason: 'LIMIT_SUBSCRIPTIONS', message: 'too many' });
+    const watch = await b.server.one();
+    assert.deepEqual(watch.users, ['bob']);
+    await b.server.say({ t: 'error', id: watch.id, reason: 'LIMIT_SUBSCRIPTIONS', message: 'too many' });
+    assert.deepEqual([b.session.getSnapshot().watchError.reason, b.session.getSnapshot().watchError.fields], ['LIMIT_SUBSCRIPTIONS', [{ path: 'bob', message: 'not watched' }]]);
+    assert.deepEqual(await b.server.read(), []);
+  });
+
   test('for friends that the app does not have are told so', async () => {
     const { server, clock, session } = await open({ friends: true });
     await server.say({ t: 'error', part: 'friends', reason: 'LIMIT_FRIENDS', message: 'the list is too long' });
@@ -609,6 +622,36 @@ describe('the end', () => {
     assert.deepEqual(await server.one(), { t: 'bye', mode: 'leave' });
     await server.say({ t: 'bye', reason: 'SESSION_CLOSED' });
     await leaving;
+  });
+
+  test('leave of a session that never was', async () => {
+    const { server, clock, session } = begin();
+    server.refuse = true;
+    const opening = outcome(session.open());
+    await settled();
+    await clock.pass(100);
+    await session.leave();
+    assert.equal(await opening, 'CLOSED');
+    assert.equal(clock.timers, 0);
+  });
+
+  test('leave while the first connection is made says so on it', async () => {
+    const { server, session } = begin();
+    session.open().catch(() => {});
+    await settled();
+    const leaving = session.logout();
+    await server.welcome();
+    assert.deepEqual(await server.one(), { t: 'bye', mode: 'logout' });
+    await server.say({ t: 'bye', reason: 'SESSION_CLOSED', why: 'CLIENT' });
+    await leaving;
+  });
+
+  test('a link that is lost under a goodbye leaves it unsaid', async () => {
+    const { server, session } = await open();
+    const leaving = outcome(session.leave());
+    await server.drop();
+    assert.equal(await leaving, 'LINK_DOWN');
+    assert.equal(session.getSnapshot().link, 'over');
   });
 
   test('leave gives up when the server cannot be reached', async () => {

@@ -424,7 +424,7 @@ var Link = class {
     const reason = closeCodes[code] ?? "LINK_DOWN";
     this.end(new PresenceError({
       reason,
-      message: this.#up ? `the link was lost (close code ${code})` : `the server cannot be reached, or refused the link (close code ${code})`
+      message: this.#up ? `the link was lost (close code ${code})` : `the server cannot be reached, or refused the link (close code ${code}); is the address right, and a page's origin in cors.origins of its app?`
     }));
   }
 };
@@ -734,6 +734,8 @@ var Wants = class {
   // the server may still watch them
   /** Why the friends are not watched though they are wanted. */
   friendsError;
+  /** The newest refusal of users whom nobody waits for. */
+  watchError;
   /** The status that the server has; undefined when it is not known. */
   #status;
   #wish;
@@ -900,6 +902,7 @@ var Wants = class {
       taken: (rejected) => this.#told(users, rejected),
       refused: (error) => {
         const all2 = [...waiter?.users ?? users];
+        if (waiter === void 0) this.watchError = watchRejected(all2, error);
         this.#dropped(all2.filter((u) => this.#untold.delete(u) && this.watched.delete(u)));
         this.#settleWatches(all2, (w) => w.reject(error));
       }
@@ -908,7 +911,11 @@ var Wants = class {
   #told(users, rejected) {
     const mine = users.filter((u) => this.#untold.delete(u));
     const refused = mine.filter((u) => rejected.includes(u) && this.watched.delete(u));
-    if (refused.length > 0) this.#dropped(refused);
+    if (refused.length > 0) {
+      this.#dropped(refused);
+      const unasked = refused.filter((u) => !this.#waiting.watch.some((w) => w.users.has(u)));
+      if (unasked.length > 0) this.watchError = watchRejected(unasked);
+    }
     for (const w of this.#waiting.watch) w.rejected.push(...refused.filter((u) => w.users.has(u)));
     this.#settleWatches(users, () => {
     });
@@ -969,17 +976,18 @@ var Wants = class {
 function release(waiters) {
   for (const w of waiters.splice(0)) w.resolve();
 }
-function watchRejected(users) {
+function watchRejected(users, why) {
   return new PresenceError({
-    reason: "WATCH_REJECTED",
-    message: `the server refused to watch ${users.length} of the users`,
+    reason: why?.reason ?? "WATCH_REJECTED",
+    message: why?.message ?? `the server refused to watch ${users.length} of the users`,
+    cause: why,
     fields: [...users].sort().map((path) => ({ path, message: "not watched" }))
   });
 }
 
 // src/session.ts
 var goodbyeLimit = 5e3;
-var batchLimit = 500;
+var batchLimit = 200;
 var PresenceSession = class {
   /** What is known of the watched users. */
   store;
@@ -1154,12 +1162,13 @@ var PresenceSession = class {
   async #goodbye(mode) {
     const { link } = this.#snapshot;
     if (link === "over") return;
-    if (link === "idle") return this.#end(closed());
+    const nowhere = this.#link === void 0;
+    if (link === "idle" || nowhere && this.#resume === void 0) return this.#end(closed());
     this.#leaving ??= mode;
     this.#stopTimer();
     const late = this.#clock.after(goodbyeLimit, () => this.#end(new PresenceError({ reason: "LINK_DOWN", message: "the server could not be told goodbye; it finds out within its grace period" })));
     if (this.#link?.up) this.#link.bye(this.#leaving);
-    else if (this.#link === void 0 && link === "down") void this.#connect();
+    else if (nowhere) void this.#connect();
     const why = await this.#gone;
     late();
     if (why.reason !== "CLOSED") throw why;
@@ -1363,12 +1372,17 @@ var PresenceSession = class {
   }
   /** Puts new values into the snapshot. */
   #tell(news2) {
-    const { status, friendsError, ...rest } = this.#snapshot;
-    const now = this.#wants.status;
-    const why = this.#wants.friendsError;
-    if (Object.keys(news2).length === 0 && now === status && why === friendsError) return;
+    const { status, friendsError, watchError, ...rest } = this.#snapshot;
+    const now = this.#wants;
+    if (Object.keys(news2).length === 0 && now.status === status && now.friendsError === friendsError && now.watchError === watchError) return;
     if (rest.link === "over") return;
-    this.#replace({ ...rest, ...now !== void 0 && { status: now }, ...why !== void 0 && { friendsError: why }, ...news2 });
+    this.#replace({
+      ...rest,
+      ...now.status !== void 0 && { status: now.status },
+      ...now.friendsError !== void 0 && { friendsError: now.friendsError },
+      ...now.watchError !== void 0 && { watchError: now.watchError },
+      ...news2
+    });
   }
   #replace(snapshot) {
     this.#snapshot = Object.freeze(snapshot);

@@ -6,8 +6,9 @@ import puppeteer from 'puppeteer-core';
 const patience = 20_000;
 
 /** A browser with a profile of its own. */
-export function launch(chromium, profile) {
+export function launch(chromium, profile, options = {}) {
   return puppeteer.launch({
+    ...options,
     executablePath: chromium,
     userDataDir: profile,
     args: [
