@@ -205,6 +205,15 @@ func TestChanges(t *testing.T) {
 		}
 		n.wants("GET", "/changes?after="+next, "", `{"events":[],"next":"*","more":false}`)
 
+		for query, field := range map[string]string{
+			"after=x": "query.after", "after=999999": "query.after", "limit=0": "query.limit", "limit=1001": "query.limit", "wait=31": "query.wait", "wait=-1": "query.wait", "since=1": "query.since",
+		} {
+			p := n.refused("GET", "/changes?"+query, "", 422, "FIELD_INVALID")
+			if errs := list(t, p, "errors"); errs[0]["location"] != field {
+				t.Errorf("%s: got %v, want it at %s", query, errs, field)
+			}
+		}
+
 		// Who waits is told as soon as something happens, and when nothing does.
 		answers := make(chan map[string]any)
 		wait := func(seconds int) {
@@ -229,14 +238,6 @@ func TestChanges(t *testing.T) {
 		n.door.Drain()
 		if a := <-answers; a["next"] != next || len(list(t, a, "events")) != 0 {
 			t.Errorf("got %v, want what it knew when the node stops", a)
-		}
-		for query, field := range map[string]string{
-			"after=x": "query.after", "after=999999": "query.after", "limit=0": "query.limit", "limit=1001": "query.limit", "wait=31": "query.wait", "wait=-1": "query.wait", "since=1": "query.since",
-		} {
-			p := n.refused("GET", "/changes?"+query, "", 422, "FIELD_INVALID")
-			if errs := list(t, p, "errors"); errs[0]["location"] != field {
-				t.Errorf("%s: got %v, want it at %s", query, errs, field)
-			}
 		}
 	})
 }
