@@ -113,7 +113,7 @@ func New(p Params) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	a := &App{p: p, log: p.Logger, failed: make(chan error, 2)}
+	a := &App{p: p, log: p.Logger, failed: make(chan error, 4)}
 	a.config.Store(p.Config)
 	a.setTexts(texts)
 	if err := a.makeMetrics(); err != nil {
@@ -131,6 +131,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
 	a.parts.Add("live", a.startLive, a.stopLive)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
+	a.parts.Add("own ports", a.startOwnPorts, a.stopOwnPorts)
 	a.parts.Add("memory", a.startRest, a.stopRest)
 	a.parts.Add("ready", a.markReady, a.drain)
 	return a, nil

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -139,5 +140,73 @@ func TestForeignDoorOfTencent(t *testing.T) {
 	}
 	if got := askTencentIM(t, a, 1, "key one", "bob"); !strings.Contains(got, "FAIL") {
 		t.Errorf("with the former key: got %s, want it refused", got)
+	}
+}
+
+// A door may have a port and a host of its own, where it alone answers, at every
+// path; at the HTTP port it answers as before.
+func TestDoorsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	p := params(t, t.TempDir())
+	tenants(p.Config, map[string]config.App{"one": {JWT: tenant("k").JWT, RongCloud: config.RongCloud{AppKey: "one", AppSecret: "s1"}}})
+	p.Config.Listen.RongCloud = config.Own{Listen: "127.0.0.1:0", Host: "API.rong.example"}
+	p.Config.Listen.TencentIM = config.Own{Host: "console.tim.example"}
+	a := running(t, p)
+	if a.DoorAddr("rongcloud") == nil || a.DoorAddr("tencentim") != nil {
+		t.Fatalf("ports: got %v and %v, want one", a.DoorAddr("rongcloud"), a.DoorAddr("tencentim"))
+	}
+	own, shared := a.DoorAddr("rongcloud").String(), a.HTTPAddr().String()
+	for _, v := range []struct{ name, address, host, path, want string }{
+		{"its own port", own, own, "/", `"code":404`},
+		{"its own port, a path of ours", own, own, "/healthz", `"code":404`},
+		{"its own port, its path", own, own, "/user/checkOnline.json", `"code":1001`},
+		{"its host", shared, "api.RONG.example:80", "/healthz", `"code":404`},
+		{"its host, its path", shared, "api.rong.example", "/user/checkOnline.json", `"code":1001`},
+		{"the other's host", shared, "console.tim.example", "/", `"ErrorCode":60009`},
+		{"another host", shared, "elsewhere.example", "/user/x", `"code":404`},
+		{"another host, a path of ours", shared, "elsewhere.example", "/healthz", "this page is read with GET"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+v.address+v.path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = v.host
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !strings.Contains(string(b), v.want) {
+			t.Errorf("%s: got %d %s %v, want %s", v.name, resp.StatusCode, b, err, v.want)
+		}
+	}
+	next := *p.Config
+	next.Listen.RongCloud.Host = "other.example"
+	if err := a.Reload(t.Context(), &next); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A port that is taken stops the start, and leaves nothing behind.
+func TestDoorPortIsTaken(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	p := params(t, t.TempDir())
+	p.Config.Listen.RongCloud.Listen = "127.0.0.1:0"
+	p.Config.Listen.TencentIM.Listen = taken.Addr().String()
+	a, err := app.New(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "tencentim") {
+		t.Errorf("got %v, want the door whose port is taken", err)
+	}
+	if a.DoorAddr("rongcloud") != nil {
+		t.Error("the other port is still open")
 	}
 }

@@ -36,15 +36,20 @@ func (a *App) startPorts(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	cfg := listen.Config{Now: a.wheel.Now, ProxyProtocol: l.ProxyProtocol, Proxies: &a.proxies, Logger: a.log}
-	a.p.GRPC = listen.New(a.p.GRPC, cfg)
+	a.p.GRPC = a.wrapped(a.p.GRPC)
 	if a.p.HTTP != nil {
-		a.p.HTTP = listen.New(a.p.HTTP, cfg)
+		a.p.HTTP = a.wrapped(a.p.HTTP)
 	}
 	if a.certificates != nil {
 		return a.certificates.Start(ctx)
 	}
 	return nil
+}
+
+// wrapped is a port whose connections know their true address and when they were
+// last read from.
+func (a *App) wrapped(l net.Listener) net.Listener {
+	return listen.New(l, listen.Config{Now: a.wheel.Now, ProxyProtocol: a.p.Config.Listen.ProxyProtocol, Proxies: &a.proxies, Logger: a.log})
 }
 
 func (a *App) openPorts(l *config.Listen) (err error) {
@@ -88,25 +93,36 @@ func (a *App) startHTTP(context.Context) error {
 		return nil
 	}
 	a.makeForeign()
-	a.http = &http.Server{
-		Handler: a.trueAddress(a.routes()), ConnContext: a.connContext,
+	a.http = a.server(a.byHost(a.routes()))
+	a.serve("http", a.http, a.p.HTTP)
+	return nil
+}
+
+// server answers requests as every HTTP port of the node does.
+func (a *App) server(to http.Handler) *http.Server {
+	srv := &http.Server{
+		Handler: a.trueAddress(to), ConnContext: a.connContext,
 		ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeader,
-		Protocols: &http.Protocols{}, HTTP2: a.door.HTTP2(),
+		Protocols: &http.Protocols{}, HTTP2: a.door.HTTP2(), TLSConfig: a.tls(),
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
-	a.http.Protocols.SetHTTP1(true)
-	a.http.Protocols.SetHTTP2(true)
-	a.http.Protocols.SetUnencryptedHTTP2(true)
-	serve := func() error { return a.http.Serve(a.p.HTTP) }
-	if a.http.TLSConfig = a.tls(); a.http.TLSConfig != nil {
-		serve = func() error { return a.http.ServeTLS(a.p.HTTP, "", "") }
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	return srv
+}
+
+// serve serves a port until it is shut down.
+func (a *App) serve(name string, srv *http.Server, l net.Listener) {
+	serve := func() error { return srv.Serve(l) }
+	if srv.TLSConfig != nil {
+		serve = func() error { return srv.ServeTLS(l, "", "") }
 	}
 	go func() {
 		if err := serve(); err != http.ErrServerClosed {
-			a.failed <- fmt.Errorf("http: %w", err)
+			a.failed <- fmt.Errorf("%s: %w", name, err)
 		}
 	}()
-	return nil
 }
 
 // tls is nil when both ports are in the clear.

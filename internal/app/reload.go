@@ -138,6 +138,8 @@ func (a *App) later(is *config.Config) (keys []string) {
 		{"listen.http", was.Listen.HTTP != is.Listen.HTTP},
 		{"listen.grpc", was.Listen.GRPC != is.Listen.GRPC},
 		{"listen.tls", was.Listen.TLS != is.Listen.TLS},
+		{"listen.rongcloud", was.Listen.RongCloud != is.Listen.RongCloud},
+		{"listen.tencentim", was.Listen.TencentIM != is.Listen.TencentIM},
 		{"listen.proxy_protocol", was.Listen.ProxyProtocol != is.Listen.ProxyProtocol},
 		{"data", was.Data != is.Data},
 		{"restart_grace", was.RestartGrace != is.RestartGrace},

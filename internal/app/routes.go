@@ -91,6 +91,23 @@ func (a *answering) begin() {
 // Unwrap is for http.ResponseController.
 func (a *answering) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// limited begins the limits of a request on a peer that does not send or does
+// not read; one that streams sees to the latter itself.
+func limited(w http.ResponseWriter, r *http.Request, streams bool) http.ResponseWriter {
+	if r.ContentLength != 0 {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit)) // where there is none (tests) it is no loss
+	}
+	if streams {
+		return w
+	}
+	return &answering{ResponseWriter: w}
+}
+
+// alone is a door that answers every path.
+func alone(door http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(limited(w, r, false), r) })
+}
+
 // dispatcher finds the mount of a request by the first segment of its path. It
 // hands on the whole path.
 type dispatcher map[string]mount
@@ -99,12 +116,7 @@ type dispatcher map[string]mount
 func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segment, _, deeper := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	m, ok := d[segment]
-	if r.ContentLength != 0 {
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit)) // where there is none (tests) it is no loss
-	}
-	if !m.streams {
-		w = &answering{ResponseWriter: w}
-	}
+	w = limited(w, r, m.streams)
 	switch {
 	case !ok || m.exact && deeper:
 		http.NotFound(w, r)

@@ -4,7 +4,9 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -52,14 +54,14 @@ func (c *Config) checkApps(p *problems) {
 }
 
 func (l *Listen) check(p *problems, at place) {
-	for name, addr := range map[string]string{"http": l.HTTP, "grpc": l.GRPC} {
-		_, port, err := net.SplitHostPort(addr)
-		if err == nil {
-			_, err = net.LookupPort("tcp", port)
-		}
-		if addr != "" && err != nil {
-			p.add(at.key(name), "%.64q is not an address; write 127.0.0.1:7400, or :7400 for all of this machine's", addr)
-		}
+	checkAddress(p, at.key("http"), l.HTTP)
+	checkAddress(p, at.key("grpc"), l.GRPC)
+	checkAddress(p, at.key("rongcloud", "listen"), l.RongCloud.Listen)
+	checkAddress(p, at.key("tencentim", "listen"), l.TencentIM.Listen)
+	checkHost(p, at.key("rongcloud", "host"), l.RongCloud.Host)
+	checkHost(p, at.key("tencentim", "host"), l.TencentIM.Host)
+	if h := l.TencentIM.Host; h != "" && strings.EqualFold(h, l.RongCloud.Host) {
+		p.add(at.key("tencentim", "host"), "rongcloud has the same; it says which of them answers")
 	}
 	if (l.TLS.Cert == "") != (l.TLS.Key == "") {
 		p.add(at.key("tls"), "needs both cert and key, or neither")
@@ -72,6 +74,26 @@ func (l *Listen) check(p *problems, at place) {
 	checkAmount(p, at.key("connections_per_address"), float64(l.ConnectionsPerAddress))
 	if l.ProxyProtocol && len(l.TrustedProxies) == 0 {
 		p.add(at.key("proxy_protocol"), "needs trusted_proxies: from anybody else the word on the address is refused")
+	}
+}
+
+func checkAddress(p *problems, at place, addr string) {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if addr != "" && err != nil {
+		p.add(at, "%.64q is not an address; write 127.0.0.1:7400, or :7400 for all of this machine's", addr)
+	}
+}
+
+// checkHost looks at the name of a host, which has neither scheme nor port.
+func checkHost(p *problems, at place, host string) {
+	if host == "" {
+		return
+	}
+	if u, err := url.Parse("http://" + host); err != nil || u.Host != host || u.Port() != "" || u.Hostname() != host {
+		p.add(at, "%.64q is not the name of a host; write api.example.com", host)
 	}
 }
 

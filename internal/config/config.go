@@ -53,8 +53,18 @@ type Listen struct {
 	TrustedProxies []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES"`
 	// ProxyProtocol says that the trusted proxies speak it on both ports.
 	ProxyProtocol bool `yaml:"proxy_protocol" env:"PROXY_PROTOCOL"`
+	// RongCloud and TencentIM are where one door alone answers, beside the HTTP
+	// port.
+	RongCloud Own `yaml:"rongcloud" envPrefix:"RONGCLOUD_"`
+	TencentIM Own `yaml:"tencentim" envPrefix:"TENCENTIM_"`
 	// ConnectionsPerAddress limits those at the live door from one address.
 	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS"`
+}
+
+// Own is a place where one door alone answers, at every path.
+type Own struct {
+	Listen string `yaml:"listen" env:"LISTEN"` // address of a port of its own
+	Host   string `yaml:"host" env:"HOST"`     // requests to that host at the HTTP port
 }
 
 // TLS names the files of a certificate, both or none.

@@ -1,0 +1,28 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// Where a door alone answers: an address, and the name of a host.
+func TestOwnPlacesOfDoors(t *testing.T) {
+	t.Parallel()
+	const app = "apps: {a: {jwt: {issuer: i, keys: [{secret: " + secret + "}]}}}\n"
+	c, err := Parse([]byte(app+"listen: {rongcloud: {listen: 127.0.0.1:7410, host: api.example.com}, tencentim: {host: tim.example.com}}\n"), "PORCHLIGHT_LISTEN_TENCENTIM_LISTEN=:7411")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen.RongCloud != (Own{"127.0.0.1:7410", "api.example.com"}) || c.Listen.TencentIM != (Own{":7411", "tim.example.com"}) {
+		t.Errorf("got %+v", c.Listen)
+	}
+	for bad, want := range map[string]string{
+		"rongcloud: {listen: nowhere}": "listen.rongcloud.listen", "tencentim: {listen: 1.2.3.4}": "listen.tencentim.listen", "rongcloud: {host: \"https://api.example.com\"}": "listen.rongcloud.host",
+		"rongcloud: {host: \"api.example.com:80\"}": "listen.rongcloud.host", "tencentim: {host: api.example.com/v4}": "listen.tencentim.host", "tencentim: {host: \"a b\"}": "listen.tencentim.host",
+		"rongcloud: {host: a.example}, tencentim: {host: A.example}": "rongcloud has the same", "rongcloud: {port: 1}": "port",
+	} {
+		if _, err := Parse([]byte(app + "listen: {" + bad + "}\n")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want it refused with %q", bad, err, want)
+		}
+	}
+}
