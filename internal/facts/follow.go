@@ -155,6 +155,15 @@ func (fl *follower) give(ctx context.Context, events []*Event, through Position)
 	return fl.f(events, through)
 }
 
+// Hides reports whether an event that was given must not be told any more: its
+// user was erased since.
+func (r *Reader) Hides(ctx context.Context, e *Event) (bool, error) {
+	if err := r.erased.refresh(ctx); err != nil {
+		return false, err
+	}
+	return r.erased.hide(e), nil
+}
+
 // visible leaves out what erasures hide.
 func (r *Reader) visible(events []*Event) []*Event {
 	if r.erased.none() {

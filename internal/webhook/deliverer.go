@@ -35,6 +35,8 @@ type Reader interface {
 	Oldest(ctx context.Context) (facts.Position, error)
 	// At is a position before everything that was stored at t or later.
 	At(ctx context.Context, t time.Time) (facts.Position, error)
+	// Hides reports whether an event that was given must not be told any more.
+	Hides(ctx context.Context, e *facts.Event) (bool, error)
 }
 
 // Owner says who serves an endpoint.

@@ -31,10 +31,11 @@ type fakeLog struct {
 	first  uint64 // what is before is gone
 	grown  chan struct{}
 	asked  int // calls of Follow
+	erased map[presence.UserID]bool
 }
 
 func newFakeLog() *fakeLog {
-	return &fakeLog{users: map[presence.UserID]*presence.Folded{}, next: 1, grown: make(chan struct{})}
+	return &fakeLog{users: map[presence.UserID]*presence.Folded{}, erased: map[presence.UserID]bool{}, next: 1, grown: make(chan struct{})}
 }
 
 // append claims something now.
@@ -147,6 +148,12 @@ func (l *fakeLog) At(_ context.Context, t time.Time) (Position, error) {
 		}
 	}
 	return facts.End(l.next - 1), nil
+}
+
+func (l *fakeLog) Hides(_ context.Context, e *facts.Event) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.erased[e.User.ID], nil
 }
 
 func (l *fakeLog) seq(_ context.Context, user presence.User) (uint64, error) {

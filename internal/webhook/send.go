@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/outbound"
 )
 
@@ -55,10 +56,14 @@ func deliveryID(d *Delivery) string {
 // deliver brings a batch of a lane, or buries it as dead letters. given is false
 // when the run ended first.
 func (r *run) deliver(ctx context.Context, l *lane, batch []Event) (given, buried bool) {
-	t := r.attempts(ctx, r.delivery(batch), sending{retry: r.policy.Retry, lane: l.n, of: l, began: batch[0].Time.Time()})
+	d := r.delivery(batch)
+	t := r.attempts(ctx, d, sending{retry: r.policy.Retry, lane: l.n, of: l, began: batch[0].Time.Time()})
+	batch = d.Events
 	switch {
 	case t.ended:
 		return false, false
+	case len(batch) == 0: // nobody may be told of them any more
+		return true, false
 	case t.Outcome == Delivered:
 		r.tally.delivered(len(batch))
 		r.d.cfg.Meter.Delivered(r.endpoint.App, r.endpoint.Name, len(batch), time.Since(batch[0].Time.Time()))
@@ -96,18 +101,63 @@ func (r *run) attempt(ctx context.Context, d *Delivery, n int, s sending) try {
 			return try{ended: true}
 		}
 	}
-	t := r.request(ctx, d, n)
+	t, nothing := r.forget(ctx, d)
+	if !nothing && !t.ended {
+		t = r.request(ctx, d, n)
+	}
 	if !s.unguarded {
 		r.breaker.leave(s.lane, t)
 		t.held = !r.breaker.closed()
 	}
-	if !t.ended {
+	if !t.ended && !nothing {
 		r.tally.attempted(t)
 		if t.Outcome != Delivered {
 			r.d.cfg.Meter.Failed(d.App, d.Endpoint, t.word())
 		}
 	}
 	return t
+}
+
+// forget takes out of a delivery what happened to users who were erased since it
+// was read; nothing says that nothing is left. A delivery of fewer events is
+// another one, with an id of its own.
+func (r *run) forget(ctx context.Context, d *Delivery) (t try, nothing bool) {
+	kept := make([]Event, 0, len(d.Events))
+	for i := range d.Events {
+		e := &d.Events[i]
+		hidden, ok := r.hides(ctx, &facts.Event{Position: e.Position, Fact: e.Fact})
+		if !ok {
+			return try{ended: true}, false
+		}
+		if !hidden {
+			kept = append(kept, *e)
+		}
+	}
+	if len(kept) == len(d.Events) {
+		return try{}, false
+	}
+	d.Events = kept
+	d.ID = deliveryID(d)
+	return try{}, len(kept) == 0
+}
+
+// hides asks whether an event must not be told any more, until there is an
+// answer; ok is false when ctx ended first.
+func (r *run) hides(ctx context.Context, e *facts.Event) (hidden, ok bool) {
+	for {
+		hidden, err := r.d.cfg.Reader.Hides(ctx, e)
+		if err == nil {
+			return hidden, true
+		}
+		r.tally.fail(err)
+		timer := time.NewTimer(saveAgain)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return false, false
+		}
+	}
 }
 
 // word is the failure's kind, of few.

@@ -292,6 +292,40 @@ func TestRefusedAndUnwritten(t *testing.T) {
 	})
 }
 
+// TestErased: who is erased while a delivery waits is not told of, and the others
+// in it are.
+func TestErased(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient(), oneLane)
+		defer r.stop()
+		synctest.Wait()
+		r.receiver.answers(func(request) (int, time.Duration) { return 503, 0 })
+		r.log.append(opened, "alice", 1)
+		r.log.append(opened, "bob", 1)
+		elapse(10 * time.Second)
+		n := len(r.receiver.requests())
+		r.receiver.answers(nil)
+		erase := func(user presence.UserID) {
+			r.log.mu.Lock()
+			defer r.log.mu.Unlock()
+			r.log.erased[user] = true
+		}
+		erase("alice")
+		elapse(time.Minute)
+		got := r.receiver.requests()
+		if diff := cmp.Diff([]string{"bob 1 opened"}, got[n].events); diff != "" || got[n].id == got[0].id || len(got) != n+1 {
+			t.Errorf("got %+v, want bob alone, as another delivery (-want +got):\n%s", got[n:], diff)
+		}
+		erase("carol")
+		r.log.append(opened, "carol", 1)
+		elapse(time.Minute)
+		if s := r.status(); s.Waiting != 0 || s.Doing != "live" || len(r.receiver.requests()) != n+1 {
+			t.Errorf("got %+v, want nothing of carol told", s)
+		}
+	})
+}
+
 // TestDeadLettersAreStored before anything else is delivered, however long that
 // takes.
 func TestDeadLettersAreStored(t *testing.T) {
