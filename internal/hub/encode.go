@@ -116,13 +116,26 @@ func (e *encoded) get(enc Encoder, n Notification, age uint32) Body {
 		e.of = n.Presence.Version
 		e.forget(n.Presence)
 	}
-	if len(e.forms) < encodedSlots {
+	if i := e.former(&key); i >= 0 {
+		e.forms[i] = f
+	} else if len(e.forms) < encodedSlots {
 		e.forms = append(e.forms, f)
 	} else {
 		e.forms[e.next] = f
 		e.next = (e.next + 1) % encodedSlots
 	}
 	return f.body
+}
+
+// former finds what the same watchers were told of the same state of a session in
+// another way, such as its opening: who comes later is told of the present, and
+// a form for each way would be most of what an idle target costs. The lock is held.
+func (e *encoded) former(k *encodedKey) int {
+	return slices.IndexFunc(e.forms, func(f form) bool {
+		same := f.key
+		same.kind = k.kind
+		return k.view != nil && same.is(k)
+	})
 }
 
 // forget drops the forms of sessions as they no longer are: a slow watcher that

@@ -23,6 +23,9 @@ type target struct {
 	encoded encoded
 }
 
+// fewSlots grow by doubling.
+const fewSlots = 16
+
 // slot is the target's end of an edge. Slots never move, so an edge can name
 // its slot; freed ones are used again.
 type slot struct {
@@ -64,6 +67,11 @@ func (t *target) add(w *Watcher, edge uint32) uint32 {
 		t.free = t.slots[i].edge
 		t.slots[i] = slot{watcher: w, edge: edge}
 		return i
+	}
+	if len(t.slots) == cap(t.slots) && len(t.slots) >= fewSlots {
+		// There is one for each edge of the node, so room that is never used would
+		// cost more than growing more often.
+		t.slots = append(make([]slot, 0, len(t.slots)+len(t.slots)/4), t.slots...)
 	}
 	t.slots = append(t.slots, slot{watcher: w, edge: edge})
 	return uint32(len(t.slots) - 1)

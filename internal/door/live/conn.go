@@ -41,7 +41,7 @@ type conn struct {
 	attachment      uint64
 	issued, expires int64 // of the access token, Unix time in seconds; issued 0: it does not say
 
-	rest []hub.Frame // drained and not sent; only Fill uses it
+	rest *[]hub.Frame // drained and not sent; nil: nothing. Only Fill uses it
 
 	mu    sync.Mutex // guards all below
 	stage stage

@@ -40,10 +40,10 @@ func (c *conn) Fill(_ *socket.Conn, out *socket.Out) (more bool) {
 		return false
 	}
 	if c.rest != nil {
-		list := c.rest
-		if c.rest = c.write(out, list); c.rest != nil {
+		if *c.rest = c.write(out, *c.rest); *c.rest != nil {
 			return true
 		}
+		c.rest = nil
 	}
 	return c.drain(out)
 }
@@ -66,7 +66,8 @@ func (c *conn) drain(out *socket.Out) (more bool) {
 		var list []hub.Frame
 		list, more = c.watcher.Drain(c.attachment, (*lent)[:0], drainAtOnce)
 		if rest := c.write(out, list); rest != nil {
-			c.rest, more = slices.Clone(rest), true
+			kept := slices.Clone(rest)
+			c.rest = &kept
 		}
 		clear(list)
 		*lent = list[:0]
