@@ -43,7 +43,7 @@ func (k *ticker) Fill(_ *Conn, out *Out) bool {
 // client is what the tests use of other people's libraries.
 type client interface {
 	write(ctx context.Context, b []byte) error
-	read(ctx context.Context) (binary bool, b []byte, err error)
+	read(ctx context.Context) (isBinary bool, b []byte, err error)
 	close() error
 }
 

@@ -70,7 +70,7 @@ func (l *Loop) Stop(ctx context.Context) error {
 		l.gone.Wait()
 		close(gone)
 	}()
-	l.each(func(c *Conn) { c.Close(CodeGoingAway, "the server is going away") })
+	l.each(func(c *Conn) { c.Close(CodeGoingAway, goingAway) })
 	patience := time.NewTimer(l.cfg.CloseLimit)
 	defer patience.Stop()
 	var err error
@@ -101,6 +101,8 @@ func (l *Loop) Stop(ctx context.Context) error {
 	l.writers.stop(err == nil)
 	return err
 }
+
+const goingAway = "the server is going away"
 
 // lastWord is what doors still get to end when the time for a Stop is used up.
 const lastWord = 500 * time.Millisecond
@@ -140,6 +142,12 @@ func (l *Loop) enter() bool {
 	if l.running {
 		l.gone.Add(1)
 	}
+	return l.running
+}
+
+func (l *Loop) runs() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return l.running
 }
 

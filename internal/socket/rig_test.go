@@ -13,13 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // modes are the two modes, over loopback.
 var modes = []struct {
@@ -44,6 +40,8 @@ type server struct {
 	wheel *wheel.Wheel
 	ports *listen.Listener
 	dial  func() (net.Conn, error)
+
+	refused chan error // hears of handshakes that failed; nil: nobody asks
 }
 
 // serve starts one on inner, which is loopback when nil; accept makes the doors.
@@ -70,7 +68,9 @@ func serve(t testing.TB, cfg Config, inner net.Listener, o Options, accept func(
 	s.ports = listen.New(inner, listen.Config{Now: w.Now})
 	s.Start(t.Context())
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.Upgrade(w, r, o, accept)
+		if err := s.Upgrade(w, r, o, accept); err != nil && s.refused != nil {
+			s.refused <- err
+		}
 	})}
 	done := make(chan struct{})
 	go func() {

@@ -153,6 +153,9 @@ func beneath(link net.Conn) net.Conn {
 
 // begin lets c be read and written.
 func (l *Loop) begin(c *Conn, early []byte) {
+	if !l.runs() { // Stop may have missed it
+		c.Close(CodeGoingAway, goingAway)
+	}
 	if c.poll == nil {
 		c.letGo(nil)
 		go c.readAlone(early) // and releases
