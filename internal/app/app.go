@@ -279,7 +279,7 @@ func (a *App) ringFile(c *config.Config) string {
 	return filepath.Join(a.p.Config.Data, "session-keys")
 }
 
-func (a *App) startRest(context.Context) error { a.rest = startRest(); return nil }
+func (a *App) startRest(context.Context) error { a.rest = startRest(a.hub.Rest); return nil }
 
 func (a *App) stopRest(ctx context.Context) error { return a.rest.stop(ctx) }
 

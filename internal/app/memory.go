@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -20,11 +21,12 @@ const (
 // rest gives memory back whenever the node has become quiet after having
 // allocated a lot. Between storms it does nothing.
 type rest struct {
+	shed       func() // gives up what is kept to be quick
 	quit, done chan struct{}
 }
 
-func startRest() *rest {
-	r := &rest{make(chan struct{}), make(chan struct{})}
+func startRest(shed func()) *rest {
+	r := &rest{shed, make(chan struct{}), make(chan struct{})}
 	go r.run()
 	return r
 }
@@ -44,6 +46,8 @@ func (r *rest) run() {
 		metrics.Read(sample)
 		now := sample[0].Value.Uint64()
 		if now-last < quietBytes && now-rested > max(worthBytes, sample[1].Value.Uint64()/worthShare) {
+			r.shed()
+			runtime.GC() // pools keep what they have through one collection
 			debug.FreeOSMemory()
 			rested = now
 		}

@@ -26,8 +26,8 @@ const (
 	PhaseHalf = "half"
 	// PhaseSteady sends changes at random times, 20,000 deliveries per second.
 	PhaseSteady = "steady"
-	// PhaseStuck is steady beside watchers of many users who have stopped
-	// reading: what each of them costs, and what the others feel of it.
+	// PhaseStuck is steady beside watchers of many users who do not read: what
+	// each of them costs, and what the others feel of it.
 	PhaseStuck = "stuck"
 	// PhaseStorm is saturate with ten times as many changes under way, so that
 	// deep queues build up.

@@ -32,7 +32,7 @@ func (s step) String() string {
 type device struct {
 	user    int32
 	friends []int32 // whom he watches
-	small   bool    // its socket holds little
+	small   bool    // its socket holds little, and it is not counted
 	target  *target
 	fd      int   // -1 when closed
 	slot    int32 // number in the epoll set

@@ -176,7 +176,7 @@ func (l *liveSpeaker) message(b []byte) error {
 func (l *liveSpeaker) news(b []byte) {
 	t := l.device.target
 	t.notifications += int64(bytes.Count(b, wordKind))
-	for rest := b; !l.device.small; { // who may stop reading is not counted
+	for rest := b; !l.device.small; { // who stops reading is not counted
 		i := bytes.Index(rest, []byte(marker))
 		if i < 0 {
 			break

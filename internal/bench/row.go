@@ -17,8 +17,8 @@ type Figures struct {
 	P999           float64 `json:"p999_ms,omitzero"`
 	CPUPerLogin    float64 `json:"cpu_ms_per_login,omitzero"` // CPU milliseconds of the server per login
 	RSSPerIdle     float64 `json:"rss_kb_per_idle,omitzero"`  // KiB resident per connected idle user
-	RSSPerStuck    float64 `json:"rss_kb_per_stuck,omitzero"` // KiB that a watcher costs more when it stops reading
-	P99Reading     float64 `json:"p99_reading_ms,omitzero"`   // p99 under the same load while those watchers still read
+	RSSPerStuck    float64 `json:"rss_kb_per_stuck,omitzero"` // KiB resident per watcher that does not read
+	P99Before      float64 `json:"p99_before_ms,omitzero"`    // p99 under the same load before those watchers came
 	OpeningsPerSec float64 `json:"-"`                         // logins completed per second; for the table only
 
 	Aside Aside `json:"-"`
@@ -92,7 +92,7 @@ func ratio(own, null float64) float64 {
 
 // rounded keeps three places: more would only be noise in the output.
 func (f Figures) rounded() Figures {
-	for _, p := range []*float64{&f.CPUPerMillion, &f.P50, &f.P99, &f.P999, &f.CPUPerLogin, &f.RSSPerIdle, &f.RSSPerStuck, &f.P99Reading, &f.OpeningsPerSec} {
+	for _, p := range []*float64{&f.CPUPerMillion, &f.P50, &f.P99, &f.P999, &f.CPUPerLogin, &f.RSSPerIdle, &f.RSSPerStuck, &f.P99Before, &f.OpeningsPerSec} {
 		*p = round(*p)
 	}
 	return f

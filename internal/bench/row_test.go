@@ -116,7 +116,7 @@ func TestTableOfTheLiveDoor(t *testing.T) {
 	login := Figures{Door: DoorLive, Phase: PhaseLogin, Users: 10, Friends: 2, CPUPerLogin: 0.6}
 	null, epoll := login, login
 	null.CPUPerLogin, epoll.CPUPerLogin = 0.4, 0.3
-	stuck := Figures{Door: DoorLive, Phase: PhaseStuck, RSSPerStuck: 65, P99Reading: 3, P50: 1, P99: 2, P999: 3}
+	stuck := Figures{Door: DoorLive, Phase: PhaseStuck, RSSPerStuck: 65, P99Before: 3, P50: 1, P99: 2, P999: 3}
 	var out bytes.Buffer
 	if err := Table(&out, []Row{newRow(login, &null, &epoll, 3), newRow(stuck, nil, nil, 3)}); err != nil {
 		t.Fatal(err)

@@ -56,13 +56,10 @@ func TestRunCountsEveryDelivery(t *testing.T) {
 				tallies, rows = runFor(t, cfg, phase, &bar)
 			}
 			for i, c := range tallies {
-				ready := 50
-				if i == roleServer && cfg.Door == DoorLive {
-					ready += 2 // those that stop reading
-				}
-				if c.ready != ready || c.sent == 0 || c.received != c.sent*5 || c.missing != 0 {
-					t.Errorf("server %d: %d users logged in, %d changes sent, %d delivered, %d missing; want %d users, and 5 deliveries of each change",
-						i, c.ready, c.sent, c.received, c.missing, ready)
+				if c.ready < 50 || c.ready > 60 || // with ten that may have read their snapshot before they stop
+					c.sent == 0 || c.received != c.sent*5 || c.missing != 0 {
+					t.Errorf("server %d: %d users logged in, %d changes sent, %d delivered, %d missing; want 50 users, and 5 deliveries of each change",
+						i, c.ready, c.sent, c.received, c.missing)
 				}
 			}
 			var phases []string
@@ -137,7 +134,7 @@ func checkRow(t *testing.T, cfg Config, row Row) {
 		default:
 			has, lacks = f.P50 > 0 && f.Deliveries > 0, f.CPUPerLogin == 0 && f.RSSPerIdle == 0
 		}
-		if !has || !lacks || alone && f.P99Reading == 0 {
+		if !has || !lacks || alone && f.P99Before == 0 {
 			t.Errorf("%s: got figures %+v", row.Phase, f)
 		}
 	}

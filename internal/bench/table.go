@@ -86,7 +86,7 @@ func (r Row) figures() []figure {
 	case PhaseStuck:
 		return append([]figure{
 			line("RSS KiB per watcher that does not read", g.stuck, func(f Figures) float64 { return f.RSSPerStuck }),
-			line("p99 of the others before, ms", goal{}, func(f Figures) float64 { return f.P99Reading }),
+			line("p99 of the others before, ms", goal{}, func(f Figures) float64 { return f.P99Before }),
 		}, delays(goal{}, goal{})...)
 	case PhaseSteady:
 		return append([]figure{perMillion(g.steady), rate}, delays(g.steadyP50, g.steadyP99)...)

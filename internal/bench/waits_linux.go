@@ -16,8 +16,8 @@ const (
 	// settleEvery, settleSame and settleLimit: memory counts as stable when so
 	// many readings in a row differ by less than half a percent.
 	settleEvery = 200 * time.Millisecond
-	settleSame  = 8
-	settleLimit = 15 * time.Second
+	settleSame  = 20
+	settleLimit = 40 * time.Second
 )
 
 // times are the waits of a run that tests shorten.

@@ -146,3 +146,10 @@ func (e *encoded) forget(p *presence.Presence) {
 		return f.key.view == nil || !slices.Contains(p.Sessions, f.key.view)
 	})
 }
+
+// rest drops all forms.
+func (e *encoded) rest() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.forms, e.next = nil, 0
+}

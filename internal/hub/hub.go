@@ -73,6 +73,20 @@ func (h *Hub) Changed(p *presence.Presence) {
 // again of what he knows.
 func (h *Hub) Forget() { h.age.Add(1) }
 
+// Rest gives up what is kept to be quick while much happens: encoded forms, and
+// the room that lists of watchers have left. It is for quiet times; whatever is
+// needed again is made again.
+func (h *Hub) Rest() {
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.RLock()
+		for _, t := range sh.targets {
+			t.rest()
+		}
+		sh.mu.RUnlock()
+	}
+}
+
 // Watcher returns the watcher of a session, or nil when it has none.
 func (h *Hub) Watcher(id presence.SessionID) *Watcher {
 	h.mu.RLock()

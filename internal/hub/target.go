@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -82,6 +83,14 @@ func (t *target) remove(i uint32) {
 	defer t.mu.Unlock()
 	t.slots[i] = slot{edge: t.free}
 	t.free = i
+}
+
+// rest is Hub.Rest's.
+func (t *target) rest() {
+	t.encoded.rest()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slots = slices.Clone(t.slots)
 }
 
 // veil sets whether changes are kept from a slot's watcher.

@@ -13,7 +13,7 @@ const (
 	drainAtOnce = 64
 	// mostAtOnce bounds what one write holds, so that a peer that stops reading
 	// costs no more than that.
-	mostAtOnce = 60 << 10
+	mostAtOnce = 24 << 10
 	// mostInFrame bounds one frame: a device should not have to take a snapshot of
 	// thousands in one piece.
 	mostInFrame = 16 << 10
