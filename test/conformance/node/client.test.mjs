@@ -124,6 +124,39 @@ for (const [name, WebSocket] of Object.entries(classes)) {
       await bob.logout();
     });
 
+    test('whatever happens to the links and the lists, all agree in the end', async () => {
+      const users = ['alice', 'bob', 'carol', 'dave'].map(someone);
+      const all = await Promise.all(users.map((u) => opened(u, { WebSocket, watch: users, backoff: { first: 50, max: 200 } })));
+      await Promise.all(users.map((u) => rest('PUT', `users/${all[0].user}/friends/${u}`).catch(() => {}))); // nobody is his own friend
+      const seed = Date.now() % 1e6;
+      let chance = seed;
+      const below = (n) => (chance = (chance * 48_271) % 2_147_483_647) % n;
+      for (let i = 0; i < 400; i++) {
+        const s = all[below(all.length)];
+        const other = users[below(users.length)];
+        switch (below(8)) {
+          case 0: s.cut(); break;
+          case 1: s.unwatch(other); break;
+          case 2: s.watch(other).catch(() => {}); break;
+          case 3: s === all[0] && (below(2) ? s.watchFriends().catch(() => {}) : s.unwatchFriends()); break;
+          case 4: s.patch({ invisible: below(2) === 0 }).catch(() => {}); break;
+          default: s.patch({ show: ['online', 'away', 'busy'][below(3)], text: `${i}` }).catch(() => {});
+        }
+        if (below(4) === 0) await wait(below(30));
+      }
+      for (const s of all) {
+        await s.watch(...users);
+        await s.patch({ invisible: false, text: `the end of ${s.user}` });
+      }
+      for (const s of all) {
+        for (const o of all) {
+          await sees(s, o.user, (p) => p.available && p.sessions.length === 1 && p.sessions[0].text === `the end of ${o.user}` && p.sessions[0].show === (o.getSnapshot().status.show ?? 'online'))
+            .catch((err) => assert.fail(`seed ${seed}: ${err.message}: ${JSON.stringify(s.store.get(o.user))}`));
+        }
+        assert.equal(s.getSnapshot().id, s.store.get(s.user).sessions[0].id);
+      }
+    });
+
     test('friends come and go with the list', async () => {
       const [a, b] = [someone('alice'), someone('bob')];
       const alice = await opened(a, { WebSocket });
