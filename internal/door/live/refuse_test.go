@@ -204,6 +204,7 @@ var badHellos = []struct {
 	{"an expired token", `{"t":"hello","token":"OLD"}`, "JWT_EXPIRED", 4401, ""},
 	{"a session token that is none", `{"t":"hello","token":"ALICE","resume":"AAAA"}`, "SESSION_TOKEN_INVALID", 4410, ""},
 	{"another's session token", `{"t":"hello","token":"ALICE","resume":"SESSION"}`, "SESSION_TOKEN_NOT_YOURS", 4410, ""},
+	{"a session token of another app", `{"t":"hello","token":"ELSEWHERE","resume":"SESSION"}`, "SESSION_TOKEN_NOT_YOURS", 4410, ""},
 	{"a number from the future", `{"t":"hello","token":"BOB","resume":"SESSION","after":99}`, "RESUME_FROM_FUTURE", 4400, ""},
 	{"a new session from the future", `{"t":"hello","token":"ALICE","after":99999999999}`, "RESUME_FROM_FUTURE", 4400, ""},
 	{"a bad status", `{"t":"hello","token":"ALICE","status":{"show":"x"}}`, "FIELD_INVALID", 4400, "status.show"},
@@ -222,7 +223,7 @@ func TestBadHellosEnd(t *testing.T) {
 		carol := n.hello("carol", "")
 		old := n.Sign(token.Development(), "alice", time.Second)
 		wait(time.Second)
-		words := strings.NewReplacer("ALICE", n.JWT("alice"), "BOB", n.JWT("bob"), "CAROL", n.JWT("carol"), "OLD", old, "SESSION", bob.welcome.Resume)
+		words := strings.NewReplacer("ALICE", n.JWT("alice"), "BOB", n.JWT("bob"), "CAROL", n.JWT("carol"), "OLD", old, "ELSEWHERE", n.Sign(doortest.OtherIssuer(), "bob", time.Hour), "SESSION", bob.welcome.Resume)
 		for _, row := range badHellos {
 			p := n.open()
 			p.send("%s", words.Replace(row.frame))
