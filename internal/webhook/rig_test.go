@@ -275,6 +275,7 @@ type request struct {
 	gap    string
 	replay string
 	resent bool
+	to     string // name of the plain format
 }
 
 // receiver is an endpoint's other end.
@@ -292,7 +293,7 @@ func newReceiver() *receiver { return &receiver{began: time.Now()} }
 func (r *receiver) Close() {}
 
 func (r *receiver) Post(ctx context.Context, _ string, h http.Header, body []byte) (outbound.Answer, error) {
-	q := request{at: time.Since(r.began), id: h.Get("Id"), gap: h.Get("Gap"), replay: h.Get("Replay"), resent: h.Get("Resent") != ""}
+	q := request{at: time.Since(r.began), id: h.Get("Id"), gap: h.Get("Gap"), replay: h.Get("Replay"), resent: h.Get("Resent") != "", to: h.Get("To")}
 	_, _ = fmt.Sscan(h.Get("Number"), &q.number)
 	if len(body) > 0 {
 		q.events = strings.Split(string(body), "\n")
@@ -352,6 +353,7 @@ func (r *receiver) times() (all []time.Duration) {
 type plain struct {
 	policy Policy
 	secret string
+	name   string // told to the receiver
 }
 
 func (p *plain) Name() string        { return "plain" }
@@ -366,7 +368,7 @@ func (p *plain) Request(d *Delivery, a Attempt) (Request, error) {
 			return Request{}, errors.New("no words for it")
 		}
 	}
-	h := http.Header{"Id": {d.ID}, "Number": {fmt.Sprint(a.Number)}}
+	h := http.Header{"Id": {d.ID}, "Number": {fmt.Sprint(a.Number)}, "To": {p.name}}
 	if d.Gap != nil {
 		h.Set("Gap", d.Gap.From.String()+"-"+d.Gap.To.String())
 	}
