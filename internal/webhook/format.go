@@ -164,6 +164,7 @@ type Verdict struct {
 	Outcome Outcome
 	// RetryAfter is the least pause the receiver asked for; 0: none.
 	RetryAfter time.Duration
-	// Detail is for people, such as "status 503"; nothing of the body.
+	// Detail is for people, such as "status 503"; nothing of the body. With
+	// Delivered it is what the receiver complains of.
 	Detail string
 }

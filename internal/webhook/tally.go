@@ -67,6 +67,9 @@ func (t *tally) attempted(a try) {
 	defer t.mu.Unlock()
 	if a.Outcome == Delivered {
 		t.success = time.Now()
+		if a.Detail != "" { // it took it, and complains
+			t.failure, t.failedAt = a.Detail, t.success
+		}
 		return
 	}
 	t.count.failures++

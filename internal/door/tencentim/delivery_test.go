@@ -144,6 +144,20 @@ func TestNoRetry(t *testing.T) {
 	})
 }
 
+// A receiver that says FAIL has taken it: the change has happened. People see it.
+func TestReceiverSaysFail(t *testing.T) {
+	inHook(t, patient, nil, func(t *testing.T, c *doortest.Core, h *doortest.Hook) {
+		h.Answers(func(int, doortest.Request) doortest.Answer {
+			return doortest.Answer{Status: 200, Body: `{"ActionStatus":"FAIL","ErrorCode":1,"ErrorInfo":"database"}`}
+		})
+		c.Open("bob", presence.Device{Platform: "web"})
+		doortest.Elapse(time.Second)
+		if s := h.Status(); s.Delivered != 1 || s.Failures != 0 || s.Dead != 0 || !strings.Contains(s.LastError, "ErrorCode 1") {
+			t.Errorf("got %+v, want it delivered, with the complaint as last error", s)
+		}
+	})
+}
+
 // In the profile of 2025 a time-out may be tried again, an answer that is bad not.
 func TestRetry(t *testing.T) {
 	inHook(t, patient, func(c *CallbackConfig) { c.Profile, c.Retry, c.Token = Profile2025, true, "plCallbackToken1" }, func(t *testing.T, c *doortest.Core, h *doortest.Hook) {
