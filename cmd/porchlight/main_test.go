@@ -145,7 +145,7 @@ func TestVersionAndHelp(t *testing.T) {
 	if out, _, err := once(t, "version"); err != nil || !strings.HasPrefix(out, "porchlight ") {
 		t.Errorf("version = %q, %v", out, err)
 	}
-	for _, name := range []string{"dev", "serve", "token", "watch", "set", "who", "friends", "drop", "webhook", "bench"} {
+	for _, name := range []string{"dev", "serve", "token", "watch", "set", "who", "friends", "drop", "webhook", "changes", "snapshot", "history", "bench"} {
 		out, _, err := once(t, name, "--help")
 		if err != nil || !strings.Contains(out, "Example:") {
 			t.Errorf("%s --help = %v, without an example:\n%s", name, err, out)
