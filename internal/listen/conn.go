@@ -16,7 +16,7 @@ type Conn struct {
 	now  func() time.Duration
 	last atomic.Int64 // now at the last read
 
-	ended func() // called by Close; nil: nobody counts
+	port atomic.Pointer[Listener] // that counts it as open; nil: nobody does
 
 	// What precedes the first byte for the reader; nil when nothing does.
 	header *header
@@ -74,8 +74,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 // Close closes the connection.
 func (c *Conn) Close() error {
-	if c.ended != nil {
-		c.ended()
+	if port := c.port.Swap(nil); port != nil {
+		port.open.Add(-1)
 	}
 	return c.Conn.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -59,7 +58,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 	c := Count(raw, l.cfg.Now)
 	l.open.Add(1)
-	c.ended = sync.OnceFunc(func() { l.open.Add(-1) })
+	c.port.Store(l)
 	if l.cfg.ProxyProtocol && l.cfg.Proxies.trustsPeer(raw.RemoteAddr()) {
 		c.header = &header{refuse: func(err error) { l.complain(raw.RemoteAddr(), err) }}
 	}
