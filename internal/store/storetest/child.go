@@ -85,6 +85,7 @@ func writeForEver(s store.Store) {
 	for i := uint64(0); ; i++ {
 		checkpoint(ctx, s, i, newest.Load())
 		saveRosters(ctx, s, n<<32|i)
+		keepReading(ctx, s, n<<32|i)
 	}
 }
 
@@ -94,7 +95,7 @@ func submitForEver(c *store.Committer, incarnation uint64, stored func(seq uint6
 	for i := 0; ; i++ {
 		room <- struct{}{}
 		tag := int(incarnation)<<20 + i
-		c.Submit(store.Claim{Record: record(tag), Done: func(pos store.Position, err error) {
+		c.Submit(store.Claim{Record: childRecord(tag), Done: func(pos store.Position, err error) {
 			<-room
 			if errors.Is(err, store.ErrRefused) {
 				return // full until the next checkpoint
@@ -189,6 +190,6 @@ func noteText(through uint64) []byte { return fmt.Appendf(nil, "as of %d", throu
 
 // sameRecord compares a record with the one that tag makes.
 func sameRecord(r *presence.Record, tag int) bool {
-	want := record(tag)
+	want := childRecord(tag)
 	return string(presence.AppendRecords(nil, []presence.Record{*r})) == string(presence.AppendRecords(nil, []presence.Record{want}))
 }

@@ -21,6 +21,9 @@ import (
 //	roster N AT          the roster of user N as of AT is stored
 //	emptying N, emptied N   around taking it away
 //	advancing THROUGH NOTE, advanced THROUGH NOTE   around Advance
+//	cursors AT           the cursors as of AT are stored
+//	letter N, taking N   a letter is stored; is about to be taken away
+//	base AT FROM, dropping AT   the same of bases
 //
 // The facts of several children on one directory add up.
 type facts struct {
@@ -32,10 +35,11 @@ type facts struct {
 	rosters   map[int]rosterFact
 	advancing [2]uint64 // last begun, perhaps done: through, note
 	advanced  [2]uint64 // last acknowledged
+	reading   readingFacts
 }
 
 func newFacts() *facts {
-	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}, rosters: map[int]rosterFact{}}
+	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}, rosters: map[int]rosterFact{}, reading: newReadingFacts()}
 }
 
 // rosterFact is what is known of one user's roster.
@@ -49,6 +53,7 @@ func (f *facts) clone() *facts {
 	c := *f
 	c.records, c.shards, c.notes = maps.Clone(f.records), maps.Clone(f.shards), maps.Clone(f.notes)
 	c.rosters = maps.Clone(f.rosters)
+	c.reading.letters, c.reading.bases = maps.Clone(f.reading.letters), maps.Clone(f.reading.bases)
 	return &c
 }
 
@@ -91,7 +96,10 @@ func (f *facts) add(line string) error {
 	case "advanced":
 		err = scan(&f.advanced[0], &f.advanced[1])
 	default:
-		return fmt.Errorf("the child said %q", line)
+		var known bool
+		if known, err = f.reading.add(word, scan); !known {
+			return fmt.Errorf("the child said %q", line)
+		}
 	}
 	f.lines++
 	if err != nil {
@@ -109,6 +117,7 @@ func (f *facts) verify(t testing.TB, open Open, dir string) (found int) {
 	found = f.verifyLog(t, s)
 	f.verifyCheckpoint(t, s)
 	f.verifyRosters(t, s)
+	f.reading.verify(t, s)
 	if n, err := s.Next(context.Background(), "incarnation"); err != nil || n <= f.counter {
 		t.Errorf("counter: got %d, %v, want a number after %d", n, err, f.counter)
 	} else {

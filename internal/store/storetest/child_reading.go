@@ -1,0 +1,234 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// What the child does for readers of the log, what it says of it, and how that
+// is verified.
+
+// childErases is how many records there are to one that erases a user.
+const childErases = 64
+
+// childRecord is the record that a child submits under a tag.
+func childRecord(tag int) presence.Record {
+	if tag%childErases == 7 {
+		return erasedRecord(demoUser(fmt.Sprint("gone-", tag)), presence.Time(tag))
+	}
+	return record(tag)
+}
+
+// childEndpoint has the child's cursors and letters.
+func childEndpoint() store.Endpoint { return store.Endpoint{App: "demo", Name: "main"} }
+
+// childLetters is how many letters the child keeps.
+const childLetters = 20
+
+// keepReading makes bases, moves cursors, and adds and takes letters. at grows.
+func keepReading(ctx context.Context, s store.Store, at uint64) {
+	c, err := s.LoadCursors(ctx, childEndpoint())
+	if err != nil {
+		panic(err)
+	}
+	c.Term, c.Lanes = at>>32, childLanes(at)
+	if _, err := s.SaveCursors(ctx, c); err != nil {
+		panic(err)
+	}
+	say("cursors %d", at)
+	l := store.Letter{User: rosterUser(int(at) % childRosters), UserSeq: at, Body: fmt.Appendf(nil, "letter %d", at)}
+	if err := s.AddLetters(ctx, childEndpoint(), []store.Letter{l}); err != nil {
+		panic(err)
+	}
+	say("letter %d", at)
+	all, _, err := s.ListLetters(ctx, childEndpoint(), store.LetterFilter{}, store.LetterPage{Limit: 2 * childLetters})
+	if err != nil {
+		panic(err)
+	}
+	for len(all) > childLetters {
+		say("taking %d", all[0].UserSeq)
+		if err := s.TakeLetters(ctx, childEndpoint(), []uint64{all[0].Number}); err != nil {
+			panic(err)
+		}
+		all = all[1:]
+	}
+	if at%7 == 3 {
+		keepBases(ctx, s)
+	}
+}
+
+func childLanes(at uint64) []store.Cursor {
+	lanes := make([]store.Cursor, 16)
+	for i := range lanes {
+		lanes[i] = store.Cursor{Position: fmt.Sprint(at, ".", i), State: []byte(strings.Repeat("s", i))}
+	}
+	return lanes
+}
+
+// keepBases makes a base, and drops one of several.
+func keepBases(ctx context.Context, s store.Bases) {
+	base, err := s.SaveBase(ctx)
+	switch {
+	case errors.Is(err, store.ErrNoCheckpoint):
+		return
+	case err != nil:
+		panic(err)
+	}
+	say("base %d %d", base.Position, base.From)
+	all, err := s.Bases(ctx)
+	if err != nil {
+		panic(err)
+	}
+	if len(all) > 2 {
+		drop := all[rand.IntN(len(all))].Position
+		say("dropping %d", drop)
+		if err := s.DropBase(ctx, drop); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// readingFacts is what is known of all that.
+type readingFacts struct {
+	cursors uint64            // they are as of this or later
+	letters map[uint64]bool   // true: there; false: perhaps taken away
+	bases   map[uint64]uint64 // from, by position; those not being dropped
+}
+
+func newReadingFacts() readingFacts {
+	return readingFacts{letters: map[uint64]bool{}, bases: map[uint64]uint64{}}
+}
+
+// add takes the words of a line; ok tells whether it knew them.
+func (f *readingFacts) add(word string, scan func(to ...any) error) (ok bool, err error) {
+	var a, b uint64
+	switch word {
+	case "cursors":
+		err = scan(&f.cursors)
+	case "letter":
+		err = scan(&a)
+		f.letters[a] = true
+	case "taking":
+		err = scan(&a)
+		f.letters[a] = false
+	case "base":
+		err = scan(&a, &b)
+		f.bases[a] = b
+	case "dropping":
+		err = scan(&a)
+		delete(f.bases, a)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func (f *readingFacts) verify(t testing.TB, s store.Store) {
+	t.Helper()
+	f.verifyCursors(t, s)
+	f.verifyLetters(t, s)
+	f.verifyBases(t, s)
+	verifyErasures(t, s)
+}
+
+func (f *readingFacts) verifyCursors(t testing.TB, s store.CursorKeeper) {
+	t.Helper()
+	c, err := s.LoadCursors(context.Background(), childEndpoint())
+	var at uint64
+	if err == nil && len(c.Lanes) > 0 {
+		_, err = fmt.Sscanf(c.Lanes[0].Position, "%d.", &at)
+	}
+	if err != nil || at < f.cursors {
+		t.Errorf("cursors: got them as of %d, %v, want %d or later", at, err, f.cursors)
+		return
+	}
+	if want := childLanes(at); at > 0 && (fmt.Sprint(c.Lanes) != fmt.Sprint(want) || c.Term != at>>32) {
+		t.Errorf("cursors as of %d: got %v of term %d, want %v", at, c.Lanes, c.Term, want)
+	}
+}
+
+func (f *readingFacts) verifyLetters(t testing.TB, s store.Letters) {
+	t.Helper()
+	got := map[uint64]bool{}
+	for _, l := range listed(t, s, childEndpoint(), store.LetterFilter{}, 10) {
+		got[l.UserSeq] = true
+		if string(l.Body) != fmt.Sprintf("letter %d", l.UserSeq) {
+			t.Errorf("letter %d: got body %q", l.UserSeq, l.Body)
+		}
+	}
+	for n, there := range f.letters {
+		if there && !got[n] {
+			t.Errorf("letter %d is gone", n)
+		}
+	}
+}
+
+// verifyBases wants every base that was acknowledged, unless the log was cut
+// behind it, and every base that is listed to be whole.
+func (f *readingFacts) verifyBases(t testing.TB, s store.Store) {
+	t.Helper()
+	first, next, err := s.Ends(context.Background())
+	if err != nil {
+		t.Errorf("Ends: got %v, want no error", err)
+	}
+	all, err := s.Bases(context.Background())
+	if err != nil {
+		t.Errorf("Bases: got %v, want no error", err)
+	}
+	there := map[uint64]bool{}
+	for _, b := range all {
+		there[b.Position] = true
+		if b.Position >= next || b.From < first {
+			t.Errorf("base %+v: the log has %d to %d", b, first, next)
+		}
+		if err := s.ReadBase(context.Background(), b.Position, 0, store.Shards-1, func(n int, through uint64, state []byte) error {
+			if through < b.From-1 || through > b.Position || len(state) < 4<<10 {
+				return fmt.Errorf("shard %d of %d bytes through %d", n, len(state), through)
+			}
+			return nil
+		}); err != nil && !errors.Is(err, store.ErrGap) { // it may have been on its way out
+			t.Errorf("base at %d, from %d: got %v, want it whole", b.Position, b.From, err)
+		}
+	}
+	for position, from := range f.bases {
+		if from >= first && !there[position] && !f.overfull(all) {
+			t.Errorf("base at %d, from %d: it is gone, and the log begins at %d", position, from, first)
+		}
+	}
+}
+
+// overfull reports that bases may have gone for the space they take.
+func (f *readingFacts) overfull(all []store.Base) bool {
+	bytes := int64(0)
+	for _, b := range all {
+		bytes += b.Bytes
+	}
+	return bytes > childLog/8
+}
+
+// verifyErasures wants every erased record of the log on the list.
+func verifyErasures(t testing.TB, s store.Store) {
+	t.Helper()
+	listed := map[store.Erasure]bool{}
+	if _, err := s.Erasures(context.Background(), 0, func(e store.Erasure) error { listed[e] = true; return nil }); err != nil {
+		t.Errorf("Erasures: got %v, want no error", err)
+	}
+	if _, err := s.Replay(context.Background(), 0, func(seq uint64, rs []presence.Record) error {
+		for i := range rs {
+			e := store.Erasure{User: store.UserMark(rs[i].User), Sequence: seq, Time: rs[i].Time}
+			if rs[i].Kind == presence.RecordErased && !listed[e] {
+				t.Errorf("the erasure at %d.%d is not listed", seq, i)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Errorf("Replay: got %v, want no error", err)
+	}
+}
