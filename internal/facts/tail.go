@@ -102,6 +102,7 @@ func (t *tail) begin(ctx context.Context, to **pass) error {
 	p.tell = End(p.base)
 	t.mu.Lock()
 	t.messages, t.events, t.first, t.next = nil, 0, p.base+1, p.next
+	t.wake() // who waits for what was cut must not wait for more
 	t.mu.Unlock()
 	*to = p
 	return nil

@@ -1,0 +1,173 @@
+package facts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/store/storetest"
+)
+
+// ages lists how old bases are, in whole hours.
+func ages(t *testing.T, s store.Bases) (hours []int) {
+	t.Helper()
+	all, err := s.Bases(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range all {
+		hours = append(hours, int(time.Since(b.At.Time()).Hours()))
+	}
+	return hours
+}
+
+// A base by the hour for a day, and by the day for 30 days: while 40 days go by
+// with a record every ten minutes.
+func TestKeeperKeepsHoursAndDays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &rig{Memory: storetest.NewMemory()}
+		k := NewKeeper(KeeperConfig{Store: g})
+		if err := k.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		defer k.Stop(context.Background())
+		<-time.After(10 * time.Minute)
+		if got := ages(t, g); len(got) != 0 {
+			t.Fatalf("without a checkpoint: got %d bases, want none", len(got))
+		}
+		n := 0
+		for day := range 40 {
+			for range 24 * 6 {
+				n++
+				g.append(t, presence.Record{Kind: presence.RecordOpened, User: user("alice"), Epoch: presence.Epoch{Counter: uint32(n)}})
+				if err := g.Advance(context.Background(), g.last(), 0); err != nil {
+					t.Fatal(err)
+				}
+				<-time.After(10 * time.Minute)
+			}
+			got := ages(t, g)
+			var lately, before int
+			for _, h := range got {
+				if h < 24 {
+					lately++
+				} else {
+					before++
+				}
+			}
+			if lately < 23 || lately > 26 || before < min(day, 29)-1 || before > min(day, 30)+1 {
+				t.Fatalf("after day %d: got %d of the last day and %d before, of ages %v", day+1, lately, before, got)
+			}
+			if oldest := slices.Max(got); oldest > 31*24 || day >= 30 && oldest < 29*24 {
+				t.Fatalf("after day %d: the oldest is %d hours old", day+1, oldest)
+			}
+		}
+	})
+}
+
+func (g *rig) last() uint64 {
+	_, next, _ := g.Ends(context.Background())
+	return next - 1
+}
+
+// The first base is there soon after the start, and nothing is made of nothing.
+func TestKeeperBeginsSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(Config{})
+		defer g.close()
+		g.append(t, g.opened("alice", 1, 1))
+		if err := g.Advance(context.Background(), 1, 0); err != nil {
+			t.Fatal(err)
+		}
+		k := NewKeeper(KeeperConfig{Store: g})
+		k.Start(context.Background())
+		k.Start(context.Background())
+		<-time.After(firstLook + time.Second)
+		if got := ages(t, g); len(got) != 1 {
+			t.Errorf("soon: got %d bases, want one", len(got))
+		}
+		<-time.After(5 * time.Hour)
+		if got := ages(t, g); len(got) != 1 {
+			t.Errorf("nothing came since: got %d bases, want one", len(got))
+		}
+		k.Stop(context.Background())
+		k.Stop(context.Background())
+		k.Start(context.Background())
+	})
+}
+
+// When the log is cut again and again, the newest base is never left behind.
+func TestKeeperRunsAheadOfTheCut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(Config{})
+		defer g.close()
+		k := NewKeeper(KeeperConfig{Store: g})
+		k.Start(context.Background())
+		defer k.Stop(context.Background())
+		for i := range 600 {
+			g.append(t, g.opened("alice", 1, uint32(i+1)))
+			if err := g.Advance(context.Background(), g.last(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if g.last() > 100 {
+				g.Forget(g.last() - 95) // holds 95 to 100 messages
+			}
+			<-time.After(20 * time.Second)
+			if _, err := g.r.baseAt(context.Background(), End(g.last())); err != nil {
+				t.Fatalf("after message %d: no base to begin at: %v", g.last(), err)
+			}
+			all, _ := g.Bases(context.Background())
+			if i > 100 && (len(all) == 0 || all[len(all)-1].Position+40 < g.last()) {
+				t.Fatalf("after message %d: bases %v, want one of the last 40", g.last(), all)
+			}
+		}
+	})
+}
+
+// failing is a store whose bases cannot be saved for a while.
+type failing struct {
+	*storetest.Memory
+	fail *atomic.Bool
+}
+
+func (f failing) SaveBase(ctx context.Context) (store.Base, error) {
+	if f.fail.Load() {
+		return store.Base{}, fmt.Errorf("%w: disk full", store.ErrRefused)
+	}
+	return f.Memory.SaveBase(ctx)
+}
+
+func TestKeeperTriesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(Config{})
+		defer g.close()
+		g.append(t, g.opened("alice", 1, 1))
+		if err := g.Advance(context.Background(), 1, 0); err != nil {
+			t.Fatal(err)
+		}
+		var fail atomic.Bool
+		fail.Store(true)
+		k := NewKeeper(KeeperConfig{Store: failing{g.Memory, &fail}})
+		k.Start(context.Background())
+		defer k.Stop(context.Background())
+		<-time.After(time.Hour)
+		if err := k.look(context.Background()); !errors.Is(err, store.ErrRefused) {
+			t.Errorf("while it fails: got %v, want the reason", err)
+		}
+		fail.Store(false)
+		<-time.After(2 * time.Minute)
+		if got := ages(t, g); len(got) != 1 {
+			t.Errorf("afterwards: got %d bases, want one", len(got))
+		}
+	})
+}
