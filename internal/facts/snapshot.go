@@ -12,11 +12,11 @@ import (
 const (
 	// snapshotBytes is about how much of the fold a snapshot holds at once. Apps
 	// with more users are read in several passes over the log since the base.
-	snapshotBytes = 64 << 20
+	snapshotBytes = 32 << 20
 
 	// fresh is how many messages the log may have behind a base before a
 	// snapshot of now makes a new base, which is quicker than reading them.
-	fresh = 20_000
+	fresh = 2000
 )
 
 // SnapshotUser is one user of a snapshot: his open sessions and what else the
