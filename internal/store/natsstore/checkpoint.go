@@ -74,6 +74,9 @@ func (s *Store) Advance(ctx context.Context, through, note uint64) error {
 	if through < old {
 		return fmt.Errorf("natsstore: the checkpoint cannot go back from %d to %d", old, through)
 	}
+	if err := s.loadErasures(ctx); err != nil {
+		return err
+	}
 	if _, err := s.publish(ctx, markSubject, mark{through, note}.append(nil)); err != nil {
 		return fmt.Errorf("natsstore: advance: %w", err)
 	}

@@ -16,9 +16,10 @@ import (
 )
 
 // erasures is the list of who was erased, in the order of the log. Append
-// writes each into a stream of its own before it acknowledges the record; what
-// a crash kept from being written is found in the end of the log, behind the
-// checkpoint, because that never goes beyond what was acknowledged.
+// writes each into a stream of its own before it acknowledges the record. What
+// a crash kept from being written is in the end of the log, behind the
+// checkpoint, since that never goes beyond what was acknowledged; it is written
+// before the checkpoint moves on.
 type erasures struct {
 	loading sync.Mutex // one load at a time; taken before mu
 
@@ -75,6 +76,12 @@ func (es *erasures) add(e store.Erasure, at uint64) {
 	es.list = append(es.list, erasure{e, at, es.count})
 }
 
+func (es *erasures) has(e store.Erasure) bool {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	return es.seen[e]
+}
+
 // saveErasures stores the erasures among the records of one stored message.
 func (s *Store) saveErasures(ctx context.Context, sequence uint64, records []presence.Record) error {
 	for i := range records {
@@ -83,6 +90,9 @@ func (s *Store) saveErasures(ctx context.Context, sequence uint64, records []pre
 			continue
 		}
 		e := store.Erasure{User: store.UserMark(r.User), Sequence: sequence, Time: r.Time}
+		if s.erasures.has(e) {
+			continue
+		}
 		ack, err := s.publish(ctx, erasedSubject, appendErasure(nil, e))
 		if err != nil {
 			// The record is stored: only another try of the whole can help.
@@ -153,12 +163,7 @@ func (s *Store) loadErasures(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for i := range records {
-			if r := &records[i]; r.Kind == presence.RecordErased {
-				s.erasures.add(store.Erasure{User: store.UserMark(r.User), Sequence: seq, Time: r.Time}, 0)
-			}
-		}
-		return nil
+		return s.saveErasures(ctx, seq, records)
 	})
 	s.erasures.loaded = err == nil
 	return err
