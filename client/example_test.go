@@ -124,3 +124,36 @@ func ExampleSession_WatchFriends() {
 		}
 	}
 }
+
+// Keep a list of people on the screen, over the live door.
+func ExampleNewStore() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cfg := config()
+	cfg.Addr = "ws://127.0.0.1:7400"
+	c, err := client.New(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	s, err := c.Open(ctx, client.Options{Friends: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	people := client.NewStore(s)
+	stop := people.OnChange(func(change client.StoreChange) {
+		switch change.Kind {
+		case client.StoreJoined:
+			fmt.Println(change.User, "is here")
+		case client.StoreLeft:
+			fmt.Println(change.User, "has left, last seen", change.Now.LastSeen)
+		default:
+			fmt.Println(len(people.All()), "people are known")
+		}
+	})
+	defer stop()
+	<-people.Done()
+	fmt.Println(s.Err())
+}
