@@ -147,6 +147,15 @@ func (v *Server) ClientConfig(user string) client.Config {
 	}
 }
 
+// LiveConfig is ClientConfig for the live door, the WebSocket on the HTTP port.
+func (v *Server) LiveConfig(user string) client.Config {
+	v.t.Helper()
+	cfg := v.ClientConfig(user)
+	cfg.Addr = "ws://" + v.http.addr()
+	cfg.Dialer = func(ctx context.Context, _ string) (net.Conn, error) { return v.http.dial(ctx) }
+	return cfg
+}
+
 // Dial connects to the gRPC port, for other clients:
 //
 //	grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return srv.Dial(ctx) })
