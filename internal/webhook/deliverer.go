@@ -250,7 +250,13 @@ func (s *slot) set(e *Endpoint) {
 	s.mu.Lock()
 	same := reflect.DeepEqual(s.want, e)
 	s.want = e
+	replays := slices.Clone(s.replays)
 	s.mu.Unlock()
+	if !same { // they would go on to where nobody wants them
+		for _, r := range replays {
+			r.abandon("the endpoint was changed or taken away")
+		}
+	}
 	s.tally.mu.Lock()
 	halted := s.tally.stopped != ""
 	s.tally.mu.Unlock()

@@ -92,12 +92,22 @@ func (d *Deliverer) CancelReplay(app presence.AppID, name, id string) (Replay, e
 	if r == nil {
 		return Replay{}, fmt.Errorf("%w %q of webhook %s in app %s", ErrNoReplay, id, name, app)
 	}
-	r.mu.Lock()
-	r.cancelled = true
-	r.mu.Unlock()
-	r.cancel()
+	r.abandon("")
 	<-r.done
 	return r.now(), nil
+}
+
+// abandon ends a replay that runs, for a reason.
+func (r *replay) abandon(why string) {
+	r.mu.Lock()
+	if r.Ended.IsZero() {
+		r.cancelled = true
+		if why != "" {
+			r.Error = why
+		}
+	}
+	r.mu.Unlock()
+	r.cancel()
 }
 
 // admit takes a new replay in if none runs.

@@ -81,8 +81,8 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// TestReplayWithoutHaste: a replay whose receiver is down waits, live delivery
-// with it, and can be cancelled.
+// TestReplayIsCancelled: a replay whose receiver is down waits, and live delivery
+// does not; it can be cancelled, and a reload that moves its endpoint does that.
 func TestReplayIsCancelled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -121,6 +121,17 @@ func TestReplayIsCancelled(t *testing.T) {
 		elapse(time.Hour)
 		if got := len(r.receiver.requests()); got != n {
 			t.Errorf("got %d requests after it was cancelled, want none", got-n)
+		}
+		if _, err := r.d.Replay(t.Context(), "demo", "main", From{Time: 1}); err != nil {
+			t.Fatal(err)
+		}
+		elapse(time.Second)
+		moved := r.main
+		moved.URL += "/moved"
+		r.set(moved)
+		synctest.Wait()
+		if got := r.status().Replays[1]; got.Doing != "cancelled" || got.Error == "" {
+			t.Errorf("got %+v after a reload that moved the endpoint, want it cancelled with the reason", got)
 		}
 	})
 }
