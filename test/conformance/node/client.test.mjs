@@ -50,8 +50,8 @@ async function opened(user, options) {
 }
 
 /** Waits until something is so, of what a subscribe function tells. */
-async function until(what, subscribe, is) {
-  const limit = AbortSignal.timeout(patience);
+async function until(what, subscribe, is, longest = patience) {
+  const limit = AbortSignal.timeout(longest);
   let leave;
   await new Promise((resolve, reject) => {
     limit.onabort = () => reject(new Error(`waited in vain: ${what}`));
@@ -62,7 +62,7 @@ async function until(what, subscribe, is) {
 }
 
 const sees = (s, user, is) => until(`${s.user} sees ${user}`, s.store.subscribe, () => s.store.get(user) && is(s.store.get(user)));
-const linkIs = (s, link) => until(`the link of ${s.user} is ${link}`, s.subscribe, () => s.getSnapshot().link === link);
+const linkIs = (s, link, longest) => until(`the link of ${s.user} is ${link}`, s.subscribe, () => s.getSnapshot().link === link, longest);
 
 async function rest(method, path) {
   const response = await fetch(`http://${http}/api/v1/${path}`, { method, headers: { authorization: `Bearer ${key}` } });
@@ -263,13 +263,22 @@ for (const [name, WebSocket] of Object.entries(classes)) {
   });
 }
 
+/** A node that goes with the test. */
+async function begun(t) {
+  const { dir, remove } = home();
+  const server = new Node(program, dir);
+  t.after(async () => {
+    server.child.kill('SIGCONT');
+    await server.stop();
+    remove();
+  });
+  return server.start();
+}
+
 describe('clients/js and a server that goes', { concurrency: true, timeout: 120_000 }, () => {
   for (const signal of ['SIGTERM', 'SIGKILL']) {
     test(`${signal} and a new start: the sessions go on, and nobody is told of anything`, async (t) => {
-      const { dir, remove } = home();
-      t.after(remove);
-      const server = await new Node(program, dir).start();
-      t.after(() => server.stop());
+      const server = await begun(t);
       const options = { url: `http://${server.http}`, backoff: { first: 200, max: 1000 } };
       const alice = await opened('alice', { ...options, watch: ['bob'] });
       const bob = await opened('bob', { ...options, watch: ['alice'], status: { show: 'busy', text: 'in a call' } });
@@ -295,4 +304,28 @@ describe('clients/js and a server that goes', { concurrency: true, timeout: 120_
       bob.close();
     });
   }
+
+  test('a server that stands still is noticed, and nobody is told of anything when it goes on', async (t) => {
+    const server = await begun(t);
+    const options = { url: `http://${server.http}`, backoff: { first: 200, max: 1000 } };
+    const alice = await opened('alice', { ...options, watch: ['bob'] });
+    const bob = await opened('bob', { ...options, watch: ['alice'] });
+    await sees(alice, 'bob', (p) => p.available);
+    await sees(bob, 'alice', (p) => p.available);
+    alice.took();
+    bob.took();
+    const { id } = alice.getSnapshot();
+    server.child.kill('SIGSTOP');
+    await linkIs(alice, 'down', 30_000); // 11.7 s of silence, then 10 s for the answer to a ping
+    assert.equal(alice.getSnapshot().error.reason, 'SILENT');
+    server.child.kill('SIGCONT');
+    await linkIs(alice, 'up', 30_000);
+    await linkIs(bob, 'up', 30_000);
+    assert.equal(alice.getSnapshot().id, id, 'the same session');
+    await bob.set({ show: 'busy' });
+    await sees(alice, 'bob', (p) => p.sessions[0]?.show === 'busy');
+    assert.deepEqual([alice.took(), bob.took()], [['bob available updated'], []]);
+    alice.close();
+    bob.close();
+  });
 });
