@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -204,4 +205,22 @@ func FuzzParseUserSig(f *testing.F) {
 			t.Errorf("forged: %+v", s)
 		}
 	})
+}
+
+// A few bytes that inflate to very many must not be inflated. Not parallel: it
+// counts what the whole process allocates.
+func TestUserSigBombCostsLittle(t *testing.T) {
+	bomb := pack(t, `{"TLS.ver":"2.0","more":"`+strings.Repeat("x", 2<<20)+`"}`)
+	if len(bomb) > maxSig {
+		t.Fatalf("the bomb has %d bytes, and would be refused for that", len(bomb))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, ok := parseUserSig(bomb); ok {
+		t.Error("it was taken")
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 512<<10 {
+		t.Errorf("%d bytes were allocated for %d", n, len(bomb))
+	}
 }
