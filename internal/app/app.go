@@ -26,6 +26,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/outbound"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
@@ -33,6 +34,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/telemetry"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/webhook"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
@@ -57,8 +59,10 @@ type Params struct {
 	// Friends has the friend lists of apps in place of what Config names.
 	Friends map[presence.AppID]roster.Source
 	// Demo serves the demo page, which signs in whoever asks.
-	Demo   bool
-	Logger *slog.Logger
+	Demo bool
+	// Webhooks makes what webhooks are sent with; nil is the network.
+	Webhooks func(outbound.Config) webhook.Sender
+	Logger   *slog.Logger
 	// Version is the program's, for who asks.
 	Version string
 }

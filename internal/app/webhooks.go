@@ -44,7 +44,7 @@ func (a *App) stopFacts(ctx context.Context) error {
 // startWebhooks begins to serve the endpoints of the configuration.
 func (a *App) startWebhooks(ctx context.Context) (err error) {
 	a.telling.webhooks, err = webhook.New(webhook.Config{
-		Reader: a.telling.facts, Seq: a.seq, Cursors: a.store, Letters: a.store, Owner: webhook.Alone(a.telling.term), Meter: meter{a.metrics}, Logger: a.log,
+		Reader: a.telling.facts, Seq: a.seq, Cursors: a.store, Letters: a.store, Owner: webhook.Alone(a.telling.term), Meter: meter{a.metrics}, Dial: a.p.Webhooks, Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ var backend = map[string]func(*story, *step) []string{
 	"befriend": befriend, "unfriend": unfriend, "fill": fill, "list": list,
 	"block": block, "unblock": unblock, "source": foreign, "push": push,
 	"put": put, "remove": remove, "drop": drop, "erase": erase, "sessions": sessions, "rongcloud": rongcloud, "tencent": tencent, "kick": kick,
+	"receiver": receiver, "webhook": hooked, "replay": replay, "resend": resend, "changes": changes,
 }
 
 func named(id string) presence.User { return presence.User{App: "demo", ID: presence.UserID(id)} }

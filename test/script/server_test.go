@@ -3,6 +3,7 @@ package script
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,8 +15,10 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/app"
 	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/outbound"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
+	"github.com/porchlight-dev/porchlight/internal/webhook"
 )
 
 // offTick is small beside everything that is printed.
@@ -30,6 +33,7 @@ type server struct {
 	app      *app.App          // nil: down
 	copies   int
 	source   *source // nil: lists are the server's own
+	hook     *hook   // what webhooks tell
 }
 
 // configure reads the options of a start.
@@ -55,6 +59,7 @@ func (s *story) configured(st *step) *config.Config {
 		Watches: st.number(s.t, "watches"), Batch: st.number(s.t, "batch"), Friends: st.number(s.t, "most_friends"),
 	}
 	demo.RongCloud, demo.TencentIM = atRongCloud, atTencent
+	demo.Webhooks = webhooks(st)
 	c.Apps["demo"] = demo
 	c.RestartGrace = st.duration(s.t, "restart_grace")
 	c.LogMaxBytes = int64(st.number(s.t, "log_max_bytes"))
@@ -103,6 +108,10 @@ func (s *story) start(st *step) {
 	v.listener = bufconn.Listen(window)
 	v.web = bufconn.Listen(window)
 	p := app.Params{Config: v.config, GRPC: v.listener, HTTP: v.web, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil))}
+	if v.hook == nil {
+		v.hook = &hook{story: s, status: http.StatusOK}
+	}
+	p.Webhooks = func(outbound.Config) webhook.Sender { return v.hook }
 	if v.source != nil {
 		p.Friends = map[presence.AppID]roster.Source{"demo": v.source}
 	}

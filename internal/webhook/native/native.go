@@ -136,7 +136,7 @@ func Judge(a outbound.Answer, now time.Time) webhook.Verdict {
 	v := webhook.Verdict{Detail: "status " + strconv.Itoa(a.Status)}
 	switch {
 	case a.Status >= 200 && a.Status < 300:
-		v.Outcome = webhook.Delivered
+		return webhook.Verdict{Outcome: webhook.Delivered} // a word would count as a complaint
 	case a.Status == http.StatusGone:
 		v.Outcome = webhook.Gone
 	default:
