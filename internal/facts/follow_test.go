@@ -159,8 +159,8 @@ func TestErasedWhileSomebodyLags(t *testing.T) {
 		g := newRig(Config{})
 		defer g.close()
 		for i := range 3000 {
-			g.append(t, g.opened("alice", byte(i), uint32(i+1)))
-			g.append(t, g.opened("bob", byte(i), uint32(i+1)))
+			g.append(t, g.opened("alice", 1, uint32(i+1)))
+			g.append(t, g.opened("bob", 2, uint32(i+1)))
 		}
 		goOn := make(chan struct{})
 		var got []*Event

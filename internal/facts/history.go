@@ -15,7 +15,7 @@ const (
 
 	// historyWork is how many messages of the log one page looks at, about: it
 	// goes back by whole stretches between two bases.
-	historyWork = 200_000
+	historyWork = 100_000
 )
 
 // HistoryParams say which part of a user's history is wanted.
