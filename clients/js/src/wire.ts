@@ -21,7 +21,7 @@ export interface Welcome {
   readonly rejected: readonly string[];
 }
 
-/** What the server may do within the limits of the app. @internal */
+/** One notification. @internal */
 export type News =
   | { readonly kind: 'current' | 'opened' | 'updated' | 'closed' | 'none'; readonly user: string; readonly on: boolean
       readonly seen: number | undefined; readonly session: UserSession | undefined; readonly why: CloseReason | undefined }
@@ -86,7 +86,7 @@ function welcome(f: Raw): Welcome {
   if (string(f['resume']) === '') throw malformed('a welcome without a resume token');
   return {
     session: string(f['session']), resume: string(f['resume']), resumed: f['resumed'] === true, resync: f['resync'] === true,
-    q: whole(f['q']), heartbeat: whole(f['heartbeat']), batch: whole(limits['batch']), rejected: strings(f['rejected']),
+    q: whole(f['q']), heartbeat: span(f['heartbeat']), batch: whole(limits['batch']), rejected: strings(f['rejected']),
   };
 }
 
@@ -149,7 +149,7 @@ function fault(f: Raw, instead?: string): PresenceError {
   const reason = instead ?? (string(f['reason']) || 'LINK_DOWN');
   const why = string(f['why']);
   return new PresenceError({
-    reason, fields, retryAfter: whole(f['retry_after']),
+    reason, fields, retryAfter: span(f['retry_after']),
     message: string(f['message']) || `the server said ${reason}${why && `, ${why}`}`,
   });
 }
@@ -169,6 +169,11 @@ function strings(raw: unknown): readonly string[] {
 
 function whole(raw: unknown): number {
   return typeof raw === 'number' && raw > 0 ? Math.floor(raw) : 0;
+}
+
+/** A length of time; a timer of more than 24 days would fire at once. */
+function span(raw: unknown): number {
+  return Math.min(whole(raw), 86_400_000);
 }
 
 function optional<K extends string>(raw: Raw, key: K): { [P in K]?: string } {

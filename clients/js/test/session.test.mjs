@@ -115,6 +115,12 @@ test('the server says when to come again', async () => {
   assert.equal((await server.welcome()).resume, 'resume-1');
 });
 
+test('no length of time is too long for a timer', async () => {
+  const { server, clock, session } = await open();
+  await server.say({ t: 'bye', reason: 'DRAINING', kept: true, retry_after: 1e300 });
+  assert.equal(session.getSnapshot().retryAt, clock.time + 86_400_000);
+});
+
 test('a session that is gone is made anew, at once, with all that is wanted', async () => {
   const { server, clock, session } = await open({ watch: ['bob'], friends: true });
   await session.store.getSnapshot();

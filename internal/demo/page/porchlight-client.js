@@ -159,7 +159,7 @@ function welcome(f) {
     resumed: f["resumed"] === true,
     resync: f["resync"] === true,
     q: whole(f["q"]),
-    heartbeat: whole(f["heartbeat"]),
+    heartbeat: span(f["heartbeat"]),
     batch: whole(limits["batch"]),
     rejected: strings(f["rejected"])
   };
@@ -230,7 +230,7 @@ function fault(f, instead) {
   return new PresenceError({
     reason,
     fields,
-    retryAfter: whole(f["retry_after"]),
+    retryAfter: span(f["retry_after"]),
     message: string(f["message"]) || `the server said ${reason}${why && `, ${why}`}`
   });
 }
@@ -246,6 +246,9 @@ function strings(raw) {
 }
 function whole(raw) {
   return typeof raw === "number" && raw > 0 ? Math.floor(raw) : 0;
+}
+function span(raw) {
+  return Math.min(whole(raw), 864e5);
 }
 function optional(raw, key) {
   const value = raw[key];
