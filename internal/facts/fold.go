@@ -16,6 +16,7 @@ import (
 // for concurrent use.
 type fold struct {
 	users   map[key]string
+	crowds  map[key]*presence.Folded // those with many sessions, as they are
 	seed    maphash.Seed
 	fading  []fading // in the order of at
 	scratch []byte
@@ -37,7 +38,17 @@ type fading struct {
 // a little after presence says so, since clocks differ.
 const faded = presence.KeepClosed + time.Minute
 
-func newFold() *fold { return &fold{users: map[key]string{}, seed: maphash.MakeSeed()} }
+// crowded is from how many sessions on a user is kept as he is: who comes and goes
+// every few seconds has hundreds that closed within the hour, and to write and
+// read them all for each of his records would hold up everybody.
+const crowded = 16
+
+// perSession is about what a session of a crowd takes.
+const perSession = 400
+
+func newFold() *fold {
+	return &fold{users: map[key]string{}, crowds: map[key]*presence.Folded{}, seed: maphash.MakeSeed()}
+}
 
 func (f *fold) key(user presence.User) key {
 	var h maphash.Hash
@@ -48,7 +59,11 @@ func (f *fold) key(user presence.User) key {
 	return key{store.UserMark(user), h.Sum64()}
 }
 
+// get returns a user, whose sessions are good until the next put of him.
 func (f *fold) get(k key) (u presence.Folded, err error) {
+	if crowd := f.crowds[k]; crowd != nil {
+		return *crowd, nil
+	}
 	s, ok := f.users[k]
 	if !ok {
 		return u, nil
@@ -64,13 +79,30 @@ func (f *fold) get(k key) (u presence.Folded, err error) {
 // put keeps u, or forgets him when nothing is known of him.
 func (f *fold) put(k key, u *presence.Folded) {
 	if u.Seq == 0 && len(u.Sessions) == 0 && u.Erased == 0 && u.LastSeen == 0 && u.LastSeenShown == 0 && len(u.Absent) == 0 {
-		delete(f.users, k)
+		f.drop(k)
 		delete(f.names, k)
 		return
 	}
+	f.drop(k)
+	if len(u.Sessions) >= crowded {
+		all := *u
+		f.crowds[k] = &all
+		f.bytes += perSession * len(u.Sessions)
+		return
+	}
 	f.scratch = presence.AppendFolded(f.scratch[:0], presence.User{}, u)
-	f.bytes += len(f.scratch) - len(f.users[k])
+	f.bytes += len(f.scratch)
 	f.users[k] = string(f.scratch)
+}
+
+// drop forgets what is kept of a user, but for his name.
+func (f *fold) drop(k key) {
+	f.bytes -= len(f.users[k])
+	delete(f.users, k)
+	if crowd := f.crowds[k]; crowd != nil {
+		f.bytes -= perSession * len(crowd.Sessions)
+		delete(f.crowds, k)
+	}
 }
 
 // perName is about what a user takes besides his bytes, with names.
@@ -130,7 +162,7 @@ func (f *fold) fade(now presence.Time) error {
 		if err != nil {
 			return err
 		}
-		if u.Forget(now); f.users[k] != "" {
+		if u.Forget(now); f.users[k] != "" || f.crowds[k] != nil {
 			f.put(k, &u)
 		}
 	}
