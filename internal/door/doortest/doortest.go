@@ -16,6 +16,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -50,8 +51,10 @@ type Core struct {
 	Roster  *Roster
 	Ring    *token.Ring
 	Gate    *admit.Gate
-	Logger  *slog.Logger
-	Log     *Book
+	// Revocations are asked by the gate.
+	Revocations *revoke.Revocations
+	Logger      *slog.Logger
+	Log         *Book
 
 	t testing.TB
 }
@@ -94,8 +97,12 @@ func New(t testing.TB, cfg Config) *Core {
 	if c.Ring, err = token.DevelopmentRing(); err != nil {
 		t.Fatal(err)
 	}
+	c.Revocations = revoke.New(c.Store, c.Logger)
+	if err := c.Revocations.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	c.Gate = admit.New(admit.Config{
-		Tracker: c.Tracker, Hub: c.Hub, Roster: c.Roster, Verifier: verifier, Ring: c.Ring,
+		Tracker: c.Tracker, Hub: c.Hub, Roster: c.Roster, Verifier: verifier, Ring: c.Ring, Revocations: c.Revocations,
 		Limits: map[presence.AppID]admit.Limits{App: cfg.Limits}, Origins: cfg.Origins,
 	})
 	return c

@@ -447,6 +447,17 @@ func TestExpiredTokens(t *testing.T) {
 		if got := alice.ask(`{"t":"get","users":["bob"]}`); got != `{"t":"ok","users":[{"u":"bob","on":true}]}` {
 			t.Errorf("after it: %s", got)
 		}
+		if _, err := n.Revocations.Revoke(t.Context(), presence.User{App: doortest.App, ID: "alice"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := alice.ask(`{"t":"get","users":["bob"]}`); !strings.Contains(got, `"reason":"JWT_EXPIRED"`) {
+			t.Errorf("revoked: %s", got)
+		}
+		wait(time.Second) // times of issue are whole seconds
+		alice.ask(`{"t":"token","token":%q}`, n.JWT("alice"))
+		if got := alice.ask(`{"t":"get","users":["bob"]}`); !strings.HasPrefix(got, `{"t":"ok"`) {
+			t.Errorf("one of after the revocation: %s", got)
+		}
 	})
 }
 

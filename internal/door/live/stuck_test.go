@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -300,5 +301,42 @@ func TestHellosThatWaitHoldUpNobody(t *testing.T) {
 			n.Log.Secret(w.Resume)
 		}
 		t.Logf("the slowest of 50 calls took %v while %d hellos waited for the store", slowest.Round(10*time.Microsecond), len(waiting))
+	})
+}
+
+// A device may ask for a lot at once: while its answers wait no more of its frames
+// are read, and who reads them is not taken for stuck.
+func TestManyLongAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, n *node) {
+		const asks = 40
+		c := newCrowd(t, n, 200)
+		for i := range c.refs {
+			c.change(i, 0)
+		}
+		w := n.watcher("alice", `["x"]`)
+		if err := w.next(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for i := range asks {
+				if w.Send(fmt.Sprintf(`{"t":"get","id":%d,"users":%s,"sessions":true}`, i, c.watch())) != nil {
+					return
+				}
+			}
+		}()
+		size := 0
+		for i := range asks {
+			w.Conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if err := w.Next(); err != nil {
+				t.Fatalf("answer %d: %v", i, err)
+			}
+			for _, f := range w.Take() {
+				if size += len(f); !strings.HasPrefix(f, fmt.Sprintf(`{"t":"ok","id":%d,`, i)) {
+					t.Fatalf("in place of answer %d came %.80s", i, f)
+				}
+			}
+		}
+		t.Logf("%d answers of %d KB", asks, size/asks/1024)
 	})
 }
