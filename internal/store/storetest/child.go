@@ -79,6 +79,7 @@ func writeForEver(s store.Store) {
 		newest.Store(seq) // they come in order
 		once.Do(func() { close(first) })
 	})
+	go followForEver(ctx, s, last)
 	if last == 1 {
 		<-first
 	}

@@ -95,8 +95,19 @@ func keepBases(ctx context.Context, s store.Bases) {
 	}
 }
 
+// followForEver says what a follower is told from a sequence on: nobody may be
+// told what is not on the disk yet.
+func followForEver(ctx context.Context, s store.Reading, from uint64) {
+	err := s.Follow(ctx, from, func(seq uint64, _ []presence.Record) error {
+		say("told %d", seq)
+		return nil
+	})
+	panic(err) // also when it lags: the log is cut far behind the end
+}
+
 // readingFacts is what is known of all that.
 type readingFacts struct {
+	told    uint64            // last message that a follower got
 	cursors uint64            // they are as of this or later
 	letters map[uint64]bool   // true: there; false: perhaps taken away
 	bases   map[uint64]uint64 // from, by position; those not being dropped
@@ -110,6 +121,8 @@ func newReadingFacts() readingFacts {
 func (f *readingFacts) add(word string, scan func(to ...any) error) (ok bool, err error) {
 	var a, b uint64
 	switch word {
+	case "told":
+		err = scan(&f.told)
 	case "cursors":
 		err = scan(&f.cursors)
 	case "letter":
@@ -177,6 +190,9 @@ func (f *readingFacts) verifyBases(t testing.TB, s store.Store) {
 	first, next, err := s.Ends(context.Background())
 	if err != nil {
 		t.Errorf("Ends: got %v, want no error", err)
+	}
+	if next <= f.told {
+		t.Errorf("the log ends before %d, but a follower was told of %d", next, f.told)
 	}
 	all, err := s.Bases(context.Background())
 	if err != nil {

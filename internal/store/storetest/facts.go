@@ -24,6 +24,7 @@ import (
 //	cursors AT           the cursors as of AT are stored
 //	letter N, taking N   a letter is stored; is about to be taken away
 //	base AT FROM, dropping AT   the same of bases
+//	told SEQ             a follower got a message
 //
 // The facts of several children on one directory add up.
 type facts struct {
