@@ -1,12 +1,14 @@
 package conformance
 
 import (
+	"context"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/porchlight-dev/porchlight/client"
 )
 
 // The two receivers below are written from the interfaces' documents alone, as a
@@ -92,7 +96,8 @@ func (b *book) rongCloud(w http.ResponseWriter, r *http.Request) {
 		b.note(&b.wrong, "rongcloud: body %s: %v", body, err)
 	}
 	for _, e := range events {
-		b.note(&b.took, "%s %s %s", e.User, e.Status, e.OS)
+		client, _, _ := net.SplitHostPort(e.Client) // what a server sets has none
+		b.note(&b.took, "%s", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", e.User, e.Status, e.OS, client)))
 		if len(e.Session) != 22 || time.Since(time.UnixMilli(e.Time)).Abs() > time.Minute {
 			b.note(&b.wrong, "rongcloud: %+v", e)
 		}
@@ -125,13 +130,35 @@ func (b *book) tencent(w http.ResponseWriter, r *http.Request) {
 	if err := in.Decode(&change); err != nil || change.CallbackCommand != "State.StateChange" {
 		b.note(&b.wrong, "tencent: body %s: %v", body, err)
 	}
-	b.note(&b.took, "%s %s %s %s", change.Info.To_Account, change.Info.Action, change.Info.Reason, v.Get("OptPlatform"))
+	b.note(&b.took, "%s", strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", change.Info.To_Account, change.Info.Action, change.Info.Reason, v.Get("OptPlatform"), v.Get("ClientIP"))))
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, `{"ErrorCode":0,"ErrorInfo":"","ActionStatus":"OK"}`)
 }
 
+// visit has a user come with a phone at the live door, and log out when that was
+// told: sooner the logout would swallow the login.
+func (s *server) visit(t *testing.T, user string, told func() string) {
+	t.Helper()
+	c, err := client.New(client.Config{
+		Addr: "ws://" + s.http, Device: client.Device{Platform: "ios"},
+		Token: func(context.Context) (string, error) { return s.token(t, user), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	session, err := c.Open(t.Context(), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, told, "told")
+	if err := session.Logout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestForeignReceivers has the real binary call both receivers: presences that
-// come, end by themselves, are taken away, and a user who is kicked.
+// come, end by themselves, are taken away, a user who is kicked, and a device.
 func TestForeignReceivers(t *testing.T) {
 	t.Parallel()
 	var rong, tim book
@@ -150,12 +177,19 @@ func TestForeignReceivers(t *testing.T) {
 	if got := s.tencent(t, "im_open_login_svc/kick", `{"UserID":"carol"}`); !strings.Contains(got, `"OK"`) {
 		t.Fatalf("kick: got %s", got)
 	}
+	s.visit(t, "dave", func() string {
+		if strings.Contains(tim.text(&tim.took), "dave Login") {
+			return "told"
+		}
+		return ""
+	})
 	until(t, func() string { return rong.text(&rong.took) }, strings.Join([]string{
-		"alice 0 iOS", "alice 1 iOS", "bob 0 Websocket", "carol 0 PC", "carol 1 PC",
+		"alice 0 iOS", "alice 1 iOS", "bob 0 Websocket", "carol 0 PC", "carol 1 PC", "dave 0 iOS 127.0.0.1", "dave 2 iOS 127.0.0.1",
 	}, "\n"))
 	until(t, func() string { return tim.text(&tim.took) }, strings.Join([]string{
 		"alice Disconnect TimeOut RESTAPI", "alice Login Register RESTAPI", "bob Login Register RESTAPI",
 		"carol Login Register RESTAPI", "carol Logout Unregister RESTAPI",
+		"dave Login Register IOS 127.0.0.1", "dave Logout Unregister IOS 127.0.0.1",
 	}, "\n"))
 	for name, b := range map[string]*book{"rongcloud": &rong, "tencent": &tim} {
 		if wrong := b.text(&b.wrong); wrong != "" {
@@ -163,7 +197,7 @@ func TestForeignReceivers(t *testing.T) {
 		}
 		// Of one user, in the order in which it happened.
 		b.mu.Lock()
-		for _, pair := range [][2]string{{"alice 0", "alice 1"}, {"carol 0", "carol 1"}, {"alice Login", "alice Disconnect"}, {"carol Login", "carol Logout"}} {
+		for _, pair := range [][2]string{{"alice 0", "alice 1"}, {"carol 0", "carol 1"}, {"dave 0", "dave 2"}, {"dave Login", "dave Logout"}, {"alice Login", "alice Disconnect"}, {"carol Login", "carol Logout"}} {
 			at := func(begin string) int {
 				return slices.IndexFunc(b.took, func(s string) bool { return strings.HasPrefix(s, begin) })
 			}

@@ -27,6 +27,7 @@ const (
 // server is the real binary, running `porchlight dev` or `porchlight serve`.
 type server struct {
 	program string // path of the binary
+	config  string // its configuration's file; "" is the development one
 	grpc    string // address, host:port
 	http    string
 }
@@ -50,6 +51,7 @@ func startConfigured(t *testing.T, configuration string) *server {
 	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.config = file
 	s.start(t, "serve", "--config", file, "--data", filepath.Join(dir, "data"))
 	return s
 }
@@ -145,7 +147,11 @@ func build(t *testing.T) string {
 // token returns the access token that the command line prints for a user.
 func (s *server) token(t *testing.T, user string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), s.program, "token", "--app", "demo", "--user", user).Output()
+	args := []string{"token", "--app", "demo", "--user", user}
+	if s.config != "" {
+		args = append(args, "--config", s.config)
+	}
+	out, err := exec.CommandContext(t.Context(), s.program, args...).Output()
 	if err != nil {
 		t.Fatalf("porchlight token for %s: %v", user, err)
 	}
