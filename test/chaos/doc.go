@@ -17,6 +17,10 @@
 // processes on one machine can be repeated, and PORCHLIGHT_CHAOS_DIR keeps the
 // server's directory and log.
 //
+// TestWebhooks does the same beside a receiver of webhooks in all moods
+// (hook_test.go) and users who come and go in all ways: what it was told is held
+// against what was acknowledged and against a snapshot (R4, R5, R12).
+//
 // It is not the place for rules that one process can show (test/script), for
 // faults of disks (internal/store/storetest), or for several nodes.
 package chaos
