@@ -140,6 +140,17 @@ func (d *Deliverer) Start(ctx context.Context) error {
 	return nil
 }
 
+// now is the end of the log, where endpoints that were never served begin: what
+// happens after Start or SetEndpoints returned is told, however long it takes
+// until they are served. Zero when it cannot be known yet.
+func (d *Deliverer) now() Position {
+	end, err := d.cfg.Reader.End(d.soft)
+	if err != nil {
+		return Position{}
+	}
+	return end
+}
+
 // Stop begins no further attempts, waits for the answers to those under way and
 // stores how far everything is. When ctx ends first it waits for nothing more;
 // what was not answered then is delivered again. It may be called again, and
@@ -198,12 +209,13 @@ func (d *Deliverer) use() {
 		e := d.endpoints[i]
 		wanted[key{e.App, e.Name}] = &e
 	}
+	now := d.now()
 	for k, s := range d.slots {
 		s.set(wanted[k])
 	}
 	for k, e := range wanted {
 		if d.slots[k] == nil {
-			s := &slot{d: d, tally: &tally{}, changed: make(chan struct{}, 1), want: e}
+			s := &slot{d: d, tally: &tally{}, changed: make(chan struct{}, 1), want: e, born: now}
 			d.slots[k] = s
 			d.running.Go(s.serve)
 		}
@@ -234,6 +246,7 @@ type slot struct {
 	d       *Deliverer
 	tally   *tally
 	changed chan struct{} // signal
+	born    Position      // where the log ended when it was made
 
 	mu      sync.Mutex // guards what follows
 	want    *Endpoint  // nil: none any more
@@ -327,7 +340,9 @@ func (s *slot) runOne(e Endpoint) error {
 	ctx, cancel := context.WithCancel(s.d.soft)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- newRun(s.d, s.tally, e).serve(ctx, s.d.hard) }()
+	r := newRun(s.d, s.tally, e)
+	r.born = s.born
+	go func() { done <- r.serve(ctx, s.d.hard) }()
 	select {
 	case err := <-done:
 		return err

@@ -90,11 +90,7 @@ func (k *keeper) load(ctx context.Context) ([]Position, error) {
 	lanes := k.run.endpoint.Lanes
 	at := make([]Position, lanes)
 	if len(stored.Lanes) == 0 {
-		begin := k.run.d.cfg.Reader.End
-		if k.run.endpoint.FromOldest {
-			begin = k.run.d.cfg.Reader.Oldest
-		}
-		from, err := begin(ctx)
+		from, err := k.first(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("find where to begin: %w", err)
 		}
@@ -106,6 +102,17 @@ func (k *keeper) load(ctx context.Context) ([]Position, error) {
 	}
 	k.saved = stored
 	return at, k.save(ctx, at)
+}
+
+// first is where an endpoint begins that was never served.
+func (k *keeper) first(ctx context.Context) (Position, error) {
+	switch {
+	case k.run.endpoint.FromOldest:
+		return k.run.d.cfg.Reader.Oldest(ctx)
+	case k.run.born != (Position{}):
+		return k.run.born, nil
+	}
+	return k.run.d.cfg.Reader.End(ctx)
 }
 
 // placed gives the stored cursors to lanes: one to one, or, when their number

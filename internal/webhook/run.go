@@ -32,6 +32,7 @@ type run struct {
 	lanes    []*lane
 	live     *pass
 	end      context.CancelCauseFunc
+	born     Position // where an endpoint begins that was never served; zero: at the end of the log
 
 	// wanted is the signal that lanes are behind.
 	wanted chan struct{}

@@ -160,6 +160,27 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// TestBeginsWithItsStart: what happens after Start or SetEndpoints returned is
+// told, even if nothing was served yet.
+func TestBeginsWithItsStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		defer r.stop()
+		r.log.append(opened, "alice", 1)
+		late := r.main
+		late.Name = "late"
+		r.set(r.main, late)
+		r.log.append(opened, "bob", 1)
+		elapse(time.Second)
+		got := r.receiver.events()
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{"alice 1 opened", "bob 1 opened", "bob 1 opened"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestBeginsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
