@@ -16,6 +16,9 @@ const (
 	quietBytes = 1 << 20  // allocated within restEvery: less is quiet
 	worthBytes = 16 << 20 // allocated since the last time: less is not worth it
 	worthShare = 2        // nor is less than this part of what lives
+	// restAgain later it is done once more: the engine keeps what it wrote for ten
+	// seconds.
+	restAgain = 20 * time.Second
 )
 
 // rest gives memory back whenever the node has become quiet after having
@@ -37,6 +40,7 @@ func (r *rest) run() {
 	defer tick.Stop()
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	var last, rested uint64
+	again := 0 // ticks until the second time; 0: there is none to come
 	for {
 		select {
 		case <-r.quit:
@@ -45,14 +49,23 @@ func (r *rest) run() {
 		}
 		metrics.Read(sample)
 		now := sample[0].Value.Uint64()
-		if now-last < quietBytes && now-rested > max(worthBytes, sample[1].Value.Uint64()/worthShare) {
-			r.shed()
-			runtime.GC() // pools keep what they have through one collection
-			debug.FreeOSMemory()
-			rested = now
+		again = max(again-1, min(again, 1)) // the last tick waits until it is quiet
+		switch quiet := now-last < quietBytes; {
+		case quiet && now-rested > max(worthBytes, sample[1].Value.Uint64()/worthShare):
+			r.giveBack()
+			rested, again = now, int(restAgain/restEvery)
+		case quiet && again == 1:
+			r.giveBack()
+			again = 0
 		}
 		last = now
 	}
+}
+
+func (r *rest) giveBack() {
+	r.shed()
+	runtime.GC() // pools keep what they have through one collection
+	debug.FreeOSMemory()
 }
 
 func (r *rest) stop(context.Context) error {

@@ -59,7 +59,8 @@ func (r *run) login(t *target) (Figures, error) {
 		}
 		r.bar.at(int64(t.ready))
 	}
-	wall := time.Duration(r.loop.now() - m.began)
+	t.loggedIn = r.loop.now()
+	wall := time.Duration(t.loggedIn - m.began)
 	if err := r.quiet(t); err != nil {
 		return Figures{}, err
 	}
@@ -89,6 +90,9 @@ func (r *run) begin(d *device) error {
 func (r *run) idle(t *target) (Figures, error) {
 	m, err := r.measure(t)
 	if err != nil {
+		return Figures{}, err
+	}
+	if err := r.pause(time.Duration(t.loggedIn-r.loop.now()) + r.times.idleAfter); err != nil {
 		return Figures{}, err
 	}
 	after, err := r.settle(t)

@@ -66,7 +66,7 @@ func newRun(cfg Config) (*run, error) {
 	if err := r.fit(); err != nil {
 		return nil, err
 	}
-	r.times = times{phase: time.Duration(cfg.Seconds) * time.Second, settleEvery: settleEvery, settleLimit: settleLimit}
+	r.times = times{phase: time.Duration(cfg.Seconds) * time.Second, settleEvery: settleEvery, settleLimit: settleLimit, idleAfter: idleAfter}
 	if r.graph, err = newGraph(cfg.Users, cfg.Friends, cfg.Seed); err != nil {
 		return nil, err
 	}

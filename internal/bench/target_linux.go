@@ -27,6 +27,7 @@ type target struct {
 	readAt, lastSend int64      // when bytes were last read, and a change last sent
 	hist             *histogram // where delays are counted; nil outside measurements
 	baseRSS          int64      // KiB of the server before anybody logged in
+	loggedIn         int64      // when everybody was
 	rate             float64    // deliveries per second that saturate reached
 }
 

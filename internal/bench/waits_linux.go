@@ -18,6 +18,9 @@ const (
 	settleEvery = 200 * time.Millisecond
 	settleSame  = 20
 	settleLimit = 40 * time.Second
+	// idleAfter the login the idle memory is measured: what a server keeps for a
+	// moment is gone by then.
+	idleAfter = 25 * time.Second
 )
 
 // times are the waits of a run that tests shorten.
@@ -25,6 +28,7 @@ type times struct {
 	phase       time.Duration // length of a timed phase
 	settleEvery time.Duration
 	settleLimit time.Duration
+	idleAfter   time.Duration
 }
 
 // settle waits until the memory of the server is stable and returns it in KiB.
