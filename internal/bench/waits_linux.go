@@ -17,7 +17,7 @@ const (
 	// many readings in a row differ by less than half a percent.
 	settleEvery = 200 * time.Millisecond
 	settleSame  = 20
-	settleLimit = 40 * time.Second
+	settleLimit = time.Minute
 	// idleAfter the login the idle memory is measured: what a server keeps for a
 	// moment is gone by then.
 	idleAfter = 25 * time.Second
