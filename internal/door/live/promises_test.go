@@ -464,3 +464,31 @@ func TestLongLists(t *testing.T) {
 		}
 	})
 }
+
+// Users of another app are others, whatever their names.
+func TestAppsAreApart(t *testing.T) {
+	t.Parallel()
+	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
+		alice := n.hello("alice", `"watch":["bob","alice"]`)
+		alice.wantNotes("alone", "bob none off", "alice current on online", "done  friends=false all=true users=2")
+		for _, user := range []string{"bob", "alice"} {
+			p := n.open()
+			p.send(`{"t":"hello","token":%q,"watch":["alice","bob"]}`, n.Sign(doortest.OtherIssuer(), user, time.Hour))
+			other := &device{peer: p}
+			frames := other.take()
+			read(t, frames[0], &other.welcome)
+			n.Log.Secret(other.welcome.Resume)
+			if got, _ := other.notes(frames); user == "bob" && !slices.Equal(got, []string{"alice none off", "bob current on online", "done  friends=false all=true users=2"}) {
+				t.Errorf("bob of the other app is told %q", got)
+			}
+			other.ask(`{"t":"set","status":{"text":"elsewhere"}}`)
+			other.send(`{"t":"bye"}`)
+			other.ended()
+		}
+		wait(time.Minute)
+		alice.wantNotes("of the other app")
+		if got := alice.ask(`{"t":"get","users":["bob"],"sessions":true}`); got != `{"t":"ok","users":[{"u":"bob","on":false,"sessions":[]}]}` {
+			t.Errorf("bob: %s", got)
+		}
+	})
+}
