@@ -70,7 +70,7 @@ func parseBaseHead(b []byte) (h baseHead, err error) {
 	}
 	for range count {
 		p := piece{first: int(number()), at: at, messages: int(number()), raw: int(number())}
-		if err != nil || p.raw > 2*maxShard || p.messages > 2*maxShard/partSize {
+		if err != nil || p.first < 0 || p.first >= store.Shards || p.raw < 0 || p.raw > 2*maxShard || p.messages < 0 || p.messages > 2*maxShard/partSize {
 			return baseHead{}, errBase
 		}
 		at += p.messages
