@@ -158,7 +158,7 @@ func checkURL(p *problems, at place, s string, private bool) {
 		p.add(at, "is not a URL; write https://host/path")
 	case u.User != nil:
 		p.add(at, "has a name or a password in it, which would show in logs; leave them out")
-	case u.Fragment != "":
+	case strings.Contains(s, "#"): // an empty one, too
 		p.add(at, "has a fragment (#), which is never sent; leave it out")
 	case u.Scheme == "http" && !private:
 		p.add(at, "is http: anybody on the way could change the answer; use https, or set allow_private for an address of your own network")

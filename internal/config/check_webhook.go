@@ -233,6 +233,10 @@ func (a *App) tryFormat(p *problems, at place, w Webhook) {
 		p.add(at, "%v", err)
 		return
 	}
+	if err := webhook.CheckURL(w.URL); err != nil {
+		p.add(at.key("url"), "%v", err)
+		return
+	}
 	if c, ok := f.(webhook.URLChecker); ok {
 		if err := c.CheckURL(w.URL); err != nil {
 			p.add(at.key("url"), "%v", err)

@@ -331,6 +331,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte("apps: {a: {jwt: {issuer: i, keys: [{secret: x}]}}}"))
 	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte(withWebhook("format: rongcloud, url: \"https://x.example/?nonce=1#\"", rongApp)))
 	f.Add([]byte("apps: {a: {<<: *a, policy: {? q : 1}}}\n---\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Parse(b)
@@ -355,5 +356,14 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted, but NewVerifier says %v", err)
 		}
 		_ = c.Summary().String()
+		endpoints, err := c.Endpoints()
+		if err != nil {
+			t.Errorf("accepted, but Endpoints says %v", err)
+		}
+		for _, e := range endpoints {
+			if err := e.Check(); err != nil {
+				t.Errorf("accepted, but endpoint %s says %v", e.Name, err)
+			}
+		}
 	})
 }

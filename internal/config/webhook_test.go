@@ -71,6 +71,7 @@ func TestWebhooksAreRefused(t *testing.T) {
 		"http":                      {url("http://shop.example/"), "", "4", "is http"},
 		"a password":                {url("https://me:hunter2@shop.example/"), "", "4", "a password in it"},
 		"a fragment":                {url("https://shop.example/#x"), "", "4", "fragment"},
+		"an empty fragment":         {url("https://shop.example/#"), "", "4", "fragment"},
 		"long":                      {url("https://shop.example/" + strings.Repeat("x", 2048)), "", "4", "at most 2048"},
 		"loopback":                  {url("https://127.0.0.1/"), "", "4", "set allow_private"},
 		"loopback 6":                {url("https://[::1]:8443/"), "", "4", "set allow_private"},
@@ -300,6 +301,73 @@ func TestCustomStatusesAreLogged(t *testing.T) {
 		}
 		if got := c.Policies()["a"].TellCustom; got != want {
 			t.Errorf("%s: got %v, want %v", webhook, got, want)
+		}
+	}
+}
+
+// What the deliverer is given is what the file says.
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	c, err := Parse([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.Endpoints()
+	if err != nil || len(list) != 4 {
+		t.Fatalf("got %v, %v", list, err)
+	}
+	var got []string
+	for _, e := range list {
+		if err := e.Check(); err != nil {
+			t.Errorf("%s: %v", e.Name, err)
+		}
+		got = append(got, fmt.Sprintf("%s/%s %s %s %d %v %d %v", e.App, e.Name, e.Format.Name(), e.URL, e.Lanes, e.AllowPrivate, e.Batch.Events, e.Batch.Linger))
+		for _, shown := range []string{fmt.Sprintf("%v %+v %#v", e.Format, e.Format, e.Format)} {
+			if strings.Contains(shown, secret) || strings.Contains(shown, "hunter2") || strings.Contains(shown, signing[6:]) {
+				t.Errorf("shows a secret: %s", shown)
+			}
+		}
+	}
+	want := []string{
+		"shop/cloud cloudevents https://shop.example/ce 16 false 0 0s",
+		"shop/main native https://shop.example/hook?a=b 4 false 7 30ms",
+		"shop/rong rongcloud http://10.0.0.1/ 16 true 0 0s",
+		"shop/tim tencentim https://shop.example/tim 16 false 0 0s",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if p := list[1].Format.Policy(); p.Batch.Events == 7 {
+		t.Error("the endpoint's batch went into the format")
+	}
+	if apps := c.RongCloudApps(); len(apps) != 1 || apps[0].Key != "plkey" || apps[0].Window != time.Minute || apps[0].Secret != secret {
+		t.Errorf("RongCloud: %+v", apps)
+	}
+	if apps := c.TencentIMApps(); len(apps) != 1 || apps[0].ID != 1400000001 || apps[0].Key != secret || apps[0].Admins[0] != "administrator" {
+		t.Errorf("Tencent: %+v", apps)
+	}
+}
+
+// Every key of the development configuration that everybody knows keeps a node on
+// loopback.
+func TestDevelopmentSecretsStayOnLoopback(t *testing.T) {
+	t.Parallel()
+	mine := "jwt: {issuer: i, keys: [{secret: " + secret + "}]}"
+	for name, rest := range map[string]string{
+		"webhook":    "webhooks: {main: {url: \"https://x.example\", secrets: [" + DevelopmentWebhookSecret + "]}}",
+		"RongCloud":  "rongcloud: {app_key: k, app_secret: \"" + DevelopmentRongCloudSecret + "\"}",
+		"Tencent IM": "tencentim: {sdkappid: 1, key: \"" + DevelopmentTencentIMKey + "\", admins: [a]}",
+		"":           "rongcloud: {app_key: " + DevelopmentRongCloudKey + ", app_secret: s}",
+	} {
+		c, err := Parse([]byte("apps: {a: {" + mine + ", " + rest + "}}"))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := c.Exposes("127.0.0.1:80"); err != nil {
+			t.Errorf("%s on loopback: %v", name, err)
+		}
+		if err := c.Exposes(":80"); (err != nil) != (name != "") {
+			t.Errorf("%s for everybody: %v", name, err)
 		}
 	}
 }
