@@ -42,7 +42,8 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Query asks once for the presence of users and needs no session: one Presence
+// Query asks once for the presence of users and needs no session, save at the
+// live door, where it goes over the connection of one that is open: one Presence
 // for each, in the order asked. Somebody nobody ever heard of is simply not
 // available. More than 200 users take several calls, one after the other; the
 // first failure ends the query. A call that gets no answer ends after 15 s, or

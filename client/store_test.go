@@ -77,7 +77,7 @@ func TestStore(t *testing.T) {
 		if p, ok := st.Get("bob"); !ok || !p.Available || p.StaleSince.IsZero() {
 			t.Errorf("got %+v while the link is down, want him there, stale", p)
 		}
-		wait(t.Context(), 1500*time.Millisecond) // and back
+		wait(t.Context(), 1200*time.Millisecond) // and back
 		k.expect(t)
 		wait(t.Context(), 5*time.Second)
 		k.expect(t, "left bob true>false 1")

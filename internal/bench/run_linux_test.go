@@ -104,7 +104,8 @@ func runFor(t *testing.T, cfg Config, phase time.Duration, bar *bytes.Buffer) ([
 // starved reports a phase in which a server delivered nothing.
 func starved(rows []Row) bool {
 	return slices.ContainsFunc(rows, func(r Row) bool {
-		return r.Phase != PhaseIdle && (r.Deliveries == 0 || r.Null != nil && r.Null.Deliveries == 0)
+		return r.Phase != PhaseIdle && (r.Deliveries == 0 || r.Null != nil && r.Null.Deliveries == 0 ||
+			r.NullEpoll != nil && r.NullEpoll.Deliveries == 0 || r.Phase == PhaseStuck && r.P99Before == 0)
 	})
 }
 
