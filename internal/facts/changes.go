@@ -98,7 +98,7 @@ func (c *pull) next(ctx context.Context) (events []*Event, more bool, grown <-ch
 	switch {
 	case errors.Is(err, errBehind):
 		var end uint64
-		events, c.at, end, err = c.r.page(ctx, request{c.p.App, &c.want, c.at, c.p.Limit})
+		events, c.at, end, err = c.r.page(ctx, request{c.p.App, &c.want, c.at, c.p.Limit, false})
 		return events, c.at.need() < end, nil, err
 	case err != nil:
 		return nil, false, nil, err

@@ -96,7 +96,7 @@ func (fl *follower) check(ctx context.Context) error {
 // alone gives what a pass reads, until the tail has what is next.
 func (fl *follower) alone(ctx context.Context) error {
 	for !fl.t.covers(fl.at) {
-		events, through, _, err := fl.r.page(ctx, request{&fl.p, &fl.p, fl.at, handful})
+		events, through, _, err := fl.r.page(ctx, request{&fl.p, &fl.p, fl.at, handful, true})
 		if err != nil {
 			return err
 		}
@@ -108,12 +108,14 @@ func (fl *follower) alone(ctx context.Context) error {
 }
 
 // request is a page that somebody wants of a pass: behind `at`, at most so many
-// events. The pass is parked for `of`.
+// events, or, when it is to end with a whole record, a few more. The pass is
+// parked for `of`.
 type request struct {
-	of   any
-	p    *Params
-	at   Position
-	most int
+	of    any
+	p     *Params
+	at    Position
+	most  int
+	whole bool
 }
 
 // page reads a page, with a pass that was parked there or a new one. end is the
@@ -134,7 +136,7 @@ func (r *Reader) page(ctx context.Context, q request) (events []*Event, through 
 			return nil, q.at, 0, err
 		}
 	}
-	events, through, err = ps.read(ctx, q.most, end)
+	events, through, err = ps.read(ctx, q, end)
 	return events, through, end, err
 }
 

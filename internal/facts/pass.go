@@ -135,17 +135,17 @@ func (p *pass) message(sequence uint64, records []presence.Record) (events []*Ev
 // errEnough ends a replay early.
 var errEnough = errors.New("facts: enough for now")
 
-// read returns the next events, at most so many, of the messages before `to`;
-// through is the position up to which they are all. What it read beyond them
-// waits in left.
-func (p *pass) read(ctx context.Context, most int, to uint64) (events []*Event, through Position, err error) {
-	if len(p.left) < most && p.next < to {
+// read returns the next events of a request, of the messages before `to`; through
+// is the position up to which they are all. What it read beyond them waits in
+// left.
+func (p *pass) read(ctx context.Context, q request, to uint64) (events []*Event, through Position, err error) {
+	if len(p.left) < q.most && p.next < to {
 		_, err = p.r.store.Replay(ctx, p.next, func(sequence uint64, records []presence.Record) error {
 			more, err := p.message(sequence, records)
 			if err != nil {
 				return err
 			}
-			if p.left = append(p.left, more...); len(p.left) >= most || p.next >= to {
+			if p.left = append(p.left, more...); len(p.left) >= q.most || p.next >= to {
 				return errEnough
 			}
 			return nil
@@ -154,7 +154,10 @@ func (p *pass) read(ctx context.Context, most int, to uint64) (events []*Event, 
 			return nil, p.tell, p.gap(ctx, err)
 		}
 	}
-	n := min(most, len(p.left))
+	n := min(q.most, len(p.left))
+	for q.whole && n > 0 && n < len(p.left) && p.left[n].Position.wholeRecord() == p.left[n-1].Position.wholeRecord() {
+		n++
+	}
 	events, p.left = p.left[:n:n], p.left[n:]
 	if len(p.left) > 0 {
 		return events, events[n-1].Position, nil

@@ -177,7 +177,7 @@ func (t *tail) take(p Position) (messages []told, next uint64, grown <-chan stru
 	n := 0
 	for j := i; j < len(t.messages) && n < handful; j++ {
 		n += len(t.messages[j].events)
-		messages = t.messages[i : j+1 : j+1]
+		messages = append(messages, t.messages[j]) // a copy: add clears what leaves the ring
 	}
 	if i+len(messages) < len(t.messages) {
 		return messages, messages[len(messages)-1].sequence + 1, nil, nil

@@ -108,7 +108,7 @@ func TestBasesOfARealTracker(t *testing.T) {
 					n++
 				}
 				want := all[n:min(n+200, len(all))]
-				got, _, _, err := g.r.page(t.Context(), request{t, &Params{App: "demo", After: after}, after, max(len(want), 1)})
+				got, _, _, err := g.r.page(t.Context(), request{t, &Params{App: "demo", After: after}, after, max(len(want), 1), false})
 				if diff := cmp.Diff(saidAll(want), saidAll(got)); diff != "" || err != nil {
 					t.Fatalf("base %+v, behind %v: %v (-want +got):\n%s", b, after, err, diff)
 				}

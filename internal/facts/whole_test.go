@@ -1,0 +1,67 @@
+package facts
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// What a follower was lent of the ring stays as it is when the ring goes on.
+func TestRingLendsWhatStays(t *testing.T) {
+	t.Parallel()
+	tl := &tail{most: 4, first: 1, next: 1, grown: make(chan struct{})}
+	var lent []told
+	for n := uint64(1); n < 32; n++ {
+		had := len(lent)
+		tl.add(n, []*Event{{Position: Position{Sequence: n}, Fact: presence.Fact{User: user("bob")}}})
+		if got := chosen(lent, &Params{App: "demo"}, Position{}); len(got) != had {
+			t.Fatalf("got %d events of %d that were lent, once message %d was added", len(got), had, n)
+		}
+		var err error
+		if lent, _, _, err = tl.take(End(tl.first - 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The facts of one record come in one call, also to a follower who is behind:
+// what an opening replaced stands just before it.
+func TestRecordsComeWhole(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(Config{Ring: 1})
+		defer g.close()
+		for i := range handful - 5 {
+			r := g.opened("bob", byte(i), 1)
+			r.Session[1], r.Public[1] = byte(i>>8), byte(i>>8)
+			g.append(t, r)
+		}
+		g.append(t, g.opened("carol", 1, 1), g.opened("carol", 2, 1), g.opened("carol", 3, 1))
+		single := g.opened("carol", 4, 1)
+		single.Policy = presence.Single
+		g.append(t, single)
+		g.append(t, g.closed("carol", 4, 1))
+		ends := 0
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		err := g.r.Follow(ctx, Params{App: "demo"}, func(events []*Event, through Position) error {
+			for i, e := range events {
+				if e.Kind == presence.RecordOpened && len(e.Replaces) > 0 {
+					if i < len(e.Replaces) {
+						t.Errorf("%d facts of its record came with an opening that replaced %d sessions", i, len(e.Replaces))
+					}
+					ends++
+				}
+			}
+			if through.Compare(End(uint64(g.sent))) >= 0 {
+				return errDone
+			}
+			return nil
+		})
+		if err != errDone || ends != 1 {
+			t.Errorf("got %d openings that replaced others, %v", ends, err)
+		}
+	})
+}
