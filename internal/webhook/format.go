@@ -91,9 +91,9 @@ type Retry struct {
 	Attempts int
 	// First is the pause after the first failure; it doubles up to Most.
 	First, Most time.Duration
-	// For is how old an event may be, from when it happened (in a replay: from
-	// when the replay began), when its delivery is still tried again; 0 is no
-	// limit. A delivery that begins later than that gets lateAttempts attempts,
+	// For is how old the newest event of a delivery may be, from when it happened
+	// (in a replay: from when the replay began), when that is still tried again; 0
+	// is no limit. A delivery that begins later than that gets lateAttempts attempts,
 	// so that a receiver that hiccups while old events come loses nothing.
 	For time.Duration
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,24 +19,16 @@ const (
 	buryMost  = time.Minute
 )
 
-// bury makes dead letters of a batch that was given up. It reports false when
-// ctx ended before they were stored.
-func (r *run) bury(ctx context.Context, lane int, batch []Event, t try) bool {
-	letters := make([]store.Letter, 0, len(batch))
-	now := presence.At(time.Now())
-	for i := range batch {
-		e := &batch[i]
-		body, err := json.Marshal(e)
-		if err != nil { // a number that JSON cannot write: the letter stands without it
-			body = nil
-		}
-		letters = append(letters, store.Letter{
-			User: e.User, At: now, Lane: lane, Position: e.Position.String(), UserSeq: e.Seq, Attempts: t.number, Reason: t.Detail, Body: body,
-		})
-	}
+// bury makes dead letters of a delivery that was given up, but for events of users
+// who were erased meanwhile. It reports false when ctx ended before they were
+// stored.
+func (r *run) bury(ctx context.Context, lane int, d *Delivery, t try) bool {
 	name := store.Endpoint{App: r.endpoint.App, Name: r.endpoint.Name}
 	for pause := buryAgain; ; pause = min(2*pause, buryMost) {
-		err := r.d.cfg.Letters.AddLetters(ctx, name, letters)
+		if t, nothing := r.forget(ctx, d); t.ended || nothing {
+			return nothing
+		}
+		err := r.d.cfg.Letters.AddLetters(ctx, name, lettersOf(lane, d.Events, t))
 		if err == nil {
 			break
 		}
@@ -50,9 +43,46 @@ func (r *run) bury(ctx context.Context, lane int, batch []Event, t try) bool {
 		}
 	}
 	r.d.cfg.Logger.Warn("a webhook's delivery was given up; its events are dead letters now, which can be sent again",
-		"app", name.App, "endpoint", name.Name, "events", len(batch), "attempts", t.number, "error", t.Detail)
-	r.d.cfg.Meter.Died(name.App, name.Name, len(batch))
+		"app", name.App, "endpoint", name.Name, "events", len(d.Events), "attempts", t.number, "error", t.Detail)
+	r.d.cfg.Meter.Died(name.App, name.Name, len(d.Events))
 	return true
+}
+
+// lettersOf are the letters of events that were given up now.
+func lettersOf(lane int, events []Event, t try) []store.Letter {
+	letters := make([]store.Letter, 0, len(events))
+	now := presence.At(time.Now())
+	for i := range events {
+		e := &events[i]
+		letters = append(letters, store.Letter{
+			User: e.User, At: now, Lane: lane, Position: e.Position.String(), UserSeq: e.Seq, Attempts: t.number, Reason: t.Detail, Body: letterBody(*e),
+		})
+	}
+	return letters
+}
+
+// letterBody is what is kept of an event: all of it, or, when that is more than a
+// letter holds, all but what is told of other sessions, and at last of its own.
+// Otherwise its lane would wait for ever. It is empty for what JSON cannot write,
+// such as some numbers: the letter stands without it.
+func letterBody(e Event) []byte {
+	for _, leave := range []func(){
+		func() {},
+		func() {
+			e.Replaced = slices.Clone(e.Replaced)
+			for i := range e.Replaced {
+				e.Replaced[i].Status = nil
+			}
+		},
+		func() { e.Replaced = nil },
+		func() { e.Replaces, e.Session.Status = nil, nil },
+	} {
+		leave()
+		if body, err := json.Marshal(&e); err == nil && len(body) <= store.MaxLetterBody {
+			return body
+		}
+	}
+	return nil
 }
 
 // letterOf reads a stored letter.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -99,6 +100,10 @@ func (d *Deliverer) Letters(ctx context.Context, app presence.AppID, name, after
 		letter, err := letterOf(l)
 		if err != nil {
 			letter.Why += " (" + err.Error() + ")"
+		} else if hidden, err := d.hides(ctx, &letter.Event); err != nil {
+			return nil, "", err
+		} else if hidden {
+			continue
 		}
 		letters = append(letters, letter)
 	}
@@ -106,6 +111,11 @@ func (d *Deliverer) Letters(ctx context.Context, app presence.AppID, name, after
 		next = strconv.FormatUint(more, 10)
 	}
 	return letters, next, nil
+}
+
+// hides says that the user of an event was erased since.
+func (d *Deliverer) hides(ctx context.Context, e *Event) (bool, error) {
+	return d.cfg.Reader.Hides(ctx, &facts.Event{Position: e.Position, Fact: e.Fact})
 }
 
 // Resend sends dead letters again, oldest first, each batch once. What is
@@ -187,6 +197,14 @@ func (r *resend) page(ctx context.Context, letters []store.Letter) error {
 		if err != nil {
 			r.out.Failed++
 			r.out.Errors["cannot be read"]++
+			continue
+		}
+		if hidden, err := r.run.d.hides(ctx, &letter.Event); err != nil {
+			return err
+		} else if hidden {
+			if err := r.run.d.cfg.Letters.TakeLetters(ctx, r.name, []uint64{l.Number}); err != nil {
+				return err
+			}
 			continue
 		}
 		newest, err := r.run.d.cfg.Seq(ctx, l.User)

@@ -229,7 +229,7 @@ func (r *run) replayed(ctx context.Context, of *replay, lane int, batch []Event)
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	if t.Outcome == Delivered {
-		of.Events += uint64(len(batch))
+		of.Events += uint64(len(d.Events))
 		return true
 	}
 	of.Failed += uint64(len(batch))

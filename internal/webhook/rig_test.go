@@ -221,6 +221,11 @@ func (s *fakeStore) AddLetters(_ context.Context, e store.Endpoint, letters []st
 		return err
 	}
 	for _, l := range letters {
+		if len(l.Body) > store.MaxLetterBody {
+			return store.ErrRefused
+		}
+	}
+	for _, l := range letters {
 		s.number++
 		l.Number = s.number
 		s.letters[e] = append(s.letters[e], l)

@@ -57,7 +57,7 @@ func deliveryID(d *Delivery) string {
 // when the run ended first.
 func (r *run) deliver(ctx context.Context, l *lane, batch []Event) (given, buried bool) {
 	d := r.delivery(batch)
-	t := r.attempts(ctx, d, sending{retry: r.policy.Retry, lane: l.n, of: l, began: batch[0].Time.Time()})
+	t := r.attempts(ctx, d, sending{retry: r.policy.Retry, lane: l.n, of: l, began: newestOf(batch)})
 	batch = d.Events
 	switch {
 	case t.ended:
@@ -72,7 +72,17 @@ func (r *run) deliver(ctx context.Context, l *lane, batch []Event) (given, burie
 		r.end(errGone)
 		return false, false
 	}
-	return r.bury(ctx, l.n, batch, t), true
+	return r.bury(ctx, l.n, d, t), true
+}
+
+// newestOf is when the newest of some events happened: what happened just now is
+// not given up because it goes together with what is old.
+func newestOf(batch []Event) time.Time {
+	newest := batch[0].Time
+	for i := range batch {
+		newest = max(newest, batch[i].Time)
+	}
+	return newest.Time()
 }
 
 // attempts makes the attempts of a delivery.
