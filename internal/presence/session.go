@@ -1,5 +1,7 @@
 package presence
 
+import "strings"
+
 // Phase is where a session stands in its life (design §4).
 type Phase uint8
 
@@ -71,6 +73,18 @@ type Device struct {
 	Version  string // of the device's software
 	Addr     string // ip:port of the peer
 	Door     string // the door it came in by
+}
+
+// ServedDevice begins the device id of a presence that a server sets. No device
+// has one like it: doors take no control characters.
+const ServedDevice = "\x00server:"
+
+// OwnID is the id as the device gave it: "" for a presence that a server sets.
+func (d *Device) OwnID() string {
+	if strings.HasPrefix(d.ID, ServedDevice) {
+		return ""
+	}
+	return d.ID
 }
 
 // MultiDevice is the policy for a user's second session. It is written into

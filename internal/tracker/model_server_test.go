@@ -14,7 +14,7 @@ import (
 func (m *model) put(o op) {
 	u := m.users[o.A%len(m.users)]
 	name := []string{"bot", "desk"}[o.B%2]
-	device := presence.Device{Platform: "web", ID: servedDevice + name}
+	device := presence.Device{Platform: "web", ID: presence.ServedDevice + name}
 	show := presence.Show(o.B % 3)
 	var s *modelSession
 	count := 0

@@ -13,9 +13,8 @@ import (
 // server gives and renews, in place of signs of life.
 
 const (
-	servedDevice = "\x00server:" // begins the device id; doors take no control characters
-	servedDoor   = "rest"
-	putAttempts  = 4 // when others put and close the same at the same moment
+	servedDoor  = "rest"
+	putAttempts = 4 // when others put and close the same at the same moment
 )
 
 // PutParams say what a server says of a user.
@@ -46,7 +45,7 @@ type Put struct {
 // of it is stored, and fails with LimitSessions, RateLimited, LogUnavailable or
 // Draining.
 func (t *Tracker) PutPresence(ctx context.Context, p PutParams) (Put, error) {
-	p.Device.ID, p.Device.Door, p.Device.Addr = servedDevice+p.Name, servedDoor, ""
+	p.Device.ID, p.Device.Door, p.Device.Addr = presence.ServedDevice+p.Name, servedDoor, ""
 	if p.Status == nil {
 		p.Status = &presence.Status{}
 	}
@@ -123,7 +122,7 @@ func (t *Tracker) unmake(ref Ref) {
 // RemovePresence ends what PutPresence made, as left, and says whether there was
 // such a session. It returns as Close does.
 func (t *Tracker) RemovePresence(ctx context.Context, name presence.User, which string) (was bool, err error) {
-	ref, ok := t.served(name, servedDevice+which)
+	ref, ok := t.served(name, presence.ServedDevice+which)
 	if !ok {
 		return false, nil
 	}

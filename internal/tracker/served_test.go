@@ -37,7 +37,7 @@ func TestPutPresence(t *testing.T) {
 			t.Errorf("the same again: got %+v, %v, want %+v", third, err, second)
 		}
 		wait(59 * time.Second)
-		if s := r.tr.Sessions(bob); len(s) != 1 || s[0].Status.Show != presence.Away || s[0].Device.ID != servedDevice+"bot" || s[0].Until.Sub(r.tr.now()) > 2*time.Second {
+		if s := r.tr.Sessions(bob); len(s) != 1 || s[0].Status.Show != presence.Away || s[0].Device.ID != presence.ServedDevice+"bot" || s[0].Until.Sub(r.tr.now()) > 2*time.Second {
 			t.Errorf("before the time to live ends: %+v", s) // the phone timed out long ago
 		}
 		wait(2 * time.Second)

@@ -133,7 +133,7 @@ func stamp(t presence.Time) string {
 }
 
 func deviceOf(d *presence.Device) Device {
-	return Device{Platform: d.Platform, Product: d.Product, Locale: d.Locale, ID: d.ID, Version: d.Version, Addr: d.Addr, Door: d.Door}
+	return Device{Platform: d.Platform, Product: d.Product, Locale: d.Locale, ID: d.OwnID(), Version: d.Version, Addr: d.Addr, Door: d.Door}
 }
 
 func statusOf(s *presence.Status) *Status {

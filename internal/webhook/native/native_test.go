@@ -233,6 +233,16 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// A presence that a server set has no device id: what tells it apart here is
+// not for others, and databases refuse its first character in JSON.
+func TestServersPresenceHasNoDeviceID(t *testing.T) {
+	t.Parallel()
+	s := SessionOf(&presence.FoldedSession{Device: presence.Device{Platform: "desk", ID: presence.ServedDevice + "phone", Door: "rest"}})
+	if want := (Device{Platform: "desk", Door: "rest"}); s.Device != want {
+		t.Errorf("got %+v, want %+v", s.Device, want)
+	}
+}
+
 func BenchmarkRequest(b *testing.B) {
 	n, err := New(Config{Secrets: []string{older}})
 	if err != nil {
