@@ -54,10 +54,21 @@ func (c *Config) checkApps(p *problems) {
 }
 
 func (l *Listen) check(p *problems, at place) {
-	checkAddress(p, at.key("http"), l.HTTP)
-	checkAddress(p, at.key("grpc"), l.GRPC)
-	checkAddress(p, at.key("rongcloud", "listen"), l.RongCloud.Listen)
-	checkAddress(p, at.key("tencentim", "listen"), l.TencentIM.Listen)
+	taken := map[string]string{}
+	for _, one := range []struct {
+		at   place
+		addr string
+	}{
+		{at.key("http"), l.HTTP}, {at.key("grpc"), l.GRPC},
+		{at.key("rongcloud", "listen"), l.RongCloud.Listen}, {at.key("tencentim", "listen"), l.TencentIM.Listen},
+	} {
+		checkAddress(p, one.at, one.addr)
+		other, ok := taken[one.addr]
+		if ok && one.addr != "" && !strings.HasSuffix(one.addr, ":0") {
+			p.add(one.at, "%s has the same address; give each a port of its own", other)
+		}
+		taken[one.addr] = one.at.String()
+	}
 	checkHost(p, at.key("rongcloud", "host"), l.RongCloud.Host)
 	checkHost(p, at.key("tencentim", "host"), l.TencentIM.Host)
 	if h := l.TencentIM.Host; h != "" && strings.EqualFold(h, l.RongCloud.Host) {

@@ -159,6 +159,9 @@ func (w *Webhook) checkAmounts(p *problems, at place) {
 	if w.Batch.Events < 0 || w.Batch.Events > mostBatch {
 		p.add(batch.key("events"), "%d is not between 0 and %d; 0 is the format's own", w.Batch.Events, mostBatch)
 	}
+	if w.Batch.Events > 1 && w.Format == FormatCloudEvents && w.CloudEvents.Mode == ModeStructured {
+		p.add(batch.key("events"), "%d cannot be: cloudevents.mode structured has one event in a request; use batched", w.Batch.Events)
+	}
 	if w.Batch.Linger < 0 || w.Batch.Linger > longestLinger {
 		p.add(batch.key("linger"), "%v is not between 0 and %v; 0 is the format's own", w.Batch.Linger, longestLinger)
 	}

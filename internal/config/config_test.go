@@ -183,6 +183,7 @@ func TestParseRefuses(t *testing.T) {
 		"origin":                {app("cors: {origins: [\"https://x/y\"]}"), "not an origin"},
 		"no port":               {app("policy: {}") + "\nlisten: {grpc: localhost}", "listen.grpc: \"localhost\" is not an address"},
 		"no such port":          {app("policy: {}") + "\nlisten: {http: 127.0.0.1:99999}", "listen.http: \"127.0.0.1:99999\" is not an address"},
+		"one port for two":      {app("policy: {}") + "\nlisten: {grpc: 127.0.0.1:7500, tencentim: {listen: 127.0.0.1:7500}}", "listen.tencentim.listen: listen.grpc has the same address"},
 		"half of TLS":           {app("policy: {}") + "\nlisten: {tls: {cert: x}}", "both cert and key"},
 		"proxy":                 {app("policy: {}") + "\nlisten: {trusted_proxies: [x]}", "not a network"},
 		"proxy protocol":        {app("policy: {}") + "\nlisten: {proxy_protocol: true}", "needs trusted_proxies"},

@@ -98,6 +98,7 @@ func TestWebhooksAreRefused(t *testing.T) {
 		"events":                    {good + ", batch: {events: 1001}", "", "4", "main.batch.events: 1001"},
 		"linger":                    {good + ", batch: {linger: 11s}", "", "4", "main.batch.linger: 11s"},
 		"negative linger":           {good + ", batch: {linger: -1s}", "", "4", "main.batch.linger: -1s"},
+		"events of structured":      {"format: cloudevents, " + good + ", batch: {events: 50}", "", "4", "main.batch.events: 50 cannot be"},
 		"another's style":           {good + ", rongcloud: {signature_style: signTimestamp}", "", "4", "main.rongcloud: counts with format: rongcloud; this endpoint has native"},
 		"another's switch":          {good + ", rongcloud: {notify_all_offline: false}", "", "4", "main.rongcloud: counts with"},
 		"another's token":           {good + ", tencentim: {token: x}", "", "4", "main.tencentim: counts with format: tencentim"},
