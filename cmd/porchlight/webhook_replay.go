@@ -213,6 +213,13 @@ func (w webhookResend) Run(ctx context.Context, c console) error {
 		}
 		fmt.Fprintf(c.err, "porchlight: %d sent so far\n", total.Sent)
 	}
+	if err := w.tell(c, total); err != nil || total.Failed == 0 {
+		return err
+	}
+	return fmt.Errorf("what failed is still a dead letter; see porchlight webhook show %s", w.Name)
+}
+
+func (w webhookResend) tell(c console, total client.Resent) error {
 	if w.JSON {
 		return json.NewEncoder(c.out).Encode(total)
 	}
@@ -221,7 +228,7 @@ func (w webhookResend) Run(ctx context.Context, c console) error {
 		fmt.Fprintf(c.out, "  %d times: %s\n", n, why)
 	}
 	if n := len(total.Older); n > 0 {
-		fmt.Fprintf(c.out, "%d are older than their user's newest event and were not sent; --force sends them\n", n)
+		fmt.Fprintf(c.out, "not sent, as older than their user's newest event: %d; --force sends them\n", n)
 	}
 	return nil
 }

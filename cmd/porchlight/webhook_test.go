@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +71,21 @@ func TestWebhookListenRefuses(t *testing.T) {
 	out, _, err := once(t, "webhook", "listen", "--help")
 	if err != nil || !strings.Contains(out, "Example") {
 		t.Errorf("--help: %v, %s", err, out)
+	}
+}
+
+// TestResendThatFails: a script sees by the exit code that letters stay dead.
+func TestResendThatFails(t *testing.T) {
+	t.Parallel()
+	answer := `{"sent":1,"failed":2,"older":["7"],"errors":{"status 503":2}}`
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(srv.Close)
+	out, errs, err := once(t, "webhook", "resend", "main", "--all", "--http", srv.URL)
+	if err == nil || !strings.Contains(out, "1 sent, 2 failed\n  2 times: status 503\nnot sent, as older") || !strings.Contains(errs, "still a dead letter") {
+		t.Errorf("got %q, %q, %v; want what failed and an error", out, errs, err)
 	}
 }
 

@@ -211,7 +211,7 @@ func (r *run) request(ctx context.Context, d *Delivery, n int) try {
 		if r.d.hard.Err() != nil {
 			return try{ended: true}
 		}
-		return try{Verdict: Verdict{Outcome: Failed, Detail: detail(err.Error())}, timeout: timedOut(err)}
+		return try{Verdict: Verdict{Outcome: Failed, Detail: r.why(err)}, timeout: timedOut(err)}
 	}
 	v := r.endpoint.Format.Judge(answer)
 	v.Detail = detail(v.Detail)
@@ -223,6 +223,14 @@ func (r *run) patient(ctx context.Context) (context.Context, context.CancelFunc)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.policy.Timeout)
 	stop := context.AfterFunc(r.d.hard, cancel)
 	return ctx, func() { stop(); cancel() }
+}
+
+// why is a request that had no answer, in words for people.
+func (r *run) why(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("no answer within %v", r.policy.Timeout)
+	}
+	return detail(err.Error())
 }
 
 func timedOut(err error) bool {

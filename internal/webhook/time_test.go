@@ -145,8 +145,8 @@ func TestThreeAttempts(t *testing.T) {
 		if diff := cmp.Diff(want, r.receiver.times()); diff != "" {
 			t.Errorf("attempts of one user (-want +got):\n%s", diff)
 		}
-		if s := r.status(); s.Dead != 1 || s.LastError == "" {
-			t.Errorf("after 3 attempts: got %+v, want a dead letter", s)
+		if s := r.status(); s.Dead != 1 || s.LastError != "no answer within 5s" {
+			t.Errorf("after 3 attempts: got %+v, want a dead letter and the time-out as the reason", s)
 		}
 		// Four lanes, three failures are known: seven more make ten.
 		for _, user := range []string{"alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"} {
