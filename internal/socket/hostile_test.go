@@ -499,3 +499,34 @@ func TestNoGoroutinePerConnection(t *testing.T) {
 	}
 	t.Errorf("200 idle connections have %d goroutines", grown)
 }
+
+// In both modes, on a real network: a silent peer is asked, one that does not
+// answer is cut, and so is one that sends half of a message and no more.
+func TestHalfOpen(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, cfg Config) {
+		ended := make(chan error, 1)
+		s := serve(t, cfg, nil, Options{Ping: 200 * time.Millisecond, Silence: 3 * time.Second}, func(*Conn) Door { return &echo{ended: ended} })
+		p := s.join(t)
+		for range 3 {
+			p.expect(aPing, "")
+			p.send(frame(aPong, "")...)
+		}
+		began := time.Now()
+		if why := <-ended; why != ErrSilent {
+			t.Errorf("why it ended: got %v, want ErrSilent", why)
+		}
+		if took := time.Since(began); took < 2*time.Second || took > 8*time.Second {
+			t.Errorf("a silent peer was cut after %v, want about 3s", took)
+		}
+
+		cfg.MessageLimit = 200 * time.Millisecond
+		s = serve(t, cfg, nil, Options{}, func(*Conn) Door { return &echo{ended: ended} })
+		p = s.join(t)
+		p.send(claim(aText, 100, "half of it")...)
+		p.expectClose(CodePolicy)
+		p.expectEnd()
+		p.Close()
+		<-ended
+	})
+}
