@@ -190,7 +190,7 @@ func (f *frames) whole(h ws.Header, payload []byte) *CloseError {
 	if h.OpCode != ws.OpContinuation {
 		p.op = h.OpCode
 	}
-	p.message = append(p.message, payload...)
+	p.message = appendUpTo(p.message, payload, f.max)
 	return f.fragment(h.Fin)
 }
 
@@ -217,7 +217,11 @@ func (f *frames) some(b []byte) (n int, bad *CloseError) {
 	if h.OpCode != ws.OpContinuation {
 		p.op = h.OpCode
 	}
-	p.message = appendUpTo(p.message, b, left)
+	most := f.max
+	if h.Fin {
+		most = len(p.message) + len(b) + left
+	}
+	p.message = appendUpTo(p.message, b, most)
 	return len(b), f.fragment(h.Fin && left == 0)
 }
 
@@ -240,11 +244,12 @@ func (f *frames) fragment(last bool) *CloseError {
 	return nil
 }
 
-// appendUpTo appends b to a, which will grow by left more: twice what has come
-// is made room for, but not more than is to come.
-func appendUpTo(a, b []byte, left int) []byte {
+// appendUpTo appends b to a, which will not be longer than most in the end: room
+// is made for twice what has come, so that many small pieces are not copied each
+// time, but for no more than most.
+func appendUpTo(a, b []byte, most int) []byte {
 	if need := len(a) + len(b); need > cap(a) {
-		grown := make([]byte, len(a), min(max(2*need, 256), need+left))
+		grown := make([]byte, len(a), max(need, min(max(2*need, 256), most)))
 		copy(grown, a)
 		a = grown
 	}

@@ -3,6 +3,7 @@ package socket
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -108,5 +109,33 @@ func TestOut(t *testing.T) {
 		if r.Len() != 0 {
 			t.Errorf("%d bytes: %d are left", n, r.Len())
 		}
+	}
+}
+
+// A message in very many fragments, each of which comes in two pieces, is not copied
+// for each of them: what is made room for adds up to a few times its length.
+func TestFragmentsAreNotCopied(t *testing.T) {
+	const size = 1 << 20
+	one := claim(textPart, 2, "a")
+	next := claim(aPart, 2, "a")
+	f := frames{max: size, to: deafSink{}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range size / 2 {
+		b := bytes.Clone(next)
+		if i == 0 {
+			b = bytes.Clone(one)
+		}
+		if _, bad := f.feed(b); bad != nil {
+			t.Fatal(bad)
+		}
+		if _, bad := f.feed([]byte{'a' ^ 0xfa}); bad != nil { // the second byte with its mask
+			t.Fatal(bad)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	clones := uint64(size / 2 * (len(next) + 8))
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8*size+2*clones {
+		t.Errorf("a message of %d bytes in %d fragments allocated %d bytes", size, size/2, took)
 	}
 }
