@@ -246,7 +246,7 @@ func TestAutobahnSizes(t *testing.T) {
 				"binary": frame(aBinary, body),
 			} {
 				p := s.join(t)
-				p.limit(20 * time.Second)
+				p.limit(60 * time.Second)
 				done := make(chan error, 1)
 				go func() {
 					for chop := range slices.Chunk(b, 997*(1+size>>16)) {

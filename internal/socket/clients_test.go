@@ -120,7 +120,7 @@ func TestClients(t *testing.T) {
 					}
 					return k
 				})
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 				defer cancel()
 				var all sync.WaitGroup
 				for range cap(ended) {

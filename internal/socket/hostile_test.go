@@ -226,7 +226,7 @@ func TestPingFlood(t *testing.T) {
 		ended := make(chan error, 1)
 		s := serve(t, cfg, nil, Options{}, func(c *Conn) Door { return &echo{ended: ended} })
 		p := s.join(t)
-		p.limit(20 * time.Second)
+		p.limit(60 * time.Second)
 		batch := bytes.Repeat(frame(aPing, strings.Repeat("p", 125)), 500)
 		for {
 			if _, err := p.Write(batch); err != nil {
@@ -390,7 +390,7 @@ func TestCloseRaces(t *testing.T) {
 			})
 		}
 		all.Wait()
-		for until := time.Now().Add(10 * time.Second); s.Open() > 0 && time.Now().Before(until); runtime.Gosched() {
+		for until := time.Now().Add(30 * time.Second); s.Open() > 0 && time.Now().Before(until); runtime.Gosched() {
 		}
 		if s.Open() != 0 || opened.Load() != closed.Load() || opened.Load() != int64(8*rounds) {
 			t.Errorf("%d opened of %d, %d told of their end, %d open still", opened.Load(), 8*rounds, closed.Load(), s.Open())

@@ -168,7 +168,7 @@ func (s *server) join(t testing.TB, extra ...byte) *peer {
 	}
 	t.Cleanup(func() { raw.Close() })
 	p := &peer{raw, t, bufio.NewReader(raw)}
-	p.limit(10 * time.Second)
+	p.limit(30 * time.Second)
 	if _, err := io.WriteString(raw, handshake+string(extra)); err != nil {
 		t.Fatal(err)
 	}
