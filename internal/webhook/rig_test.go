@@ -32,6 +32,7 @@ type fakeLog struct {
 	grown  chan struct{}
 	asked  int // calls of Follow
 	erased map[presence.UserID]bool
+	held   chan struct{} // when not nil, nothing is read before it is closed
 }
 
 func newFakeLog() *fakeLog {
@@ -100,6 +101,13 @@ func (l *fakeLog) Follow(ctx context.Context, p facts.Params, f func([]*facts.Ev
 	l.mu.Lock()
 	l.asked++
 	l.mu.Unlock()
+	if l.held != nil {
+		select {
+		case <-l.held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for {
 		events, through, grown, err := l.after(p)
 		if err != nil {

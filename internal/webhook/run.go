@@ -33,6 +33,7 @@ type run struct {
 	live     *pass
 	end      context.CancelCauseFunc
 	born     Position // where an endpoint begins that was never served; zero: at the end of the log
+	known    Position // where the log ended when the run began: until it has read so far, nobody knows what waits
 
 	// wanted is the signal that lanes are behind.
 	wanted chan struct{}
@@ -99,6 +100,9 @@ func (r *run) begin(ctx context.Context) (from Position, err error) {
 	r.keeper = newKeeper(r)
 	at, err := r.keeper.load(ctx)
 	if err != nil {
+		return from, err
+	}
+	if r.known, err = r.d.cfg.Reader.End(ctx); err != nil {
 		return from, err
 	}
 	newest := Position{}

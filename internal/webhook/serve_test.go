@@ -160,6 +160,33 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// TestUnreadAfterAStart: until the log is read to where it ended at the start
+// nobody knows what waits, and the status does not say that all is well.
+func TestUnreadAfterAStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		synctest.Wait()
+		r.receiver.answers(func(request) (int, time.Duration) { return 503, 0 })
+		r.log.append(opened, "alice", 1)
+		elapse(time.Second)
+		r.stop()
+		r.receiver.answers(nil)
+		r.log.held = make(chan struct{})
+		r.start()
+		defer r.stop()
+		synctest.Wait()
+		if s := r.status(); s.Doing != "behind" || !s.Unread || s.Waiting != 0 {
+			t.Errorf("got %+v before anything is read, want it behind", s)
+		}
+		close(r.log.held)
+		elapse(time.Second)
+		if s := r.status(); s.Doing != "live" || s.Unread || s.Delivered != 1 {
+			t.Errorf("got %+v, want it live and alice told", s)
+		}
+	})
+}
+
 // TestBeginsWithItsStart: what happens after Start or SetEndpoints returned is
 // told, even if nothing was served yet.
 func TestBeginsWithItsStart(t *testing.T) {
@@ -287,6 +314,24 @@ func TestGone(t *testing.T) {
 		elapse(time.Second)
 		if diff := cmp.Diff([]string{"alice 1 opened", "alice 1 opened"}, r.receiver.events()); diff != "" || r.status().Doing != "live" {
 			t.Errorf("got %s after a reload (-want +got):\n%s", r.status().Doing, diff)
+		}
+	})
+}
+
+// TestGoneSaysWhere: who answered 410 is said to have got so far.
+func TestGoneSaysWhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		defer r.stop()
+		synctest.Wait()
+		r.log.append(opened, "bob", 1)
+		elapse(time.Second)
+		r.receiver.answers(func(request) (int, time.Duration) { return 410, 0 })
+		r.log.append(opened, "alice", 1)
+		elapse(time.Minute)
+		if s := r.status(); s.Doing != "gone" || s.Position.Sequence != 1 || !s.Unread {
+			t.Errorf("got %+v, want it gone behind the first", s)
 		}
 	})
 }

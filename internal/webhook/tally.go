@@ -30,6 +30,7 @@ type tally struct {
 	mu       sync.Mutex // guards what follows
 	run      *run       // nil while none runs
 	stopped  string     // why none runs, in one word
+	position Position   // where the last run ended
 	inFlight int
 	count    struct{ delivered, attempts, failures, gaps uint64 }
 	success  time.Time
@@ -37,10 +38,18 @@ type tally struct {
 	failedAt time.Time
 }
 
+// running says which run serves the endpoint from now on; nil: the last one ended.
 func (t *tally) running(r *run) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	was := t.run
 	t.run, t.stopped = r, ""
+	t.mu.Unlock()
+	if r == nil && was != nil {
+		at := was.position()
+		t.mu.Lock()
+		t.position = at
+		t.mu.Unlock()
+	}
 }
 
 func (t *tally) stop(word string) {
@@ -99,7 +108,7 @@ func (t *tally) fail(err error) {
 func (t *tally) status(e Endpoint) Status {
 	t.mu.Lock()
 	s := Status{
-		App: e.App, Name: e.Name, Format: e.Format.Name(), Host: host(e.URL), Lanes: e.withDefaults().Lanes, Doing: t.stopped,
+		App: e.App, Name: e.Name, Format: e.Format.Name(), Host: host(e.URL), Lanes: e.withDefaults().Lanes, Doing: t.stopped, Position: t.position,
 		InFlight: t.inFlight, Delivered: t.count.delivered, Attempts: t.count.attempts, Failures: t.count.failures, Gaps: t.count.gaps,
 		LastSuccess: t.success, LastError: t.failure, LastErrorAt: t.failedAt, Breaker: "closed",
 	}
@@ -119,13 +128,11 @@ func (t *tally) status(e Endpoint) Status {
 // status adds what the lanes say.
 func (r *run) status(s *Status) {
 	var oldest time.Time
-	failing, behind := false, false
-	for i, l := range r.lanes {
-		at := l.cursor()
-		if i == 0 {
-			s.Position = at
-		}
-		s.Position = older(s.Position, at)
+	r.mu.Lock()
+	failing, behind := false, r.live.reading.Sequence < r.known.Sequence
+	r.mu.Unlock()
+	s.Position = r.position()
+	for _, l := range r.lanes {
 		n, since := l.waits()
 		s.Waiting += n
 		if !since.IsZero() && (oldest.IsZero() || since.Before(oldest)) {
@@ -148,6 +155,15 @@ func (r *run) status(s *Status) {
 	default:
 		s.Doing = "live"
 	}
+}
+
+// position is through where all lanes are done.
+func (r *run) position() Position {
+	at := r.lanes[0].cursor()
+	for _, l := range r.lanes {
+		at = older(at, l.cursor())
+	}
+	return at
 }
 
 // behindAfter is the lag from which on an endpoint is said to be behind.
