@@ -77,6 +77,9 @@ func (l *lane) put(ctx context.Context, p *pass, e queued) error {
 			return nil // not p's lane, or not new to it
 		}
 		if len(l.queue) < l.room {
+			if !l.busy && len(l.queue) == 0 {
+				l.done = newer(l.done, l.taken) // the cursor of an idle lane does not go back for what comes
+			}
 			l.queue, l.taken = append(l.queue, e), e.Position
 			l.mu.Unlock()
 			signal(l.wake)

@@ -426,6 +426,36 @@ func TestDeadLettersAreStored(t *testing.T) {
 	})
 }
 
+// TestIdleLaneIsNoGap: a lane whose users were away for longer than the log
+// reaches back, and one of whom cannot be told now, has missed nothing.
+func TestIdleLaneIsNoGap(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, patient())
+		synctest.Wait()
+		r.log.append(opened, "alice", 1)
+		for i := range 50 {
+			r.log.append(opened, "bob", byte(i))
+			elapse(time.Second)
+		}
+		r.receiver.answers(func(request) (int, time.Duration) { return 503, 0 })
+		r.log.append(opened, "alice", 2)
+		elapse(10 * time.Second)
+		r.stop()
+		r.log.mu.Lock()
+		r.log.first = 40
+		r.log.mu.Unlock()
+		r.receiver.answers(nil)
+		n := len(r.receiver.requests())
+		r.start()
+		defer r.stop()
+		elapse(time.Minute)
+		if got := r.receiver.requests()[n:]; len(got) != 1 || got[0].gap != "" || got[0].events[0] != "alice 2 opened" || r.status().Gaps != 0 {
+			t.Errorf("got %+v, want alice's second and no gap", got)
+		}
+	})
+}
+
 func TestGap(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
