@@ -66,7 +66,7 @@ func (t *Tracker) Erase(ctx context.Context, name presence.User) (Erased, error)
 func (t *Tracker) claimErasure(sh *shard, u *user, op *operation) (presence.Time, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	at := max(t.now(), u.folded.Erased+1)
+	at := max(t.now(), newestOf(u))
 	for _, s := range u.sessions {
 		if s.phase != presence.PhaseClosed {
 			return 0, errErasing // it opened while the others were dropped
@@ -84,6 +84,20 @@ func (t *Tracker) claimErasure(sh *shard, u *user, op *operation) (presence.Time
 		return after
 	})
 	return at, nil
+}
+
+// newestOf is the newest time that is known of a user beside those of his sessions
+// in the table: a clock that was set back must not keep it from being void.
+func newestOf(u *user) presence.Time {
+	f := &u.folded
+	at := max(f.Erased+1, f.LastSeen, f.LastSeenShown, u.seen, u.shown)
+	for i := range f.Sessions {
+		at = max(at, f.Sessions[i].OpenedAt, f.Sessions[i].ClosedAt)
+	}
+	for _, a := range f.Absent {
+		at = max(at, a.At)
+	}
+	return at
 }
 
 // wipe takes all out of the table that was known of the user before his erasure

@@ -150,6 +150,37 @@ func TestErasedIsForgotten(t *testing.T) {
 	})
 }
 
+// Who was last seen before the clock was set back is erased all the same.
+func TestEraseAfterTheClockWasSetBack(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		ref, w := r.open(presence.Device{Platform: "ios"})
+		r.tr.LinkLost(ref, w)
+		wait(10 * time.Minute)
+		sh := r.tr.shard(bob)
+		sh.mu.Lock()
+		u := sh.users[bob]
+		hour := presence.Time(time.Hour / time.Millisecond)
+		u.folded.LastSeen, u.folded.LastSeenShown, u.seen, u.shown = u.folded.LastSeen+hour, u.folded.LastSeenShown+hour, u.seen+hour, u.shown+hour
+		for i := range u.folded.Sessions {
+			u.folded.Sessions[i].OpenedAt += hour
+			u.folded.Sessions[i].ClosedAt += hour
+		}
+		u.folded.Absent = []presence.Absence{{Platform: "ios", At: u.folded.Absent[0].At + hour}}
+		left := u.folded.Sessions[0].ClosedAt
+		sh.mu.Unlock()
+		e, err := r.tr.Erase(context.Background(), bob)
+		if err != nil || e.At < left {
+			t.Errorf("Erase: got %+v, %v, want it to void what was until %d", e, err, left)
+		}
+		if p := r.tr.Presence(bob); p.LastSeen != 0 || p.LastSeenShown != 0 || len(p.Absent) != 0 {
+			t.Errorf("erased, he has %+v", p)
+		}
+		if f, _ := r.folded(bob); len(f.Sessions) != 0 {
+			t.Errorf("of his sessions there is still %+v", f.Sessions)
+		}
+	})
+}
+
 // stubborn keeps a checkpoint, but does not always let old notes go.
 type stubborn struct {
 	*storetest.Memory
