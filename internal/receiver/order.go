@@ -5,6 +5,9 @@ import "fmt"
 // mostKnown bounds what is remembered of users and of events.
 const mostKnown = 100_000
 
+// kindErased is of the event that a user was erased.
+const kindErased = "erased"
+
 // order is what has come so far: by it a repeat is told from what is new.
 type order struct {
 	seen map[string]bool   // ids of events
@@ -36,7 +39,11 @@ func (o *order) note(got *Request) {
 		if e.ID != "" {
 			o.seen[e.ID] = true
 		}
-		if got.Replay == "" && !got.Resent {
+		switch {
+		case got.Replay != "" || got.Resent:
+		case e.Kind == kindErased: // his numbers begin anew
+			delete(o.last, e.User)
+		default:
 			o.last[e.User] = max(o.last[e.User], e.Seq)
 		}
 	}

@@ -299,6 +299,8 @@ func TestOrder(t *testing.T) {
 		{false, changes("bob", 2), "repeat"},
 		{false, strings.Replace(changes("alice", 9), `"endpoint"`, `"resent":true,"endpoint"`, 1), ""},
 		{false, changes("alice", 12), ""},
+		{false, strings.Replace(changes("alice", 13), `"kind":"opened"`, `"kind":"erased"`, 1), ""},
+		{false, changes("alice", 1, 2), "|"}, // numbers begin anew
 	} {
 		if fail = step.fail; notes(step.body) != step.want {
 			t.Errorf("step %d: got %q, want %q", i, g.told[len(g.told)-1].Events, step.want)

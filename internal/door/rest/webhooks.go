@@ -56,7 +56,7 @@ type Replay struct {
 	To     string `json:"to" doc:"And up to this one, where the log ended when it began." example:"1042"`
 	At     string `json:"at" doc:"Up to here it is through." example:"980.3.0"`
 	Events uint64 `json:"events" doc:"Events delivered." example:"512"`
-	Failed uint64 `json:"failed" doc:"Events given up; they are dead letters." example:"0"`
+	Failed uint64 `json:"failed" doc:"Events given up: tell them again with another replay." example:"0"`
 	// Progress is a guess for people: messages of the log hold any number of events.
 	Progress float64 `json:"progress" minimum:"0" maximum:"1" doc:"About how far it is, 0 to 1." example:"0.94"`
 	Begun    Stamp   `json:"begun" doc:"When it began."`
