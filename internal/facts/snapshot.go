@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -57,7 +58,8 @@ func (r *Reader) Snapshot(ctx context.Context, app presence.AppID, at *Position)
 	return s, err
 }
 
-// freshen makes a new base when the newest is so old that it is worth it.
+// freshen makes a new base when the newest is so old that it is worth it; not more
+// often than the keeper looks, which drops what is too many.
 func (r *Reader) freshen(ctx context.Context) error {
 	all, err := r.store.Bases(ctx)
 	if err != nil {
@@ -69,7 +71,10 @@ func (r *Reader) freshen(ctx context.Context) error {
 	}
 	from := uint64(1)
 	if len(all) > 0 {
-		from = all[len(all)-1].From
+		newest := &all[len(all)-1]
+		if from = newest.From; time.Since(newest.At.Time()).Abs() < keeperLooks {
+			return nil
+		}
 	}
 	if next-from <= fresh {
 		return nil

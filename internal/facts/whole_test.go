@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -62,6 +63,39 @@ func TestRecordsComeWhole(t *testing.T) {
 		})
 		if err != errDone || ends != 1 {
 			t.Errorf("got %d openings that replaced others, %v", ends, err)
+		}
+	})
+}
+
+// Whoever asks for snapshots again and again makes no base for each: they would
+// push those out that others begin at.
+func TestSnapshotsMakeFewBases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(Config{})
+		defer g.close()
+		ctx := context.Background()
+		snapshot := func() {
+			for i := range fresh + 1 {
+				g.append(t, g.opened("alice", 1, uint32(i+1)))
+			}
+			if err := g.Advance(ctx, g.last(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := g.r.Snapshot(ctx, "demo", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			snapshot()
+		}
+		if got := ages(t, g); len(got) != 1 {
+			t.Errorf("got %d bases of three snapshots in the same minute, want one", len(got))
+		}
+		<-time.After(keeperLooks)
+		snapshot()
+		if got := ages(t, g); len(got) != 2 {
+			t.Errorf("a minute later: got %d bases, want another", len(got))
 		}
 	})
 }

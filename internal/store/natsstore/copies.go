@@ -186,11 +186,16 @@ func (s *Store) Bases(ctx context.Context) ([]store.Base, error) {
 	if err := s.closed(); err != nil {
 		return nil, err
 	}
-	s.basing.Lock()
-	err := s.loadBases(ctx)
-	s.basing.Unlock()
-	if err != nil {
-		return nil, err
+	s.mu.Lock()
+	loaded := s.bases.loaded
+	s.mu.Unlock()
+	if !loaded { // else nobody waits for a base that is being written
+		s.basing.Lock()
+		err := s.loadBases(ctx)
+		s.basing.Unlock()
+		if err != nil {
+			return nil, err
+		}
 	}
 	first, _, err := s.Ends(ctx)
 	if err != nil {
@@ -309,16 +314,18 @@ func (s *Store) dropBase(ctx context.Context, position uint64) error {
 			kept = append(kept, h)
 		}
 	}
+	was := s.bases.list
+	s.bases.list = kept // first: nobody begins at what is about to go
 	s.mu.Unlock()
 	for _, h := range gone {
 		if err := s.base.Purge(ctx, jetstream.WithPurgeSubject(baseHeadSubject+h.id)); err != nil {
+			s.mu.Lock()
+			s.bases.list = was
+			s.mu.Unlock()
 			return fmt.Errorf("natsstore: drop of a base: %w", refineRead(err))
 		}
 		s.dropPieces(ctx, h.id)
 	}
-	s.mu.Lock()
-	s.bases.list = kept
-	s.mu.Unlock()
 	return nil
 }
 
