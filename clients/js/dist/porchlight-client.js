@@ -84,12 +84,12 @@ function patched(status, patch) {
   if (patch.text === null) delete out.text;
   else if (patch.text !== void 0) out.text = patch.text;
   if (patch.properties !== void 0) {
-    const properties = { ...status.properties };
+    const properties = new Map(Object.entries(status.properties ?? {}));
     for (const [key, value] of Object.entries(patch.properties)) {
-      if (value === null) delete properties[key];
-      else if (value !== void 0) properties[key] = value;
+      if (value === null) properties.delete(key);
+      else if (value !== void 0) properties.set(key, value);
     }
-    out.properties = properties;
+    out.properties = Object.fromEntries(properties);
   }
   return freeze(out);
 }

@@ -52,12 +52,13 @@ export function patched(status: Status, patch: Patch): Status {
   if (patch.text === null) delete out.text;
   else if (patch.text !== undefined) out.text = patch.text;
   if (patch.properties !== undefined) {
-    const properties: Record<string, Value> = { ...status.properties };
+    // A map, for a key like "__proto__" is a key like any other.
+    const properties = new Map(Object.entries(status.properties ?? {}));
     for (const [key, value] of Object.entries(patch.properties)) {
-      if (value === null) delete properties[key];
-      else if (value !== undefined) properties[key] = value;
+      if (value === null) properties.delete(key);
+      else if (value !== undefined) properties.set(key, value);
     }
-    out.properties = properties;
+    out.properties = Object.fromEntries(properties);
   }
   return freeze(out);
 }

@@ -401,6 +401,18 @@ describe('wishes', () => {
     assert.deepEqual(await server.read(), [], 'the hello said it');
   });
 
+  test('take names as they are, whatever they mean to the language', async () => {
+    const { server, session } = await open({ status: { properties: { a: 1 } } });
+    const words = (text) => ({ properties: JSON.parse(text) });
+    const adding = outcome(session.patch(words('{"__proto__": {"token": "t"}, "constructor": 2}')));
+    const { t, status } = await server.one();
+    assert.deepEqual([t, Object.entries(status.properties)], ['set', [['a', 1], ['__proto__', { token: 't' }], ['constructor', 2]]]);
+    await server.say({ t: 'ok', id: 1 });
+    assert.equal(await adding, 'ok');
+    session.patch(words('{"__proto__": null, "a": null}'));
+    assert.deepEqual((await server.one()).status, { properties: { constructor: 2 } });
+  });
+
   test('that were on their way when the link was lost are said again', async () => {
     const { server, clock, session } = await open();
     const setting = outcome(session.set({ show: 'busy' }));
