@@ -321,7 +321,7 @@ func (d *device) apply(f *Frame) error {
 
 // repeats reports that something lost waits to be told again.
 func (d *device) repeats() bool {
-	return slices.ContainsFunc(d.watcher.edges, func(e edge) bool { return e.target != nil && e.send != sendChanges })
+	return slices.ContainsFunc(d.watcher.edges, func(e edge) bool { return e.target != 0 && e.send() != sendChanges })
 }
 
 // cut breaks the connection: only the first n frames on the way arrive.

@@ -107,12 +107,12 @@ func (w *Watcher) sendAll() {
 	var edges []uint32
 	for i := range w.edges {
 		switch e := &w.edges[i]; {
-		case e.target == nil:
-		case e.sources&owes != 0:
+		case e.target == 0:
+		case e.bits&owes != 0:
 			w.drop(uint32(i))
 			w.ended = max(w.ended, w.sequence+1)
 		default:
-			e.send = sendSnapshot
+			e.setSend(sendSnapshot)
 			edges = append(edges, uint32(i))
 		}
 	}
@@ -126,19 +126,19 @@ func (w *Watcher) sendAfter(number uint64) {
 	for i := range w.edges {
 		e := &w.edges[i]
 		switch {
-		case e.target == nil:
+		case e.target == 0:
 			continue
-		case uint64(e.sequence) > number && e.over:
-			e.send = sendOver
-		case uint64(e.sequence) > number || e.send == sendSnapshot && e.sequence != 0:
+		case uint64(e.sequence) > number && e.over():
+			e.setSend(sendOver)
+		case uint64(e.sequence) > number || e.send() == sendSnapshot && e.sequence != 0:
 			// The second is a snapshot for a device that connected anew, and now
 			// turns out to hold what it was told before.
-			e.send = max(e.send, sendAgain)
+			e.setSend(max(e.send(), sendAgain))
 		default:
-			e.over = false
+			e.setOver(false)
 			continue
 		}
-		if e.sources&owes == 0 { // else its end waits in the queue
+		if e.bits&owes == 0 { // else its end waits in the queue
 			edges = append(edges, uint32(i))
 		}
 	}
@@ -173,8 +173,8 @@ func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, mo
 		for _, i := range edges {
 			// The edge may have been dropped, or made anew, since it was queued.
 			switch {
-			case int(i) >= len(w.edges) || w.edges[i].target == nil:
-			case w.edges[i].sources&owes != 0:
+			case int(i) >= len(w.edges) || w.edges[i].target == 0:
+			case w.edges[i].bits&owes != 0:
 				frames = w.end(frames, i)
 			default:
 				frames = w.difference(frames, i)
@@ -197,7 +197,8 @@ func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, mo
 // that it was.
 func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 	e := &w.edges[i]
-	p, forms := e.target.picture.Load(), &e.target.encoded
+	t := w.target(e)
+	p, forms := t.picture.Load(), &t.encoded
 	behind := uint32(0)
 	if w.sight.veils != nil {
 		if v := w.sight.veils[i]; v != nil {
@@ -208,7 +209,7 @@ func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 		}
 	}
 	own := p.User == w.params.User
-	since, how := e.version, e.send
+	since, how := e.version, e.send()
 	told := len(frames)
 	forgotten := int32(p.Forgotten(own)-since) > 0 // a close in between
 	if how != sendSnapshot && forgotten {
@@ -219,11 +220,15 @@ func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 	}
 	// A snapshot says of that close too, by leaving the session out: a device that
 	// loses it and resumes by an older number must start over as well.
-	if e.over = e.over || how == sendOver || forgotten && e.sequence != 0; how == sendOver {
+	if how == sendOver || forgotten && e.sequence != 0 {
+		e.setOver(true)
+	}
+	if how == sendOver {
 		frames = w.frame(frames, e, forms, Notification{Presence: p, Own: own})
 		how = sendAgain
 	}
-	e.version, e.send = p.Version, sendChanges
+	e.version = p.Version
+	e.setSend(sendChanges)
 	available := p.Available(own) != presence.Unavailable
 	var room [4]step
 	list := steps(room[:0], p, own, since, how)
@@ -309,8 +314,8 @@ func (w *Watcher) frame(frames []Frame, e *edge, forms *encoded, n Notification)
 // end appends the end of an edge's subscription, and takes the edge away.
 func (w *Watcher) end(frames []Frame, i uint32) []Frame {
 	e := &w.edges[i]
-	m := &Mark{Scope: ScopeEnded, User: string(e.target.picture.Load().User.ID)}
-	if e.sources&owesUnfriended != 0 {
+	m := &Mark{Scope: ScopeEnded, User: string(w.target(e).picture.Load().User.ID)}
+	if e.bits&owesUnfriended != 0 {
 		m.Reason = EndUnfriended
 	}
 	w.drop(i)

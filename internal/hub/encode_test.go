@@ -127,7 +127,7 @@ func TestStaleFormsAreForgotten(t *testing.T) {
 		w.tell(w.updates("alice", number(1), saying(n)))
 		drainAll(t, d)
 	}
-	cache := &d.watcher.edges[0].target.encoded
+	cache := &d.watcher.target(&d.watcher.edges[0]).encoded
 	if n := len(cache.forms); n > 2 {
 		t.Errorf("%d forms are remembered after 100 updates of one session read by one watcher, want the last", n)
 	}

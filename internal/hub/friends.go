@@ -49,7 +49,7 @@ func (w *Watcher) WatchFriends(friends []presence.UserID) (already bool, err err
 		case !ok:
 			i = w.enter(u, sourceFriends)
 			pushed = append(pushed, i)
-		case w.edges[i].sources&sourceFriends == 0:
+		case w.edges[i].bits&sourceFriends == 0:
 			w.adopt(i, sourceFriends)
 			pushed = append(pushed, i)
 		}
@@ -58,7 +58,7 @@ func (w *Watcher) WatchFriends(friends []presence.UserID) (already bool, err err
 		}
 	}
 	for i := range listed { // a list that was read anew may be without some
-		if e := &w.edges[i]; !listed[i] && e.target != nil && e.sources&sourceFriends != 0 {
+		if e := &w.edges[i]; !listed[i] && e.target != 0 && e.bits&sourceFriends != 0 {
 			pushed = w.unfriend(pushed, uint32(i), owesUnfriended)
 		}
 	}
@@ -95,7 +95,7 @@ func (w *Watcher) UnwatchFriends() (was bool) {
 	w.friends = followsNone
 	var pushed []uint32
 	for i := range w.edges {
-		if e := &w.edges[i]; e.target != nil && e.sources&sourceFriends != 0 {
+		if e := &w.edges[i]; e.target != 0 && e.bits&sourceFriends != 0 {
 			pushed = w.unfriend(pushed, uint32(i), owesUnsubscribed)
 		}
 	}
@@ -112,7 +112,7 @@ func (w *Watcher) friendsChanged(added, removed []presence.UserID) {
 	find := w.finder(len(removed))
 	var pushed []uint32
 	for _, u := range removed {
-		if i, ok := find(u); ok && w.edges[i].sources&sourceFriends != 0 {
+		if i, ok := find(u); ok && w.edges[i].bits&sourceFriends != 0 {
 			pushed = w.unfriend(pushed, i, owesUnfriended)
 		}
 	}
@@ -123,11 +123,11 @@ func (w *Watcher) friendsChanged(added, removed []presence.UserID) {
 		switch {
 		case !ok:
 			pushed = append(pushed, w.enter(u, sourceFriends))
-		case w.edges[i].sources&owes != 0:
+		case w.edges[i].bits&owes != 0:
 			w.adopt(i, sourceFriends)
 			pushed = append(pushed, i)
 		default: // he is watched by name: the device has his picture
-			w.edges[i].sources |= sourceFriends
+			w.edges[i].bits |= sourceFriends
 		}
 	}
 	w.queue.pushAll(pushed, nil)
@@ -139,14 +139,14 @@ func (w *Watcher) friendsChanged(added, removed []presence.UserID) {
 // emptied costs no more than it did. It appends the edge if it must be queued.
 func (w *Watcher) unfriend(pushed []uint32, i uint32, owed uint8) []uint32 {
 	e := &w.edges[i]
-	e.sources &^= sourceFriends
+	e.bits &^= sourceFriends
 	switch {
-	case e.sources != 0:
+	case e.bits&sources != 0:
 		return pushed
 	case e.sequence == 0:
 		w.drop(i)
 		return pushed
 	}
-	e.sources = owed
+	e.bits |= owed
 	return append(pushed, i)
 }

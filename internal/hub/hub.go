@@ -22,6 +22,9 @@ type Hub struct {
 	seer   Seer // nil: everybody sees everybody
 	seed   maphash.Seed
 	shards [shardCount]shard
+	// What edges and slots name by number: each holds the other's.
+	targets table[target]
+	numbers table[Watcher]
 
 	mu       sync.RWMutex // guards watchers, viewers and each watcher's sibling
 	watchers map[presence.SessionID]*Watcher
@@ -64,7 +67,7 @@ func (h *Hub) Changed(p *presence.Presence) {
 	t := sh.targets[p.User]
 	sh.mu.RUnlock()
 	if t != nil && t.show(p) {
-		t.tell(nil)
+		t.tell(&h.numbers, 0)
 	}
 }
 
@@ -105,6 +108,7 @@ func (h *Hub) Join(id presence.SessionID, p Params) *Watcher {
 	w := h.watchers[id]
 	if w == nil {
 		w = made
+		w.number = h.numbers.add(w)
 		h.watchers[id] = w
 		w.sibling = h.viewers[p.User]
 		h.viewers[p.User] = w
@@ -188,7 +192,7 @@ func (h *Hub) Counts() (c Counts) {
 		sh.mu.RLock()
 		c.Targets += len(sh.targets)
 		for _, t := range sh.targets {
-			c.Edges += t.refs
+			c.Edges += int(t.refs)
 		}
 		sh.mu.RUnlock()
 	}
@@ -202,29 +206,32 @@ func (h *Hub) enter(u presence.User, w *Watcher, edge uint32) (*target, uint32) 
 	t := sh.targets[u]
 	if t == nil {
 		t = &target{}
-		t.free = none
+		t.free, t.number = none, h.targets.add(t)
 		sh.targets[u] = t
 	}
 	t.refs++
 	sh.mu.Unlock()
-	slot := t.add(w, edge)
+	slot := t.add(w.number, edge)
 	// Only now, with the edge in place, the picture is read: a change that comes
 	// before this line is in the picture, one that comes after finds the edge.
 	// Then the others must be told here, for Changed finds nothing new later.
 	if t.show(h.source.Presence(u)) {
-		t.tell(w)
+		t.tell(&h.numbers, w.number)
 	}
 	return t, slot
 }
 
-// leave takes an edge out of t, and t out of the hub with its last edge.
-func (h *Hub) leave(t *target, slot uint32) {
-	t.remove(slot)
+// leave takes an edge of w out of its target, and the target out of the hub with
+// its last edge.
+func (h *Hub) leave(w *Watcher, e edge) {
+	t := w.target(&e)
+	t.remove(w.number, e.slot())
 	u := t.picture.Load().User
 	sh := h.shard(u)
 	sh.mu.Lock()
 	if t.refs--; t.refs == 0 {
 		delete(sh.targets, u)
+		h.targets.remove(t.number)
 	}
 	sh.mu.Unlock()
 }

@@ -73,7 +73,7 @@ func (w *Watcher) look(targets []presence.UserID) {
 	var pushed []uint32
 	if targets == nil {
 		for i := range w.edges {
-			if w.edges[i].target != nil && w.cover(uint32(i)) {
+			if w.edges[i].target != 0 && w.cover(uint32(i)) {
 				pushed = append(pushed, uint32(i))
 			}
 		}
@@ -96,7 +96,7 @@ func (w *Watcher) cover(i uint32) bool {
 	if w.sight.Sight == nil && w.sight.veils == nil {
 		return false
 	}
-	name := w.edges[i].target.picture.Load().User
+	name := w.target(&w.edges[i]).picture.Load().User
 	visible, since, seen := true, presence.Time(0), presence.Time(0)
 	if w.sight.Sight != nil && name != w.params.User {
 		visible, since, seen = w.sight.Of(name.ID)
@@ -118,8 +118,9 @@ func (w *Watcher) cover(i uint32) bool {
 // fall puts a veil before a target.
 func (w *Watcher) fall(i uint32, since, seen presence.Time) {
 	e := &w.edges[i]
-	e.target.veil(e.slot, true)
-	p := w.newest(e.target)
+	t := w.target(e)
+	t.veil(w.number, e.slot(), true)
+	p := w.newest(t)
 	v := &veil{since: since, seen: seen, face: &presence.Presence{
 		User: p.User, Version: p.Version + 1, FloorShown: p.FloorShown, LastSeen: seen, LastSeenShown: seen,
 	}}
@@ -141,7 +142,7 @@ func (w *Watcher) fall(i uint32, since, seen presence.Time) {
 		case s.Shown.Opened != 0 && int32(s.Shown.Opened-e.version) <= 0:
 			// The device was told of a session that began when nobody might see it
 			// any more, or never might: the picture starts over.
-			e.send = max(e.send, sendOver)
+			e.setSend(max(e.send(), sendOver))
 		}
 	}
 }
@@ -180,23 +181,24 @@ func leaves(s *presence.View, at presence.Time, version uint32) *presence.View {
 // that are open now open, as far as the watcher knows.
 func (w *Watcher) lift(i uint32, v *veil) {
 	e := &w.edges[i]
-	e.target.veil(e.slot, false)
+	t := w.target(e)
+	t.veil(w.number, e.slot(), false)
 	if e.version != v.face.Version { // nobody was told that it fell
 		if delete(w.sight.veils, i); v.behind != 0 {
 			w.sight.veils[i] = &veil{behind: v.behind}
 		}
 		return
 	}
-	e.version = w.newest(e.target).Version
+	e.version = w.newest(t).Version
 	w.sight.veils[i] = &veil{behind: e.version}
 	// A device that has not got the closes of the veil starts over: they are not
 	// those of the picture.
-	e.over = true
-	switch e.send {
+	e.setOver(true)
+	switch e.send() {
 	case sendChanges:
-		e.send = sendShown
+		e.setSend(sendShown)
 	case sendAgain:
-		e.send = sendOver
+		e.setSend(sendOver)
 	}
 }
 
@@ -204,7 +206,7 @@ func (w *Watcher) lift(i uint32, v *veil) {
 // change may be on its way to Changed, and the two must not cross.
 func (w *Watcher) newest(t *target) *presence.Presence {
 	if t.show(w.hub.source.Presence(t.picture.Load().User)) {
-		t.tell(nil)
+		t.tell(&w.hub.numbers, 0)
 	}
 	return t.picture.Load()
 }

@@ -10,42 +10,6 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
-// Source bits of an edge: why it is there.
-const (
-	sourceUser    = 1 << iota // an explicit subscription
-	sourceFriends             // the user's friend list
-
-	// No source is left and the device must be told so; then the edge goes.
-	owesUnsubscribed
-	owesUnfriended
-)
-
-// owes are the bits of an edge that only waits for its end to be told.
-const owes = owesUnsubscribed | owesUnfriended
-
-// How the next difference on an edge is made.
-const (
-	sendChanges  = iota // what changed since the version last sent
-	sendShown           // the same, after a veil: every open session has opened
-	sendAsked           // the whole picture, and the closes since that version
-	sendSnapshot        // the whole picture, as a first one
-	sendAgain           // the whole picture and the closes of the resume window
-	sendOver            // the same after an empty one: a close is forgotten already
-)
-
-// edge is a watcher's end of a subscription: 24 bytes.
-type edge struct {
-	target *target // nil: free
-	slot   uint32  // in target.slots
-	// version of the target that was last sent, and the number of the last
-	// message about it: a resume needs both (design §5).
-	version  uint32
-	sequence uint32
-	sources  uint8
-	send     uint8
-	over     bool // the device may not have the last sendOver
-}
-
 // Params describe a watcher.
 type Params struct {
 	User   presence.User
@@ -58,6 +22,7 @@ type Params struct {
 // any goroutine.
 type Watcher struct {
 	hub    *Hub
+	number uint32 // in Hub.numbers, while it is in Hub.watchers
 	params Params
 	queue  queue
 	sent   atomic.Uint64 // messages ever drained
@@ -111,7 +76,7 @@ func (w *Watcher) watch(users []presence.UserID, scope Scope, limit int) (alread
 	for _, u := range users {
 		i, ok := find(u)
 		switch {
-		case ok && w.edges[i].sources&sourceUser != 0:
+		case ok && w.edges[i].bits&sourceUser != 0:
 			already = append(already, u)
 		case ok:
 			known = append(known, i)
@@ -156,12 +121,12 @@ func (w *Watcher) Unwatch(u presence.UserID) (was, still bool) {
 		return false, false
 	}
 	e := &w.edges[i]
-	if e.sources&sourceUser == 0 {
-		return false, e.sources&sourceFriends != 0
+	if e.bits&sourceUser == 0 {
+		return false, e.bits&sourceFriends != 0
 	}
-	e.sources &^= sourceUser
+	e.bits &^= sourceUser
 	w.explicit--
-	if e.sources != 0 {
+	if e.bits&sources != 0 {
 		return true, true
 	}
 	w.drop(i)
@@ -178,8 +143,8 @@ func (w *Watcher) Watches() (users []presence.UserID, friends bool) {
 	defer w.mu.Unlock()
 	users = make([]presence.UserID, 0, w.explicit)
 	for i := range w.edges {
-		if e := &w.edges[i]; e.target != nil && e.sources&sourceUser != 0 {
-			users = append(users, e.target.picture.Load().User.ID)
+		if e := &w.edges[i]; e.target != 0 && e.bits&sourceUser != 0 {
+			users = append(users, w.target(e).picture.Load().User.ID)
 		}
 	}
 	return users, w.friends != followsNone
@@ -192,12 +157,16 @@ func (w *Watcher) clear() {
 	defer w.mu.Unlock()
 	w.gone = true
 	for i := range w.edges {
-		if e := &w.edges[i]; e.target != nil {
-			w.hub.leave(e.target, e.slot)
+		if e := &w.edges[i]; e.target != 0 {
+			w.hub.leave(w, *e)
 		}
 	}
+	w.hub.numbers.remove(w.number)
 	w.edges, w.free, w.explicit, w.friends, w.sight.veils = nil, nil, 0, followsNone, nil
 }
+
+// target is the far end of an edge that is not free.
+func (w *Watcher) target(e *edge) *target { return w.hub.targets.at(e.target) }
 
 // find returns the index of the edge to u.
 func (w *Watcher) find(u presence.UserID) (uint32, bool) {
@@ -207,17 +176,17 @@ func (w *Watcher) find(u presence.UserID) (uint32, bool) {
 	t := sh.targets[name]
 	refs := 0
 	if t != nil {
-		refs = t.refs
+		refs = int(t.refs)
 	}
 	sh.mu.RUnlock()
 	if t == nil {
 		return 0, false
 	}
 	if refs < len(w.edges) {
-		return t.find(w)
+		return t.find(w.number)
 	}
 	for i := range w.edges {
-		if w.edges[i].target == t {
+		if w.edges[i].target == t.number {
 			return uint32(i), true
 		}
 	}
@@ -234,8 +203,8 @@ func (w *Watcher) finder(lookups int) func(presence.UserID) (uint32, bool) {
 	}
 	known := make(map[presence.UserID]uint32, len(w.edges))
 	for i := range w.edges {
-		if t := w.edges[i].target; t != nil {
-			known[t.picture.Load().User.ID] = uint32(i)
+		if e := &w.edges[i]; e.target != 0 {
+			known[w.target(e).picture.Load().User.ID] = uint32(i)
 		}
 	}
 	return func(u presence.UserID) (uint32, bool) { i, ok := known[u]; return i, ok }
@@ -252,7 +221,10 @@ func (w *Watcher) enter(u presence.UserID, source uint8) uint32 {
 		w.edges = append(w.edges, edge{})
 	}
 	t, slot := w.hub.enter(presence.User{App: w.params.User.App, ID: u}, w, i)
-	w.edges[i] = edge{target: t, slot: slot, sources: source, send: sendSnapshot}
+	e := edge{target: t.number, bits: source}
+	e.setSlot(slot)
+	e.setSend(sendSnapshot)
+	w.edges[i] = e
 	w.cover(i)
 	return i
 }
@@ -261,9 +233,9 @@ func (w *Watcher) enter(u presence.UserID, source uint8) uint32 {
 // picture, though it was told for the other reason before.
 func (w *Watcher) adopt(i uint32, source uint8) {
 	e := &w.edges[i]
-	e.sources = e.sources&^owes | source
+	e.bits = e.bits&^owes | source
 	if e.sequence != 0 { // one that was never told of is a snapshot anyway
-		e.send = max(e.send, sendAsked)
+		e.setSend(max(e.send(), sendAsked))
 	}
 }
 
@@ -272,7 +244,7 @@ func (w *Watcher) drop(i uint32) {
 	w.edges[i] = edge{}
 	delete(w.sight.veils, i)
 	w.free = append(w.free, i)
-	w.hub.leave(e.target, e.slot)
+	w.hub.leave(w, e)
 	w.queue.remove(i) // after leave: nothing puts it in again
 }
 
