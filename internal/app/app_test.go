@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"))
 }
 
+// bounded is a client whose calls end: one that is never answered must fail its
+// test, and not hold up all of them.
+func bounded() *http.Client { return &http.Client{Timeout: 2 * patience} }
+
 // params are a node in dir on ports of the system's choice.
 func params(t *testing.T, dir string) app.Params {
 	c := config.Development()
@@ -109,7 +113,7 @@ func page(t *testing.T, a *app.App, path string) (code int, body string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatalf("GET %s: %v", path, err)

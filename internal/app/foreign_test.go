@@ -34,7 +34,7 @@ func askRongCloud(t *testing.T, a *app.App, key, secret, user string) string {
 	} {
 		r.Header.Set(name, value)
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := bounded().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestDoorsOfTheirOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Host = v.host
-		resp, err := http.DefaultClient.Do(r)
+		resp, err := bounded().Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}

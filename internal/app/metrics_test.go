@@ -15,7 +15,7 @@ import (
 // scrape reads /metrics of a node.
 func scrape(t *testing.T, base string) string {
 	t.Helper()
-	resp, err := http.Get(base + "/metrics")
+	resp, err := bounded().Get(base + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,13 +48,17 @@ func TestMetricsAreDocumented(t *testing.T) {
 	req, _ := http.NewRequest("PUT", base+"/api/v1/users/alice/presence", strings.NewReader(`{"ttl":60}`))
 	req.Header.Set("Authorization", "Bearer "+config.DevelopmentServerKey)
 	req.Header.Set("Content-Type", "application/json")
-	if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != 200 {
+	if resp, err := bounded().Do(req); err != nil || resp.StatusCode != 200 {
 		t.Fatalf("put: %v, %v", resp, err)
 	} else {
 		resp.Body.Close()
 	}
 	hook.wait(t, 1)
-	text := scrape(t, base)
+	var text string
+	until(t, "the delivery is counted", func() bool {
+		text = scrape(t, base)
+		return strings.Contains(text, `porchlight_webhook_events_total{app="demo",endpoint="main"} 1`)
+	})
 	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)

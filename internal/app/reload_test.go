@@ -215,7 +215,7 @@ func get(t *testing.T, a *app.App, path, secret string) int {
 		return 0
 	}
 	req.Header.Set("Authorization", "Bearer "+secret)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Error(err)

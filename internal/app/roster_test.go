@@ -30,7 +30,7 @@ func server(t *testing.T, a *app.App, method, path, body string) string {
 	}
 	req.Header.Set("Authorization", "Bearer "+config.DevelopmentServerKey)
 	req.Header.Set("Content-Type", "application/json")
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
