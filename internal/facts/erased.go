@@ -57,17 +57,39 @@ func (ts *tombstones) none() bool {
 // hide reports whether an event must not be told. What an erasure itself did
 // is told: that the user is erased, and that the sessions it dropped closed.
 func (ts *tombstones) hide(e *Event) bool {
+	void, own := ts.voids(e)
+	return void && !own
+}
+
+// told is what may be told of an event; nil: nothing. Of a session that an
+// erasure dropped it is told which, and nothing of whoever had it.
+func (ts *tombstones) told(e *Event) *Event {
+	switch void, own := ts.voids(e); {
+	case !void:
+		return e
+	case !own:
+		return nil
+	}
+	bare := *e // the event is shared
+	bare.Session.Device = presence.Device{Platform: e.Session.Device.Platform, Door: e.Session.Device.Door}
+	bare.Session.Status = nil
+	return &bare
+}
+
+// voids reports whether an event is of before an erasure of its user, and
+// whether it is the erasure's own doing.
+func (ts *tombstones) voids(e *Event) (void, own bool) {
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
 	if len(ts.users) == 0 || e.Kind == presence.RecordErased {
-		return false
+		return false, false
 	}
 	t, ok := ts.users[store.UserMark(e.User)]
 	if !ok || e.Position.Sequence > t.Sequence || e.Time > t.Time {
-		return false
+		return false, false
 	}
 	dropped := e.Kind == presence.RecordClosed && e.Reason == presence.ReasonDropped
-	return !dropped || t.Time.Sub(e.Time) > erasureDrops
+	return true, dropped && t.Time.Sub(e.Time) <= erasureDrops
 }
 
 // hides reports whether a user as of a log sequence must not be told of.

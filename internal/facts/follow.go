@@ -172,12 +172,12 @@ func (r *Reader) visible(events []*Event) []*Event {
 		return events
 	}
 	for i, e := range events {
-		if !r.erased.hide(e) {
+		if r.erased.told(e) == e {
 			continue
 		}
 		kept := append([]*Event(nil), events[:i]...)
-		for _, e := range events[i+1:] {
-			if !r.erased.hide(e) {
+		for _, e := range events[i:] {
+			if e := r.erased.told(e); e != nil {
 				kept = append(kept, e)
 			}
 		}

@@ -233,9 +233,14 @@ func (w *world) voided(e *Event) bool {
 			continue
 		}
 		own := e.Kind == presence.RecordClosed && e.Reason == presence.ReasonDropped && w.lastErasure(e.User)-e.Time <= 60_000
-		if e.Time <= r.Time && e.Position.Sequence <= w.places[i].Sequence && !own {
+		if e.Time > r.Time || e.Position.Sequence > w.places[i].Sequence {
+			continue
+		}
+		if !own {
 			return true
 		}
+		d := &e.Session.Device
+		e.Session.Device = presence.Device{Platform: d.Platform, Door: d.Door} // nothing of whoever had it
 	}
 	return false
 }

@@ -99,3 +99,32 @@ func TestSnapshotsMakeFewBases(t *testing.T) {
 		}
 	})
 }
+
+// What an erasure's own drops tell says which session closed, and nothing of
+// whoever had it.
+func TestErasureTellsNothingOfWhom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(Config{})
+		defer g.close()
+		r := g.opened("alice", 1, 1)
+		r.Device = presence.Device{Platform: "ios", Product: "chat", Locale: "de", ID: "phone", Version: "3", Addr: "203.0.113.9:50431", Door: "live"}
+		r.Status = &presence.Status{Text: presence.Value{Kind: presence.KindText, Text: "at the doctor's"}}
+		g.append(t, r)
+		dropped := g.closed("alice", 1, 1)
+		dropped.Reason = presence.ReasonDropped
+		g.append(t, dropped)
+		g.append(t, presence.Record{Kind: presence.RecordErased, User: user("alice"), Time: g.now + 1})
+		told, _ := g.collect(t, Params{App: "demo"}, 2)
+		history, err := g.r.History(context.Background(), HistoryParams{User: user("alice")})
+		if err != nil || len(told) != 2 || len(history.Events) != 2 {
+			t.Fatalf("got %v and %v, %v, want closed and erased", saidAll(told), saidAll(history.Events), err)
+		}
+		for _, e := range append(told[:1:1], history.Events[1]) {
+			s := &e.Session
+			if s.Public != r.Public || s.Device != (presence.Device{Platform: "ios", Door: "live"}) || s.Status != nil {
+				t.Errorf("it is told that %+v closed, with status %v", s, s.Status)
+			}
+		}
+	})
+}
