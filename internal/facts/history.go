@@ -58,18 +58,15 @@ func (r *Reader) History(ctx context.Context, p HistoryParams) (History, error) 
 	for work := 0; len(stretches) > 0; {
 		s := stretches[len(stretches)-1]
 		stretches = stretches[:len(stretches)-1]
-		events, err := r.stretch(ctx, s, p.User)
+		events, err := r.stretch(ctx, s, &p)
 		if errors.Is(err, store.ErrGap) {
 			break // it was cut since: this is the end
 		}
 		if err != nil {
 			return History{}, err
 		}
-		if err := r.erased.refresh(ctx); err != nil {
-			return History{}, err
-		}
 		work += int(s.to + 1 - s.base.From)
-		if h.add(r.visible(events), &p) {
+		if h.add(events, &p) {
 			h.More = true
 			return h, nil
 		}
@@ -129,8 +126,10 @@ func (r *Reader) stretches(ctx context.Context, before Position) (list []stretch
 	return list, nil
 }
 
-// stretch returns what a stretch tells of a user.
-func (r *Reader) stretch(ctx context.Context, s stretch, user presence.User) (events []*Event, err error) {
+// stretch returns what a stretch tells of a user before a position: the newest,
+// one more than a page has.
+func (r *Reader) stretch(ctx context.Context, s stretch, of *HistoryParams) (events []*Event, err error) {
+	user, most := of.User, of.Limit+1
 	p := &pass{r: r, wants: func(u presence.User) bool { return u == user }, tell: End(s.base.Position), fold: newFold(), next: s.base.From, base: s.base.Position}
 	shard := store.Shard(user)
 	if p.base > 0 {
@@ -152,8 +151,18 @@ func (r *Reader) stretch(ctx context.Context, s stretch, user presence.User) (ev
 	}
 	err = r.store.ReplayUser(ctx, user, s.base.From, s.to+1, func(sequence uint64, records []presence.Record) error {
 		more, err := p.message(sequence, records)
-		events = append(events, more...)
+		if err == nil {
+			err = r.erased.refresh(ctx)
+		}
+		for _, e := range r.visible(more) {
+			if of.Before.IsZero() || e.Position.Before(of.Before) {
+				events = append(events, e)
+			}
+		}
+		if len(events) > 2*most {
+			events = slices.Delete(events, 0, len(events)-most)
+		}
 		return err
 	})
-	return events, err
+	return r.visible(events[max(0, len(events)-most):]), err // once more: he may be erased meanwhile
 }

@@ -128,3 +128,25 @@ func TestErasureTellsNothingOfWhom(t *testing.T) {
 		}
 	})
 }
+
+// A page of a history holds no more than a page, however much happened.
+func TestHistoryHoldsAPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(Config{})
+		defer g.close()
+		for i := range 500 {
+			g.append(t, g.opened("alice", 1, uint32(i+1)), g.closed("alice", 1, uint32(i+1)))
+		}
+		all, _ := g.collect(t, Params{App: "demo"}, 1000)
+		p := HistoryParams{User: user("alice"), Before: all[800].Position, Limit: 20}
+		stretches, err := g.r.stretches(context.Background(), p.Before)
+		if err != nil || len(stretches) != 1 {
+			t.Fatalf("got %v, %v, want one stretch", stretches, err)
+		}
+		held, err := g.r.stretch(context.Background(), stretches[0], &p)
+		if err != nil || len(held) != p.Limit+1 || held[p.Limit].Position != all[799].Position {
+			t.Errorf("got %d events, %v, want the last %d before %v", len(held), err, p.Limit+1, p.Before)
+		}
+	})
+}
