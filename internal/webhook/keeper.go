@@ -43,6 +43,10 @@ type keeper struct {
 	grown  chan struct{}
 }
 
+// maxPositionText is the longest text of a position, which stands beside what is
+// stored of former lanes.
+const maxPositionText = 42
+
 // maxFormer bounds the former layouts, because what is stored is.
 const maxFormer = 2
 
@@ -200,7 +204,7 @@ func (k *keeper) remember(at []Position) []byte {
 		return nil
 	}
 	b, err := json.Marshal(former)
-	if err != nil || len(b) > store.MaxCursorState {
+	if err != nil || len(b) > store.MaxCursorState-maxPositionText {
 		return nil // events may come again; none is lost
 	}
 	return b
