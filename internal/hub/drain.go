@@ -81,11 +81,11 @@ func (w *Watcher) CanResume(after *uint64) error {
 
 func (w *Watcher) canResume(after *uint64) error {
 	if after != nil && *after > maxSequence {
-		return fault.New(fault.ResumeFromFuture, "no stream has come to %d yet: connect without resume_after", *after)
+		return fault.New(fault.ResumeFromFuture, "no message has the number %d yet: connect again without a number", *after)
 	}
 	if after != nil && w.attached && *after > w.sequence {
 		return fault.New(fault.ResumeFromFuture,
-			"resume_after is %d but the newest message is %d: connect without resume_after", *after, w.sequence)
+			"the number %d to go on after is beyond the newest message, %d: connect again without a number", *after, w.sequence)
 	}
 	return nil
 }

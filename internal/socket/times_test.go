@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,4 +291,35 @@ func TestRefusedHandshakes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Over HTTP/2 the refusal has none of the headers of a connection: clients take
+// an answer with them for a broken one, and show nobody its words.
+func TestRefusedOverHTTP2(t *testing.T) {
+	t.Parallel()
+	l := New(Config{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := l.Upgrade(w, r, Options{}, nil); !errors.Is(err, ErrNoHandshake) {
+			t.Errorf("Upgrade returned %v, want %v", err, ErrNoHandshake)
+		}
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	answer, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.ProtoMajor != 2 || answer.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("got %s %s, want HTTP/2 and 426", answer.Proto, answer.Status)
+	}
+	for _, name := range []string{"Connection", "Upgrade"} {
+		if got := answer.Header.Get(name); got != "" {
+			t.Errorf("the answer has the header %s: %s", name, got)
+		}
+	}
+	if body, _ := io.ReadAll(answer.Body); !strings.Contains(string(body), "HTTP/1.1") {
+		t.Errorf("got %q, want it to say that HTTP/1.1 is needed", body)
+	}
 }

@@ -49,9 +49,11 @@ var (
 // error the peer was answered, and open was not called.
 func (l *Loop) Upgrade(w http.ResponseWriter, r *http.Request, o Options, open func(c *Conn) Door) error {
 	if !isHandshake(r) {
-		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Connection", "Upgrade")
-		http.Error(w, "this address is for WebSocket connections", http.StatusUpgradeRequired)
+		if r.ProtoMajor == 1 { // in HTTP/2 these headers make the answer a broken one
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Connection", "Upgrade")
+		}
+		http.Error(w, "this address is for WebSocket connections, over HTTP/1.1", http.StatusUpgradeRequired)
 		return ErrNoHandshake
 	}
 	check := o.CheckOrigin
