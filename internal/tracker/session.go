@@ -258,17 +258,17 @@ func (t *Tracker) Alive(ref Ref) bool {
 	return s.phase != presence.PhaseClosed || s.truth.Reason.Resumable() && !s.over
 }
 
-// Links is how many connections carry sessions of a user, but for one session.
-func (t *Tracker) Links(name presence.User, but presence.SessionID) (n int) {
+// Links visits the connections that carry sessions of a user. No method of the
+// tracker may be called meanwhile.
+func (t *Tracker) Links(name presence.User, visit func(presence.SessionID, Link)) {
 	sh := t.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if u := sh.users[name]; u != nil {
 		for _, s := range u.sessions {
-			if s.life.link != nil && s.id != but {
-				n++
+			if s.life.link != nil {
+				visit(s.id, s.life.link)
 			}
 		}
 	}
-	return n
 }

@@ -82,6 +82,7 @@ type Door struct {
 	enc    *encoder
 	limits atomic.Pointer[Limits]
 	from   addresses
+	coming arrivals
 	fresh  waiting
 
 	// ctx is that of all calls; never is over from the begin, for calls that must

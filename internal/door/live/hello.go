@@ -32,6 +32,7 @@ func (c *conn) hello(r *request) error {
 		}
 	}
 	user := presence.User{App: a.App, ID: a.User}
+	defer d.coming.leave(user, c)
 	ref, err := c.session(r, a, user)
 	if err != nil {
 		return err
@@ -93,14 +94,14 @@ func (c *conn) session(r *request, a token.Access, user presence.User) (tracker.
 	return made.Ref, err
 }
 
-// roomFor refuses one more connection of a user who has too many; the session
-// that is taken up does not count.
+// roomFor refuses one more connection of a user who has too many; the one of the
+// session that is taken up does not count.
 func (c *conn) roomFor(user presence.User, id presence.SessionID) error {
 	most := c.door.limits.Load().PerUser[user.App]
 	if most == 0 {
 		return nil
 	}
-	if n := c.door.cfg.Tracker.Links(user, id); n >= most {
+	if n, ok := c.door.coming.enter(user, arrival{c, id}, most); !ok {
 		return crowdError{n}
 	}
 	return nil

@@ -2,9 +2,12 @@ package live
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
@@ -79,6 +82,65 @@ func (a *addresses) leave(p place) {
 	defer a.mu.Unlock()
 	if a.count[p]--; a.count[p] <= 0 {
 		delete(a.count, p)
+	}
+}
+
+// arrivals are the hellos that are being done of users whose connections are
+// bounded. Each counts as a connection from the moment in which it was found that
+// there is room for it, for several may come at once.
+type arrivals struct {
+	mu sync.Mutex // guards of
+	of map[presence.User][]arrival
+}
+
+type arrival struct {
+	conn    *conn
+	session presence.SessionID // that it takes up; zero: a new one
+}
+
+// enter counts one more connection of a user unless there are most already; n is
+// how many there are. The connection that carried the same session before does not
+// count.
+func (a *arrivals) enter(user presence.User, one arrival, most int) (n int, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	coming := a.of[user]
+	for _, o := range coming {
+		if !o.of(one.session) {
+			n++
+		}
+	}
+	one.conn.door.cfg.Tracker.Links(user, func(session presence.SessionID, link tracker.Link) {
+		counted := func(o arrival) bool { return o.of(session) || link == tracker.Link(o.conn) }
+		if !one.of(session) && !slices.ContainsFunc(coming, counted) {
+			n++
+		}
+	})
+	if n >= most {
+		return n, false
+	}
+	if a.of == nil {
+		a.of = map[presence.User][]arrival{}
+	}
+	a.of[user] = append(coming, one)
+	return n, true
+}
+
+// of reports whether it takes up that session.
+func (o arrival) of(session presence.SessionID) bool {
+	return o.session == session && session != presence.SessionID{}
+}
+
+// leave is called when a hello is done, well or not. It is harmless where enter
+// was not.
+func (a *arrivals) leave(user presence.User, c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	left := slices.DeleteFunc(a.of[user], func(o arrival) bool { return o.conn == c })
+	if len(left) > 0 {
+		a.of[user] = left
+	} else {
+		delete(a.of, user)
 	}
 }
 
