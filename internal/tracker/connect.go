@@ -107,13 +107,7 @@ func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectPa
 func (t *Tracker) moveHere(ctx context.Context, sh *shard, s *session, p ConnectParams, c Connected) (Connected, error) {
 	ref := Ref{s.user.name, s.id}
 	if !s.kept.noted {
-		// Nothing is known of what it watched: a resume would look whole and not
-		// be (design §3). It closes now, so that the device's next session is
-		// not its second.
-		after := t.end(s, presence.ReasonNodeLost, t.now())
-		sh.mu.Unlock()
-		after()
-		return c, errGone
+		return c, t.dismiss(ctx, sh, s)
 	}
 	c.Restored, c.RestoredFriends, c.Unclean = s.kept.restored, s.kept.friends, true
 	device := c.Device
@@ -123,6 +117,25 @@ func (t *Tracker) moveHere(ctx context.Context, sh *shard, s *session, p Connect
 		err = t.restate(ctx, ref, p.Initial)
 	}
 	return c, err
+}
+
+// dismiss closes a session that was found at start and cannot be resumed,
+// because nothing is known of what it watched: a resume would look whole and not
+// be (design §3). It closes now, so that the device's next session is not its
+// second. SessionGone is an acknowledged closing: whoever is told so, on this
+// connection or a next one, finds it on disk, or another end of the node would
+// show the session once more. It is called with the shard locked and nothing
+// pending on s, and returns without it.
+func (t *Tracker) dismiss(ctx context.Context, sh *shard, s *session) error {
+	op := &operation{sh: sh, s: s, opening: true, done: make(chan struct{})}
+	s.pending = op
+	after := t.endWith(s, presence.ReasonNodeLost, t.now(), op)
+	sh.mu.Unlock()
+	after()
+	if err := op.wait(ctx); err != nil {
+		return err
+	}
+	return errGone
 }
 
 // restate makes the status of a Connect on an open session current, like an

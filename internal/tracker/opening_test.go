@@ -278,3 +278,43 @@ func TestConnectWhoseCallerGoes(t *testing.T) {
 		}
 	})
 }
+
+// Who is told that his session cannot be resumed is told so once its end is on
+// disk: a second crash does not bring it back.
+func TestDismissedIsStored(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		ref := r.make(presence.Device{})
+		if _, err := r.connect(ref, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.crash() // before its first note
+		r.start()
+		release := r.mem.Hold()
+		defer release()
+		answers := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, err := r.connect(ref, nil)
+				answers <- err
+			}()
+		}
+		wait(storeWait / 2)
+		if len(answers) > 0 {
+			t.Fatalf("answered %v before the end is stored", <-answers)
+		}
+		if got := sees(r.tr.Presence(bob), false); len(got) != 0 {
+			t.Errorf("others see %q meanwhile, want that it closes at once", got)
+		}
+		release()
+		for range 2 {
+			if err := <-answers; err != errGone {
+				t.Errorf("Connect: got %v, want %v", err, errGone)
+			}
+		}
+		r.crash()
+		r.start()
+		if got := sees(r.tr.Presence(bob), false); len(got) != 0 {
+			t.Errorf("after a second crash others see %q, want nothing", got)
+		}
+	})
+}
