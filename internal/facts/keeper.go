@@ -6,13 +6,18 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
-// How bases are kept (design §2): hourly for a day, daily for 30 days.
+// How bases are kept (design §2): hourly for a day, daily for 30 days. Where so
+// much happens that folding an hour takes long, some more of the last minutes:
+// after a start webhooks wait until the log since the newest base is folded.
 const (
+	recentEvery = 5 * time.Minute
+	recentFor   = 15 * time.Minute
 	baseEvery   = time.Hour
 	hourlyFor   = 24 * time.Hour
 	dailyFor    = 30 * 24 * time.Hour
@@ -21,6 +26,13 @@ const (
 	// firstLook is when the keeper looks after its start: a node that lives for
 	// a short time only shall have a base.
 	firstLook = 5 * time.Second
+
+	// manyMessages is how many messages of the log are folded without a recent base
+	// between: about a second's work, or a few if they are full.
+	manyMessages = 4096
+
+	// copyShare is the part of the time that making recent bases may take.
+	copyShare = 50
 
 	// logShare is the part of a log that was cut before that may be newer than
 	// the newest base: the log must not be cut behind it.
@@ -39,6 +51,7 @@ type KeeperConfig struct {
 type Keeper struct {
 	store Store
 	log   *slog.Logger
+	took  atomic.Int64 // the making of the last base: a time.Duration
 
 	mu     sync.Mutex // over Start and Stop as a whole, and all below
 	cancel context.CancelFunc
@@ -116,7 +129,9 @@ func (k *Keeper) look(ctx context.Context) error {
 		return err
 	}
 	if due {
+		began := time.Now()
 		base, err := k.store.SaveBase(ctx)
+		k.took.Store(int64(time.Since(began)))
 		switch {
 		case errors.Is(err, store.ErrNoCheckpoint):
 			return nil // nothing has happened yet
@@ -147,15 +162,19 @@ func (k *Keeper) due(ctx context.Context, all []store.Base) (bool, error) {
 	if newest.Position+1 >= next {
 		return false, nil // nothing has happened since
 	}
-	if time.Since(newest.At.Time()) >= baseEvery {
+	switch age := time.Since(newest.At.Time()); {
+	case age >= baseEvery:
+		return true, nil
+	case age >= max(recentEvery, copyShare*time.Duration(k.took.Load())) && next-newest.Position > manyMessages:
 		return true, nil
 	}
 	return first > 1 && next-newest.Position > (next-first)/logShare, nil
 }
 
 // surplus returns the bases to drop of all, which are in the order of their
-// age: of each hour of the last day and of each day of the last month the
-// oldest stays, and the newest of all.
+// age: of each five minutes of the last quarter of an hour, of each hour of the
+// last day and of each day of the last month the oldest stays, and the newest of
+// all.
 func surplus(all []store.Base, now time.Time) (drop []store.Base) {
 	type slot struct {
 		width time.Duration
@@ -163,11 +182,14 @@ func surplus(all []store.Base, now time.Time) (drop []store.Base) {
 	}
 	var kept []slot
 	for i, b := range all {
-		at, age := b.At.Time(), now.Sub(b.At.Time())
-		s := slot{baseEvery, at.Unix() / int64(baseEvery.Seconds())}
-		if age > hourlyFor {
-			s = slot{hourlyFor, at.Unix() / int64(hourlyFor.Seconds())}
+		age, s := now.Sub(b.At.Time()), slot{width: baseEvery}
+		switch {
+		case age > hourlyFor:
+			s.width = hourlyFor
+		case age <= recentFor:
+			s.width = recentEvery
 		}
+		s.n = b.At.Time().Unix() / int64(s.width.Seconds())
 		switch {
 		case i == len(all)-1:
 		case age > dailyFor, slices.Contains(kept, s):

@@ -72,6 +72,66 @@ func TestKeeperKeepsHoursAndDays(t *testing.T) {
 	})
 }
 
+// copying is a store whose copies take a while.
+type copying struct {
+	*storetest.Memory
+	takes time.Duration
+}
+
+func (c copying) SaveBase(ctx context.Context) (store.Base, error) {
+	<-time.After(c.takes)
+	return c.Memory.SaveBase(ctx)
+}
+
+// Where a lot happens, a start finds a base of the last minutes, at a cost that
+// is bounded: few more bases are kept, and seldomer made if that takes long.
+func TestKeeperKeepsMinutes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		messages      int // in five minutes
+		takes, oldest time.Duration
+	}{
+		"busy":            {manyMessages * 5 / 4, 0, recentEvery + keeperLooks},
+		"slow to copy":    {manyMessages * 5 / 4, 20 * time.Second, copyShare*20*time.Second + keeperLooks},
+		"hardly anything": {manyMessages / 20, 0, baseEvery + keeperLooks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := &rig{Memory: storetest.NewMemory()}
+				k := NewKeeper(KeeperConfig{Store: copying{g.Memory, c.takes}})
+				k.Start(context.Background())
+				defer k.Stop(context.Background())
+				g.append(t, presence.Record{Kind: presence.RecordOpened, User: user("alice"), Epoch: presence.Epoch{Counter: 1}})
+				var worst time.Duration
+				for range int(baseEvery/recentEvery) + 2 {
+					for range c.messages / 10 {
+						g.append(t, presence.Record{Kind: presence.RecordHidden, User: user("alice"), Epoch: presence.Epoch{Counter: 1}})
+					}
+					if err := g.Advance(context.Background(), g.last(), 0); err != nil {
+						t.Fatal(err)
+					}
+					for range 10 {
+						<-time.After(recentEvery / 10)
+						for range c.messages / 10 {
+							g.append(t, presence.Record{Kind: presence.RecordHidden, User: user("alice"), Epoch: presence.Epoch{Counter: 1}})
+						}
+						if all, _ := g.Bases(context.Background()); len(all) > 0 {
+							worst = max(worst, time.Since(all[len(all)-1].At.Time()))
+						}
+					}
+				}
+				if worst > c.oldest || worst < c.oldest-2*keeperLooks {
+					t.Errorf("the newest base was %v old, want about %v", worst, c.oldest)
+				}
+				if got := ages(t, g); len(got) > 7 {
+					t.Errorf("there are %d bases, of ages %v", len(got), got)
+				}
+			})
+		})
+	}
+}
+
 func (g *rig) last() uint64 {
 	_, next, _ := g.Ends(context.Background())
 	return next - 1
