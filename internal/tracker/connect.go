@@ -96,7 +96,7 @@ func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectPa
 		return c, tooMany(count)
 	}
 	if s.kept.fromDisk {
-		c.Restored, c.RestoredFriends, c.Unclean = s.kept.restored, s.kept.friends, true
+		c.Restored, c.RestoredFriends, c.Unclean = s.few().restored, s.kept.friends, true
 	}
 	c.Epoch = s.epoch.Next(t.cfg.Incarnation)
 	return c, t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: c.Epoch})
@@ -109,7 +109,7 @@ func (t *Tracker) moveHere(ctx context.Context, sh *shard, s *session, p Connect
 	if !s.kept.noted {
 		return c, t.dismiss(ctx, sh, s)
 	}
-	c.Restored, c.RestoredFriends, c.Unclean = s.kept.restored, s.kept.friends, true
+	c.Restored, c.RestoredFriends, c.Unclean = s.few().restored, s.kept.friends, true
 	device := c.Device
 	c.Epoch = s.epoch.Next(t.cfg.Incarnation)
 	err := t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordMoved, epoch: c.Epoch})

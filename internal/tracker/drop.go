@@ -37,7 +37,7 @@ func (t *Tracker) Sessions(name presence.User) []Session {
 		one := Session{Public: s.public, Phase: s.phase, Device: *s.device, Status: s.status, True: s.truth, Shown: s.shown}
 		switch {
 		case s.life.ttl > 0:
-			one.Until = s.kept.until
+			one.Until = s.few().until
 		case s.phase == presence.PhaseCreated:
 			one.Until = t.wall(s.life.until)
 		}

@@ -101,8 +101,7 @@ func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Ti
 		s.life.link = nil
 		l.End(End{Cause: CauseClosed, Reason: reason})
 	}
-	t.wheel.Clear(&s.burst.timer)
-	s.burst.armed = false // what it would have told is told now
+	t.calm(s)
 	t.setUntil(s, t.policy(s).ResumeWindow)
 	tell := t.publish(u)
 	if reason.Resumable() {

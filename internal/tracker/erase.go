@@ -111,7 +111,7 @@ func (t *Tracker) wipe(sh *shard, u *user) (after func()) {
 		}
 		s.dead = true
 		t.wheel.Clear(&s.life.timer)
-		t.wheel.Clear(&s.burst.timer)
+		t.calm(s)
 		if s.fade != nil {
 			t.wheel.Clear(s.fade)
 		}

@@ -58,7 +58,7 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 		s := u.sessions[i]
 		created := s.phase == presence.PhaseCreated && s.pending == nil
 		switch {
-		case created && p.IdempotencyKey != "" && s.life.idem == p.IdempotencyKey:
+		case created && p.IdempotencyKey != "" && s.few().idem == p.IdempotencyKey:
 			return t.made(s), nil
 		case created && p.Device.ID != "" && s.device.ID == p.Device.ID:
 			// The same device began anew before it ever connected.
@@ -75,7 +75,9 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 		id: presence.NewSessionID(), public: presence.NewPublicID(), user: u,
 		device: &p.Device, epoch: presence.Epoch{Incarnation: t.cfg.Incarnation},
 	}
-	s.life.idem = p.IdempotencyKey
+	if p.IdempotencyKey != "" {
+		s.seldom().idem = p.IdempotencyKey
+	}
 	s.life.timer.Fire = func() { t.fire(s) }
 	sh.users[u.name] = u // what was forgotten above may have been all there was of him
 	u.sessions = append(u.sessions, s)

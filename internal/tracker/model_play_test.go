@@ -84,7 +84,7 @@ func (m *model) restorable(s *modelSession) (users []presence.UserID, friends bo
 		return nil, false
 	}
 	defer m.r.tr.shard(s.ref.User).mu.Unlock()
-	return slices.Clone(t.kept.restored), t.kept.friends
+	return slices.Clone(t.few().restored), t.kept.friends
 }
 
 func (m *model) make(o op) {

@@ -142,16 +142,16 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 		id: f.ID, public: f.Public, user: u, device: &device, epoch: f.Epoch,
 		phase: presence.PhaseLost, status: f.Status, revision: max(1, f.HiddenRev),
 	}
-	s.kept.fromDisk, s.life.nodeLost, s.kept.lost = true, true, t.lastAlive
+	s.kept.fromDisk, s.life.nodeLost, s.seldom().lost = true, true, t.lastAlive
 	updated := f.OpenedAt
 	// A note of an earlier epoch still has the newest status and list there is:
 	// taking a session over changes neither.
 	if n, ok := notes[f.ID]; ok {
-		s.kept.noted, s.kept.restored, s.kept.friends = !n.same, n.watches, n.friends
-		if s.life.ttl, s.kept.until = n.ttl, n.until; n.ttl > 0 {
+		s.kept.noted, s.seldom().restored, s.kept.friends = !n.same, n.watches, n.friends
+		if s.life.ttl, s.seldom().until = n.ttl, n.until; n.ttl > 0 {
 			s.phase = presence.PhaseLive // nobody has to come back for it
 		}
-		s.kept.lost = cmp.Or(n.lost, s.kept.lost)
+		s.seldom().lost = cmp.Or(n.lost, s.few().lost)
 		s.status, updated = n.status, max(updated, n.updated)
 		if n.epoch == f.Epoch {
 			s.revision = max(s.revision, n.revision)
@@ -208,4 +208,4 @@ func (t *Tracker) Ready() {
 
 // lostSeen is the last seen of a session that was lost with a former run of this
 // node: that run's last sign that it was alive, written at least once a second.
-func (s *session) lostSeen() presence.Time { return max(s.kept.lost, s.truth.Since) }
+func (s *session) lostSeen() presence.Time { return max(s.few().lost, s.truth.Since) }

@@ -69,7 +69,12 @@ func (t *Tracker) WatchesChanged(ref Ref) {
 	if u := sh.users[ref.User]; u != nil {
 		if s := u.session(ref.Session); s != nil && s.phase.Open() {
 			if !s.kept.fromDisk {
-				s.kept.restored, s.kept.friends = nil, false // the list has it now
+				s.kept.friends = false  // the list has it now
+				if s.few().until == 0 { // nothing else of it counts for an open session
+					s.rare = nil
+				} else {
+					s.rare.restored = nil
+				}
 			}
 			s.kept.listed = false
 			t.note(s)
@@ -242,8 +247,9 @@ type watched struct {
 }
 
 func (s *session) note(list watched) note {
-	if len(s.kept.restored) > 0 {
-		list.users = slices.Concat(list.users, s.kept.restored)
+	few := s.few()
+	if len(few.restored) > 0 {
+		list.users = slices.Concat(list.users, few.restored)
 		slices.Sort(list.users)
 		list.users = slices.Compact(list.users)
 	}
@@ -254,7 +260,7 @@ func (s *session) note(list watched) note {
 	return note{
 		lost: lost, ref: Ref{s.user.name, s.id}, epoch: s.epoch, revision: s.revision,
 		status: s.status, updated: s.truth.Updated, watches: list.users, friends: list.friends || s.kept.friends,
-		ttl: s.life.ttl, until: s.kept.until,
+		ttl: s.life.ttl, until: few.until,
 	}
 }
 

@@ -181,8 +181,8 @@ func TestOpenedWhileItsShardIsWritten(t *testing.T) {
 			}
 		}
 		for _, s := range r.tr.shard(other).users[other].sessions {
-			if !s.kept.noted || !slices.Equal(s.kept.restored, []presence.UserID{"alice"}) {
-				t.Errorf("the one that opened meanwhile: noted %v, watches %v; want its note, with alice", s.kept.noted, s.kept.restored)
+			if !s.kept.noted || !slices.Equal(s.few().restored, []presence.UserID{"alice"}) {
+				t.Errorf("the one that opened meanwhile: noted %v, watches %v; want its note, with alice", s.kept.noted, s.few().restored)
 			}
 		}
 	})
@@ -402,8 +402,8 @@ func TestListsAreKeptWithNewStatuses(t *testing.T) {
 					r.crash()
 					r.start()
 					got := r.tr.shard(bob).users[bob].sessions[0]
-					if !got.kept.noted || !slices.Equal(got.kept.restored, users) || got.status.Show != s {
-						t.Errorf("after a crash: noted %v, watches %v, %v; want %v and %v", got.kept.noted, got.kept.restored, got.status, users, s)
+					if !got.kept.noted || !slices.Equal(got.few().restored, users) || got.status.Show != s {
+						t.Errorf("after a crash: noted %v, watches %v, %v; want %v and %v", got.kept.noted, got.few().restored, got.status, users, s)
 					}
 				}
 				watch("alice", "carol")

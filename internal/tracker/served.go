@@ -149,14 +149,14 @@ func (t *Tracker) served(name presence.User, device string) (Ref, bool) {
 func (t *Tracker) renew(s *session) {
 	s.life.heard = t.wheel.Now()
 	s.life.until = s.life.heard + s.life.ttl
-	s.kept.until = t.now().Add(s.life.ttl)
+	s.seldom().until = t.now().Add(s.life.ttl)
 	t.wheel.Set(&s.life.timer, s.life.ttl)
 }
 
 // outlive goes on with what is left of the time to live of a session that was
 // found at start. The lock is held.
 func (t *Tracker) outlive(s *session) {
-	left := s.kept.until.Sub(t.now())
+	left := s.few().until.Sub(t.now())
 	s.life.until = t.wheel.Now() + left
 	t.wheel.Set(&s.life.timer, left)
 }

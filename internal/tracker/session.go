@@ -42,7 +42,6 @@ type session struct {
 	user   *user
 	device *presence.Device // never changed in place
 	epoch  presence.Epoch
-	phase  presence.Phase
 	status *presence.Status
 
 	revision uint64         // of status, within the epoch
@@ -51,12 +50,14 @@ type session struct {
 	view     *presence.View // made of the above for the picture; nil: make it anew
 
 	pending *operation // not nil: it waits for the store
-	dead    bool       // never comes back: refused opening, or gone
-	over    bool       // closed, and the resume window is over; only remembered
+	phase   presence.Phase
+	dead    bool // never comes back: refused opening, or gone
+	over    bool // closed, and the resume window is over; only remembered
 	custom  custom
+	kept    kept
 	life    life
 	burst   burst
-	kept    kept
+	rare    *rare // nil: all of it is zero
 	// fade forgets that the session was shown, as a close is forgotten, when it
 	// has been hidden for the resume window; nil until it first hides.
 	fade *wheel.Timer
@@ -71,7 +72,6 @@ type life struct {
 	heartbeat bool          // bound to Heartbeat alone
 	nodeLost  bool          // found at start: closes with ReasonNodeLost
 	ttl       time.Duration // a server set it, for so long; 0: a device's
-	idem      string        // idempotency key of Make, while created
 }
 
 // kept is what the checkpoint has of a session.
@@ -80,14 +80,35 @@ type kept struct {
 	noted bool // a note was written, or restored
 	// listed: the last note that was written has what it watches now.
 	listed bool
-	// restored is what it watched in the former run, and friends whether it
-	// followed its user's, until the watch list has it again and WatchesChanged
-	// says so.
-	restored []presence.UserID
+	// friends: it followed its user's friends in the former run; as rare.restored.
 	friends  bool
-	fromDisk bool          // found at start and not connected since
-	lost     presence.Time // fromDisk: when the node that had it was last alive
+	fromDisk bool // found at start and not connected since
+}
+
+// rare is what most sessions have none of, apart for the sake of their size.
+type rare struct {
+	idem string // idempotency key of Make, while created
+	// restored is what the session watched in the former run, until the watch list
+	// has it again and WatchesChanged says so.
+	restored []presence.UserID
+	lost     presence.Time // kept.fromDisk: when the node that had it was last alive
 	until    presence.Time // life.ttl: when it ends, by the wall clock
+}
+
+// few is what a session has of the rare, to be read; seldom the same to be
+// changed. The lock is held.
+func (s *session) few() rare {
+	if s.rare == nil {
+		return rare{}
+	}
+	return *s.rare
+}
+
+func (s *session) seldom() *rare {
+	if s.rare == nil {
+		s.rare = &rare{}
+	}
+	return s.rare
 }
 
 // shardIndex places a user in the table and in the checkpoint.

@@ -161,38 +161,51 @@ func (t *Tracker) turned(s *session, status *presence.Status, at presence.Time) 
 
 // burst counts the updates of a session within a second.
 type burst struct {
-	begin time.Duration // wheel time at which the second began
-	count int
-	timer wheel.Timer // announces what was coalesced
-	armed bool
+	timer *wheel.Timer // announces what was coalesced; nil while nothing is
+	begin uint32       // tick of the wheel at which the second began
+	count uint32
 }
 
 // admit counts one update: announce says whether to tell watchers at once, and
 // a retry above zero that it is refused until then.
 func (b *burst) admit(now time.Duration) (announce bool, retry time.Duration) {
-	if now-b.begin >= time.Second {
-		b.begin, b.count = now, 0
+	const second = uint32(time.Second / wheel.Tick)
+	tick := uint32(now / wheel.Tick)
+	if tick-b.begin >= second {
+		b.begin, b.count = tick, 0
 	}
 	if b.count >= refuseAfter {
-		return false, b.begin + time.Second - now
+		return false, time.Duration(b.begin+second-tick) * wheel.Tick
 	}
 	b.count++
-	return b.count <= coalesceAfter && !b.armed, 0
+	return b.count <= coalesceAfter && b.timer == nil, 0
 }
 
 // postpone announces the newest picture a little later. The lock is held.
 func (t *Tracker) postpone(s *session) {
-	if s.burst.armed {
+	if s.burst.timer != nil {
 		return
 	}
-	s.burst.armed = true
 	u, sh := s.user, t.shard(s.user.name)
-	s.burst.timer.Fire = func() {
+	timer := &wheel.Timer{}
+	timer.Fire = func() {
 		sh.mu.Lock()
-		s.burst.armed = false
+		if s.burst.timer == timer {
+			s.burst.timer = nil
+		}
 		p := u.picture.Load()
 		sh.mu.Unlock()
 		t.listener.Changed(p)
 	}
-	t.wheel.Set(&s.burst.timer, coalesceEvery)
+	s.burst.timer = timer
+	t.wheel.Set(timer, coalesceEvery)
+}
+
+// calm takes back what postpone set: what it would have told is told now, or
+// never. The lock is held.
+func (t *Tracker) calm(s *session) {
+	if s.burst.timer != nil {
+		t.wheel.Clear(s.burst.timer)
+		s.burst.timer = nil
+	}
 }

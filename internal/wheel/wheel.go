@@ -34,7 +34,6 @@ type Timer struct {
 
 	next, prev *Timer
 	due        int64 // tick number; 0 when not set
-	slot       int
 }
 
 // Wheel times out. Make it with New.
@@ -85,8 +84,7 @@ func (w *Wheel) Set(t *Timer, d time.Duration) {
 	// One more than the wait: the current tick has partly passed, and a deadline
 	// must not come early.
 	t.due = w.tick.Load() + max(ticks, 0) + 1
-	t.slot = int(t.due % slots)
-	head := &w.slot[t.slot]
+	head := &w.slot[t.due%slots]
 	t.prev, t.next = head.prev, head
 	t.prev.next, t.next.prev = t, t
 }
