@@ -88,6 +88,9 @@ func New(cfg Config) *Gate {
 // let in by; streams stay.
 func (g *Gate) SetVerifier(v *token.Verifier) { g.verifier.Store(v) }
 
+// Rest gives up what is kept to be quick: see [token.Verifier.Rest].
+func (g *Gate) Rest() { g.verifier.Load().Rest() }
+
 // SetRing replaces the keys of session tokens. Tokens of keys that are not among
 // them are void from the next call on.
 func (g *Gate) SetRing(r *token.Ring) { g.ring.Store(r) }

@@ -283,7 +283,10 @@ func (a *App) ringFile(c *config.Config) string {
 	return filepath.Join(a.p.Config.Data, "session-keys")
 }
 
-func (a *App) startRest(context.Context) error { a.rest = startRest(a.hub.Rest); return nil }
+func (a *App) startRest(context.Context) error {
+	a.rest = startRest(func() { a.hub.Rest(); a.gate.Rest() })
+	return nil
+}
 
 func (a *App) stopRest(ctx context.Context) error { return a.rest.stop(ctx) }
 

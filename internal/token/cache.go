@@ -95,6 +95,16 @@ func (c *cache) get(d digest) (grant, bool) {
 	return g, ok
 }
 
+// forget drops all.
+func (c *cache) forget() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.young, s.old = nil, nil
+		s.mu.Unlock()
+	}
+}
+
 // put remembers g under d.
 func (c *cache) put(d digest, g grant) {
 	s := &c.shards[d[0]%cacheShards]

@@ -148,3 +148,27 @@ func TestCacheConcurrently(t *testing.T) {
 	clock.Add(60)
 	round(false)
 }
+
+// A node at rest forgets tokens, and what was good is good again.
+func TestRestForgetsTokens(t *testing.T) {
+	t.Parallel()
+	v, err := NewVerifier([]Issuer{Development()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := Sign(Development(), "alice", time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := v.Verify(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+		if n := v.cache.count(); n != 1 {
+			t.Errorf("%d tokens are remembered, want 1", n)
+		}
+		if v.Rest(); v.cache.count() != 0 {
+			t.Error("a token is remembered after a rest")
+		}
+	}
+}

@@ -98,6 +98,10 @@ func ready(cfg Issuer) *issuer {
 	return iss
 }
 
+// Rest gives up what is remembered of tokens, which are checked in full when they
+// come again. It is for quiet times.
+func (v *Verifier) Rest() { v.cache.forget() }
+
 // Verify checks a raw access token, without any "Bearer " in front, and returns
 // what it says. It accepts only a JWT in compact form of at most MaxAccessToken
 // bytes, signed by a known issuer's key: the one its kid header names or, without
