@@ -54,7 +54,7 @@ func (w *Watcher) Attach(enc Encoder, wake func(), after *uint64) (Attached, err
 	case after == nil && w.attached:
 		a.Resync = true
 		w.sendAll()
-	case after != nil && (!w.attached || *after < w.ended):
+	case after != nil && (!w.attached || *after < uint64(w.ended)):
 		a.Resync = true
 		w.sequence = *after
 		w.sendAll()
@@ -66,7 +66,7 @@ func (w *Watcher) Attach(enc Encoder, wake func(), after *uint64) (Attached, err
 		w.encoder, w.localeOf = enc, 0
 	}
 	w.stream++
-	a.Stream = w.stream
+	a.Stream = uint64(w.stream)
 	w.queue.attach(wake)
 	return a, nil
 }
@@ -95,7 +95,7 @@ func (w *Watcher) canResume(after *uint64) error {
 func (w *Watcher) Detach(stream uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.stream == stream {
+	if uint64(w.stream) == stream {
 		w.stream++ // what still drains for it gets nothing
 		w.queue.attach(nil)
 	}
@@ -110,7 +110,7 @@ func (w *Watcher) sendAll() {
 		case e.target == 0:
 		case e.bits&owes != 0:
 			w.drop(uint32(i))
-			w.ended = max(w.ended, w.sequence+1)
+			w.ended = max(w.ended, uint32(w.sequence+1))
 		default:
 			e.setSend(sendSnapshot)
 			edges = append(edges, uint32(i))
@@ -150,7 +150,7 @@ func (w *Watcher) sendAfter(number uint64) {
 func (w *Watcher) Next(stream uint64) uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if stream != w.stream {
+	if stream != uint64(w.stream) {
 		return w.sequence + 1
 	}
 	w.sequence++
@@ -163,7 +163,7 @@ func (w *Watcher) Next(stream uint64) uint64 {
 func (w *Watcher) Drain(stream uint64, frames []Frame, limit int) (_ []Frame, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if stream != w.stream {
+	if stream != uint64(w.stream) {
 		return frames, false
 	}
 	start := len(frames)
@@ -320,6 +320,6 @@ func (w *Watcher) end(frames []Frame, i uint32) []Frame {
 	}
 	w.drop(i)
 	w.sequence++
-	w.ended = w.sequence
+	w.ended = uint32(w.sequence)
 	return append(frames, Frame{Sequence: w.sequence, Mark: m})
 }

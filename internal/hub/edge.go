@@ -40,7 +40,8 @@ const (
 type edge struct {
 	target uint32 // in Hub.targets; 0: free
 	// version of the target that was last sent, and the number of the last
-	// message about it: a resume needs both (design §5).
+	// message about it: a resume needs both (design §5). Of a free edge version is
+	// the next free one.
 	version  uint32
 	sequence uint32
 	near     [3]uint8 // its slot in target.slots, or farSlot

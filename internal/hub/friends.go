@@ -41,7 +41,7 @@ func (w *Watcher) WatchFriends(friends []presence.UserID) (already bool, err err
 	friends = distinct(friends)
 	find, stood := w.finder(len(friends)), len(w.edges)
 	listed := make([]bool, stood)
-	w.edges = slices.Grow(w.edges, max(0, len(friends)-len(w.free)))
+	w.edges = slices.Grow(w.edges, max(0, len(friends)-int(w.freed)))
 	pushed := make([]uint32, 0, len(friends))
 	for _, u := range friends {
 		i, ok := find(u)

@@ -304,7 +304,7 @@ func (m *machine) bounded(*rapid.T) {
 	for i, d := range m.devices {
 		q := &d.watcher.queue
 		q.mu.Lock()
-		waiting, room, marks := len(q.edges)-q.taken, len(q.edges), len(q.marks)
+		waiting, room, marks := q.left(), len(q.edges), len(q.marks)
 		q.mu.Unlock()
 		most := len(d.all()) + len(d.parted)
 		if waiting > most || room > 4*len(machineUsers)+2*keepRoom {

@@ -49,10 +49,10 @@ type queue struct {
 	mu      sync.Mutex // guards all below
 	edges   []uint32   // indexes, each at most once
 	queued  []uint64   // bit set: which indexes are in edges
-	taken   int        // how many of edges are drained
+	taken   uint32     // how many of edges are drained
+	asleep  bool       // wake must be called for the next entry
 	marks   []queuedMark
 	wake    func() // nil: nobody drains
-	asleep  bool   // wake must be called for the next entry
 	drained uint64 // edges ever taken, so that marks know their place
 }
 
@@ -88,6 +88,9 @@ func (q *queue) pushAll(edges []uint32, m *Mark) {
 	}
 }
 
+// left is how many edges wait. The lock is held.
+func (q *queue) left() int { return len(q.edges) - int(q.taken) }
+
 func (q *queue) add(edge uint32) {
 	word, bit := int(edge/64), uint64(1)<<(edge%64)
 	for len(q.queued) <= word {
@@ -111,7 +114,7 @@ func (q *queue) remove(edge uint32) {
 	}
 	q.queued[word] &^= bit
 	i := slices.Index(q.edges[q.taken:], edge)
-	q.edges = slices.Delete(q.edges, q.taken+i, q.taken+i+1)
+	q.edges = slices.Delete(q.edges, int(q.taken)+i, int(q.taken)+i+1)
 	for j := range q.marks {
 		if q.marks[j].after > q.drained+uint64(i) {
 			q.marks[j].after--
@@ -127,7 +130,7 @@ func (q *queue) addMark(m Mark) {
 		}
 		q.marks, m = q.marks[:0], Mark{Scope: ScopeAll, Users: users}
 	}
-	q.marks = append(q.marks, queuedMark{q.drained + uint64(len(q.edges)-q.taken), m})
+	q.marks = append(q.marks, queuedMark{q.drained + uint64(q.left()), m})
 }
 
 // rouse returns the wake to call, at most once between two drains.
@@ -147,15 +150,15 @@ const takeAtOnce = 16
 func (q *queue) take(dst []uint32) (edges []uint32, m *Mark, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.edges)-q.taken, takeAtOnce)
+	n := min(q.left(), takeAtOnce)
 	if len(q.marks) > 0 {
 		n = min(n, int(q.marks[0].after-q.drained))
 	}
-	for _, edge := range q.edges[q.taken : q.taken+n] {
+	for _, edge := range q.edges[q.taken:][:n] {
 		q.queued[edge/64] &^= 1 << (edge % 64)
 		dst = append(dst, edge)
 	}
-	q.taken += n
+	q.taken += uint32(n)
 	q.drained += uint64(n)
 	if len(q.marks) > 0 && q.marks[0].after <= q.drained {
 		mark := q.marks[0].mark
@@ -164,8 +167,8 @@ func (q *queue) take(dst []uint32) (edges []uint32, m *Mark, more bool) {
 			q.marks = nil
 		}
 	}
-	if q.taken < len(q.edges) || len(q.marks) > 0 {
-		if q.taken >= keepRoom && q.taken >= len(q.edges)-q.taken {
+	if q.left() > 0 || len(q.marks) > 0 {
+		if q.taken >= keepRoom && int(q.taken) >= q.left() {
 			// A reader that never catches up must not make the list longer for ever.
 			q.edges, q.taken = q.edges[:copy(q.edges, q.edges[q.taken:])], 0
 		}
@@ -183,7 +186,7 @@ func (q *queue) attach(wake func()) {
 	q.mu.Lock()
 	q.wake = wake
 	q.asleep = wake != nil
-	pending := q.taken < len(q.edges) || len(q.marks) > 0
+	pending := q.left() > 0 || len(q.marks) > 0
 	if pending {
 		wake = q.rouse()
 	} else {

@@ -41,7 +41,7 @@ func TestSlowReadersEndOnTheTruth(t *testing.T) {
 		}
 		for _, d := range []*device{stuck, slow} {
 			q := &d.watcher.queue
-			if waiting := len(q.edges) - q.taken; waiting > users {
+			if waiting := q.left(); waiting > users {
 				t.Fatalf("after %d changes %d entries wait, but %d users are watched", n, waiting, users)
 			}
 			largest = max(largest, cap(q.edges), cap(q.marks))

@@ -22,29 +22,30 @@ type Params struct {
 // any goroutine.
 type Watcher struct {
 	hub    *Hub
-	number uint32 // in Hub.numbers, while it is in Hub.watchers
 	params Params
 	queue  queue
 	sent   atomic.Uint64 // messages ever drained
 	// sibling is the next watcher of the same user; guarded by Hub.mu.
 	sibling *Watcher
+	number  uint32 // in Hub.numbers, while it is in Hub.watchers
 
+	stream   uint32     // names the newest attachment; guarded by mu, as all below
 	mu       sync.Mutex // guards all below
 	edges    []edge
-	free     []uint32
-	explicit int    // edges with sourceUser
+	free     uint32 // the first free edge, chained through edge.version
+	freed    uint32 // how many there are
+	explicit uint32 // edges with sourceUser
+	localeOf uint32 // Hub.age when locale was found; 0: never
 	sequence uint64 // of the last message of the session's stream
+	sight    sight
+	encoder  Encoder // of the newest attachment
+	locale   string  // in which it is told
 	// ended: a device that has no message from this number on may not know of a
 	// subscription that ended without its doing.
-	ended    uint64
-	stream   uint64 // names the newest attachment
-	sight    sight
+	ended    uint32
 	friends  following
-	encoder  Encoder // of the newest attachment
-	attached bool    // it was ever attached on this node
+	attached bool // it was ever attached on this node
 	gone     bool
-	locale   string // in which it is told
-	localeOf uint32 // Hub.age when locale was found; 0: never
 }
 
 // Watch subscribes to users: the edges stand when it returns, snapshots follow
@@ -85,11 +86,11 @@ func (w *Watcher) watch(users []presence.UserID, scope Scope, limit int) (alread
 		}
 	}
 	more := len(fresh) + len(known)
-	if w.explicit+more > limit {
+	if int(w.explicit)+more > limit {
 		return nil, fault.New(fault.LimitSubscriptions,
 			"%d users are watched and %d were asked for; a session may watch %d: unsubscribe some first", w.explicit, more, limit)
 	}
-	w.edges = slices.Grow(w.edges, max(0, len(fresh)-len(w.free)))
+	w.edges = slices.Grow(w.edges, max(0, len(fresh)-int(w.freed)))
 	pushed := make([]uint32, 0, more)
 	for _, i := range known {
 		w.adopt(i, sourceUser)
@@ -98,7 +99,7 @@ func (w *Watcher) watch(users []presence.UserID, scope Scope, limit int) (alread
 	for _, u := range fresh {
 		pushed = append(pushed, w.enter(u, sourceUser))
 	}
-	w.explicit += more
+	w.explicit += uint32(more)
 	var m *Mark
 	if scope != ScopeNone {
 		m = &Mark{Scope: scope, Users: len(users)}
@@ -162,7 +163,7 @@ func (w *Watcher) clear() {
 		}
 	}
 	w.hub.numbers.remove(w.number)
-	w.edges, w.free, w.explicit, w.friends, w.sight.veils = nil, nil, 0, followsNone, nil
+	w.edges, w.freed, w.explicit, w.friends, w.sight.veils = nil, 0, 0, followsNone, nil
 }
 
 // target is the far end of an edge that is not free.
@@ -196,7 +197,7 @@ func (w *Watcher) find(u presence.UserID) (uint32, bool) {
 // finder returns find, or for many look-ups one that is quicker in sum.
 func (w *Watcher) finder(lookups int) func(presence.UserID) (uint32, bool) {
 	switch {
-	case len(w.edges) == len(w.free): // a login: nothing to look for
+	case len(w.edges) == int(w.freed): // a login: nothing to look for
 		return func(presence.UserID) (uint32, bool) { return 0, false }
 	case lookups <= 16:
 		return w.find
@@ -213,9 +214,10 @@ func (w *Watcher) finder(lookups int) func(presence.UserID) (uint32, bool) {
 // enter makes the edge to u, which must not stand yet, and asks for a snapshot.
 func (w *Watcher) enter(u presence.UserID, source uint8) uint32 {
 	var i uint32
-	if n := len(w.free); n > 0 {
-		i = w.free[n-1]
-		w.free = w.free[:n-1]
+	if w.freed > 0 {
+		i = w.free
+		w.free = w.edges[i].version
+		w.freed--
 	} else {
 		i = uint32(len(w.edges))
 		w.edges = append(w.edges, edge{})
@@ -241,9 +243,10 @@ func (w *Watcher) adopt(i uint32, source uint8) {
 
 func (w *Watcher) drop(i uint32) {
 	e := w.edges[i]
-	w.edges[i] = edge{}
+	w.edges[i] = edge{version: w.free}
+	w.free = i
+	w.freed++
 	delete(w.sight.veils, i)
-	w.free = append(w.free, i)
 	w.hub.leave(w, e)
 	w.queue.remove(i) // after leave: nothing puts it in again
 }
