@@ -58,7 +58,7 @@ func (d *Deliverer) Replay(ctx context.Context, app presence.AppID, name string,
 		return Replay{}, err
 	}
 	if head.Before(begin) {
-		return Replay{}, fault.Invalid("from", "the position %s is behind the end of the log, %s: it is of another server", begin, head)
+		return Replay{}, fault.Invalid("from", "position %s lies behind the end of the log at %s: it was given by another server, or before the data directory was replaced", begin, head)
 	}
 	run, cancel := context.WithCancel(d.soft)
 	r := &replay{cancel: cancel, done: make(chan struct{})}

@@ -107,8 +107,10 @@ func (d *Door) registerAgain() {
 
 func (d *Door) replayWebhook(ctx context.Context, in *replayIn) (*replayOut, error) {
 	from := webhook.From{Time: presence.Time(in.Body.Time)}
+	at := "body.time"
 	if in.Body.Position != "" {
-		p, err := readPosition("body.position", in.Body.Position)
+		at = "body.position"
+		p, err := readPosition(at, in.Body.Position)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +118,7 @@ func (d *Door) replayWebhook(ctx context.Context, in *replayIn) (*replayOut, err
 	}
 	r, err := d.cfg.Webhooks.Replay(ctx, requestOf(ctx).key.app, in.Endpoint, from)
 	if err != nil {
-		return nil, notThere(renamed(err, "from", "body"))
+		return nil, notThere(renamed(err, "from", at))
 	}
 	d.note(ctx, "a replay began", "endpoint", in.Endpoint, "replay", r.ID)
 	return &replayOut{replayOf(&r)}, nil

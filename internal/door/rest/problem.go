@@ -188,7 +188,7 @@ func problemOf(e *huma.ErrorModel) *Problem {
 	}
 	p := newProblem(e.Status, code, e.Detail)
 	for _, one := range e.Errors {
-		if one != nil {
+		if one != nil && (len(p.Errors) == 0 || one.Location != "body") { // of the body as a whole after a part of it: only follows from that
 			message := one.Message
 			if strings.Contains(message, validation.MsgExpectedMatchExactlyOneSchema) { // Value is the only choice there is
 				message = wantValue

@@ -171,10 +171,11 @@ func TestReplay(t *testing.T) {
 		replay(`{"time":"1999-01-01T00:00:00Z"}`, "alice", "bob")
 		for body, where := range map[string]string{
 			`{}`: "body", `{"position":"1","time":"2000-01-01T00:00:00Z"}`: "body", `{"position":"x"}`: "body.position", `{"position":"1.2"}`: "body.position", `{"time":"yesterday"}`: "body.time",
+			`{"position":"999999"}`: "body.position", `{"postion":"1"}`: "body.postion",
 		} {
 			p := n.refused("POST", "/webhooks/main/replay", body, 422, "FIELD_INVALID")
-			if errs := list(t, p, "errors"); !strings.HasPrefix(errs[0]["location"].(string), where) {
-				t.Errorf("%s: got %v, want it at %s", body, errs, where)
+			if errs := list(t, p, "errors"); len(errs) != 1 || errs[0]["location"] != where {
+				t.Errorf("%s: got %v, want it at %s alone", body, errs, where)
 			}
 		}
 		n.wants("GET", "/webhooks/spare", "", status("spare", "spare", 2)) // a replay is of one endpoint
