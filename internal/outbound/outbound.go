@@ -45,7 +45,7 @@ const (
 // Errors that callers tell apart.
 var (
 	// ErrAddress: the host's address is in a network that may not be called.
-	ErrAddress = errors.New("its address is private, loopback, link-local or reserved, and such are not allowed here")
+	ErrAddress = errors.New("its address is private, loopback, link-local or reserved, and such are called only with allow_private, some never")
 	// ErrTooLarge: the answer was longer than Config.MaxAnswer.
 	ErrTooLarge = errors.New("the answer is too large")
 )

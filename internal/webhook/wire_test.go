@@ -141,7 +141,7 @@ func TestPrivateAddresses(t *testing.T) {
 	must(t, w.d.SetEndpoints([]webhook.Endpoint{strict}))
 	w.open()
 	s := w.until(func(s webhook.Status) bool { return s.Failures > 0 })
-	if calls.Load() != 0 || !strings.Contains(s.LastError, "private") || strings.Contains(s.LastError, "marked") {
+	if calls.Load() != 0 || !strings.Contains(s.LastError, "only with allow_private") || strings.Contains(s.LastError, "marked") {
 		t.Errorf("got %d calls and %q, want none and the reason", calls.Load(), s.LastError)
 	}
 	must(t, w.d.SetEndpoints([]webhook.Endpoint{w.main}))
