@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -274,6 +275,29 @@ func TestTokenAndLoad(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil {
 		t.Error("Load took a file over the limit")
+	}
+}
+
+// The README's lines put something of one's own in the place of every secret of
+// the example.
+func TestReadmeReplacesTheExamplesSecrets(t *testing.T) {
+	t.Parallel()
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.Join("..", "..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	readme := read("README.md")
+	places := regexp.MustCompile(`replace-this-with[a-z0-9-]*`).FindAllString(read(filepath.Join("docs", "porchlight.example.yaml")), -1)
+	if len(places) < 3 {
+		t.Errorf("got %q, want all secrets", places)
+	}
+	for _, p := range places {
+		if !regexp.MustCompile(`-e "s(.)` + p + `[/#]\$\(openssl`).MatchString(readme) {
+			t.Errorf("the README does not replace %s", p)
+		}
 	}
 }
 
