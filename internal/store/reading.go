@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -54,18 +56,14 @@ type Erasures interface {
 	Erased() uint64
 }
 
-// UserMark is a number that stands for a user: of ten million users two share
-// one with a chance of 1 in 300,000, which would void one's past with the other's.
+// UserMark is a number that stands for a user, stable over starts and versions: of
+// ten million users two share one with a chance of 1 in 300,000, which would void
+// one's past with the other's. Its hash is one for which nobody finds the id that
+// shares the mark of a given user: who may erase users of one app must not void
+// what is told of another's.
 func UserMark(user presence.User) uint64 {
-	h := uint64(14695981039346656037) // FNV-1a, stable over starts and versions
-	for i := range len(user.App) {
-		h = (h ^ uint64(user.App[i])) * 1099511628211
-	}
-	h *= 1099511628211
-	for i := range len(user.ID) {
-		h = (h ^ uint64(user.ID[i])) * 1099511628211
-	}
-	h = (h ^ h>>32) * 0xd6e8feb86659fd93 // FNV mixes its high bits poorly
-	h = (h ^ h>>32) * 0xd6e8feb86659fd93
-	return h ^ h>>32
+	b := make([]byte, 0, 160)
+	b = presence.AppendText(presence.AppendText(b, string(user.App)), string(user.ID))
+	sum := sha256.Sum256(b)
+	return binary.BigEndian.Uint64(sum[:])
 }
