@@ -12,10 +12,13 @@ import (
 )
 
 // Frames of one connection in a second: beyond refuseFrames they are answered
-// with RATE_LIMITED and nothing is done, beyond endFrames the connection ends.
+// with RATE_LIMITED and nothing is done, beyond endFrames the connection ends. A long
+// frame counts once for each frameSize that it has begun, for reading it costs
+// as much as many.
 const (
 	refuseFrames = 200
 	endFrames    = 1000
+	frameSize    = 4 << 10
 )
 
 // place is an address as it is counted: an IPv4 address, or the first 64 bits of
@@ -205,18 +208,20 @@ func (w *waiting) stop() {
 	w.wheel.Clear(&w.timer)
 }
 
-// pace counts the frames of a connection within a second of the wheel.
+// pace counts the frames of a connection, by their length, within a second of the
+// wheel.
 type pace struct {
 	second uint32
 	count  uint32
 }
 
-// admit counts one: ok, too many for now, or so many that it must end.
-func (p *pace) admit(now time.Duration) (ok, end bool) {
+// admit counts one of so many bytes: ok, too many for now, or so many that it
+// must end.
+func (p *pace) admit(now time.Duration, size int) (ok, end bool) {
 	second := uint32(now / time.Second)
 	if second != p.second {
 		p.second, p.count = second, 0
 	}
-	p.count++
+	p.count += 1 + uint32(size/frameSize)
 	return p.count <= refuseFrames, p.count > endFrames
 }

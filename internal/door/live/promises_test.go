@@ -487,6 +487,35 @@ func TestPace(t *testing.T) {
 	})
 }
 
+// Long frames count for many: reading them costs as much.
+func TestPaceOfLongFrames(t *testing.T) {
+	t.Parallel()
+	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
+		alice := n.hello("alice", "")
+		wait(time.Second)
+		<-time.After(time.Until(time.Now().Truncate(time.Second).Add(time.Second + 10*time.Millisecond)))
+		long := `{"t":"ping","x":"` + strings.Repeat("x", MaxFrame/2) + `"}`
+		answers := map[string]int{}
+		for range 5 {
+			var e errorFrame
+			read(t, alice.ask("%s", long), &e)
+			answers[e.T+e.Reason]++
+		}
+		if answers["pong"] != 3 || answers["errorRATE_LIMITED"] != 2 {
+			t.Errorf("five frames of 256 KiB: got %v, want three of them taken", answers)
+		}
+		wait(time.Second)
+		for range 20 {
+			if alice.Send(long) != nil {
+				break
+			}
+		}
+		if code, bye := alice.ended(); code != 4429 || !strings.Contains(bye, `"reason":"RATE_LIMITED"`) {
+			t.Errorf("twenty at once: got %d %s", code, bye)
+		}
+	})
+}
+
 // Limits of a hello's list and of what a list may hold.
 func TestLongLists(t *testing.T) {
 	t.Parallel()
