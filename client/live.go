@@ -232,18 +232,28 @@ func (d *liveDoor) dial(ctx context.Context) (*liveLink, error) {
 
 // current returns the connection of a session.
 func (d *liveDoor) current(session string) (*liveLink, error) {
+	s, err := d.find(session)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.link.over():
+		return nil, errLinkDown
+	}
+	return s.link, nil
+}
+
+// find returns a session as it is now; it may be forgotten at any time.
+func (d *liveDoor) find(session string) (liveSession, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sessions[session]
 	switch {
 	case d.closed:
-		return nil, ErrClosed
+		return liveSession{}, ErrClosed
 	case s == nil:
-		return nil, errSessionUnknown
-	case s.link.over():
-		return nil, errLinkDown
+		return liveSession{}, errSessionUnknown
 	}
-	return s.link, nil
+	return *s, nil
 }
 
 var (
@@ -332,17 +342,16 @@ func (d *liveDoor) end(ctx context.Context, session string, logout bool) error {
 	if logout {
 		bye.Mode = "logout"
 	}
-	link, err := d.current(session)
-	if err == errLinkDown {
-		d.mu.Lock()
-		resume := d.sessions[session].resume
-		d.mu.Unlock()
-		if link, err = d.open(ctx, liveRequest{T: "hello", Resume: resume, Device: toLiveDevice(d.device)}); err == nil {
-			defer link.end(ErrClosed)
-		}
-	}
+	s, err := d.find(session)
 	if err != nil {
 		return err
+	}
+	link := s.link
+	if link.over() {
+		if link, err = d.open(ctx, liveRequest{T: "hello", Resume: s.resume, Device: toLiveDevice(d.device)}); err != nil {
+			return err
+		}
+		defer link.end(ErrClosed)
 	}
 	_, err = d.callOn(ctx, link, bye)
 	return err
