@@ -63,6 +63,8 @@ type hook struct {
 	mood     mood
 	changed  chan struct{} // closed when the mood changes
 	taken    []change      // in the order they were kept, repeats too
+	seen     map[string]bool
+	news     time.Time // when the last came that is no repeat
 	requests map[mood]int
 	gaps     int
 	third    int
@@ -72,7 +74,7 @@ type hook struct {
 // newHook listens on loopback; it ends with the test.
 func newHook(t *testing.T) *hook {
 	t.Helper()
-	h := &hook{t: t, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", mood: takes, changed: make(chan struct{}), requests: map[mood]int{}}
+	h := &hook{t: t, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", mood: takes, changed: make(chan struct{}), requests: map[mood]int{}, seen: map[string]bool{}}
 	var err error
 	if h.verify, err = standardwebhooks.NewWebhook(h.secret); err != nil {
 		t.Fatal(err)
@@ -133,10 +135,20 @@ func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 	case b.Type == "presence.gap":
 		h.gaps++
 	case m == takes, m == slow, m == forgets, m == picky:
-		h.taken = append(h.taken, b.Events...)
+		h.keep(b.Events)
 	}
 	h.mu.Unlock()
 	h.answer(w, r, answering{m, changed})
+}
+
+// keep takes events; mu is held.
+func (h *hook) keep(events []change) {
+	h.taken = append(h.taken, events...)
+	for i := range events {
+		if !h.seen[events[i].ID] {
+			h.seen[events[i].ID], h.news = true, time.Now()
+		}
+	}
 }
 
 type answering struct {
