@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+	"unique"
 
 	"golang.org/x/text/language"
 
@@ -44,7 +45,7 @@ func Locale(path, s string) (string, error) {
 type DevicePaths struct{ Platform, Product, Locale, ID, Version string }
 
 // Device checks and normalizes what a device says of itself, and names all that
-// is wrong.
+// is wrong. Of what many devices say the same there is one copy in memory.
 func Device(d presence.Device, at DevicePaths) (presence.Device, error) {
 	e := &fault.Error{Kind: fault.FieldInvalid}
 	check := func(err error) {
@@ -61,9 +62,11 @@ func Device(d presence.Device, at DevicePaths) (presence.Device, error) {
 	if len(e.Fields) > 0 {
 		return presence.Device{}, e
 	}
-	d.Locale = locale
+	d.Platform, d.Product, d.Locale, d.Version = shared(d.Platform), shared(d.Product), shared(locale), shared(d.Version)
 	return d, nil
 }
+
+func shared(s string) string { return unique.Make(s).Value() }
 
 // User checks a user id of a request.
 func User(path, s string) (presence.UserID, error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -124,7 +125,8 @@ func textOf(path string, b json.RawMessage) (presence.Value, error) {
 // refExample is shown to whoever sent something else.
 const refExample = `{"token": "match.playing", "args": {}, "fallback": ""}`
 
-// propertiesOf reads an object in the order of its keys.
+// propertiesOf reads an object in the order of its keys, of which there is one copy
+// in memory, whoever sends them.
 func propertiesOf(path string, m map[string]json.RawMessage, depth int) ([]presence.Property, error) {
 	if len(m) == 0 {
 		return nil, nil
@@ -138,7 +140,7 @@ func propertiesOf(path string, m map[string]json.RawMessage, depth int) ([]prese
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, presence.Property{Key: key, Value: v})
+		list = append(list, presence.Property{Key: unique.Make(key).Value(), Value: v})
 	}
 	return list, nil
 }
