@@ -70,7 +70,8 @@ func (ts *tombstones) told(e *Event) *Event {
 	case !own:
 		return nil
 	}
-	bare := *e // the event is shared
+	bare := *e                       // the event is shared
+	bare.LastSeen, bare.Shown = 0, 0 // which bases may have no more
 	bare.Session.Device = presence.Device{Platform: e.Session.Device.Platform, Door: e.Session.Device.Door}
 	bare.Session.Status = nil
 	return &bare

@@ -21,7 +21,13 @@ type fold struct {
 	fading  []fading // in the order of at
 	scratch []byte
 	names   map[key]presence.User // nil unless somebody wants to list them
-	bytes   int                   // about what names and users take
+
+	// nameless are those whom a base has without their names, since they were
+	// erased later, and who were not met by name yet; stripped are those whose
+	// sessions it has without their devices.
+	nameless map[uint64]bool
+	stripped map[key]bool
+	bytes    int // about what names and users take
 }
 
 // key stands for a user: 128 bits of two hashes, one of which nobody outside
@@ -122,7 +128,15 @@ func (f *fold) name(k key, user presence.User) {
 // set puts a user as a base has him.
 func (f *fold) set(user presence.User, u *presence.Folded, at presence.Time) {
 	k := f.key(user)
-	f.name(k, user)
+	if mark, ok := store.NamelessMark(user); ok {
+		k = key{mark: mark}
+		if f.nameless == nil {
+			f.nameless, f.stripped = map[uint64]bool{}, map[key]bool{}
+		}
+		f.nameless[mark] = true
+	} else {
+		f.name(k, user)
+	}
 	f.put(k, u)
 	fades := u.Erased != 0
 	for i := range u.Sessions {
@@ -136,18 +150,54 @@ func (f *fold) set(user presence.User, u *presence.Folded, at presence.Time) {
 // apply folds one record and appends what it concludes.
 func (f *fold) apply(r *presence.Record, facts []presence.Fact) ([]presence.Fact, error) {
 	k := f.key(r.User)
+	if len(f.nameless) > 0 && f.nameless[k.mark] {
+		f.meet(k)
+	}
 	u, err := f.get(k)
 	if err != nil {
 		return facts, err
 	}
+	if len(f.stripped) > 0 && f.stripped[k] {
+		bare := *r
+		bare.Device = r.Device.Stripped(r.User)
+		r = &bare
+	}
 	had := len(facts)
 	facts = u.Apply(r, facts)
+	if r.Kind == presence.RecordErased && len(u.Sessions) == 0 {
+		delete(f.stripped, k) // not when it is one that the base had already
+	}
 	f.name(k, r.User)
 	f.put(k, &u)
 	if r.Kind == presence.RecordClosed || r.Kind == presence.RecordErased || len(facts)-had != 1 {
 		f.fading = append(f.fading, fading{k, r.Time})
 	}
 	return facts, f.fade(r.Time)
+}
+
+// meet puts a user who had no name under the key that is his by name.
+func (f *fold) meet(k key) {
+	was := key{mark: k.mark}
+	delete(f.nameless, k.mark)
+	if crowd := f.crowds[was]; crowd != nil {
+		f.crowds[k] = crowd
+		f.stripped[k] = true
+		delete(f.crowds, was)
+	}
+	if s, ok := f.users[was]; ok {
+		f.users[k] = s
+		// Who has no session either is only known to have been erased.
+		_, u, _, err := presence.ParseFolded([]byte(s))
+		if err == nil && len(u.Sessions) > 0 {
+			f.stripped[k] = true
+		}
+		delete(f.users, was)
+	}
+	for i := range f.fading {
+		if f.fading[i].key == was {
+			f.fading[i].key = k
+		}
+	}
 }
 
 // fade makes those smaller whose time has come, a few at a time.

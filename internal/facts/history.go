@@ -138,7 +138,7 @@ func (r *Reader) stretch(ctx context.Context, s stretch, of *HistoryParams) (eve
 		err := r.store.ReadBase(ctx, p.base, shard, shard, func(_ int, through uint64, state []byte) error {
 			p.through[shard] = through
 			_, err := store.ParseShard(state, func(u presence.User, folded *presence.Folded) error {
-				if u == user {
+				if mark, ok := store.NamelessMark(u); u == user || ok && mark == store.UserMark(user) {
 					p.fold.set(u, folded, s.base.At)
 				}
 				return nil

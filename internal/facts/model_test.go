@@ -45,6 +45,9 @@ func newWorld(t *rapid.T) *world {
 		rig: newRig(Config{Ring: rapid.SampledFrom([]int{1, 5, 1000}).Draw(t, "ring")}), t: t,
 		sessions: map[string]*played{}, state: map[presence.User]*presence.Folded{}, wrote: map[int]uint64{},
 	}
+	if rapid.Bool().Draw(t, "scrub late") {
+		w.ScrubLate()
+	}
 	for i := range 4 {
 		w.users = append(w.users, user(fmt.Sprint("user-", i)))
 	}
@@ -188,7 +191,9 @@ func (w *world) last() uint64 {
 
 // step does one of what may happen.
 func (w *world) step() {
-	switch rapid.IntRange(0, 9).Draw(w.t, "step") {
+	switch rapid.IntRange(0, 10).Draw(w.t, "step") {
+	case 10:
+		w.Scrub()
 	case 0, 1:
 		w.save()
 	case 2:
@@ -222,7 +227,23 @@ func (w *world) all() (events []*Event) {
 			}
 		}
 	}
-	return slices.DeleteFunc(events, func(e *Event) bool { return w.voided(e) })
+	events = slices.DeleteFunc(events, func(e *Event) bool { return w.voided(e) })
+	for _, e := range events {
+		if e.Kind == presence.RecordClosed && e.Time <= w.lastErasure(e.User) && e.Position.Sequence <= w.erasedAt(e.User) {
+			e.LastSeen, e.Shown = 0, 0
+		}
+	}
+	return events
+}
+
+// erasedAt is the message with the last erasure of a user.
+func (w *world) erasedAt(u presence.User) (sequence uint64) {
+	for i := range w.log {
+		if r := &w.log[i]; r.Kind == presence.RecordErased && r.User == u {
+			sequence = w.places[i].Sequence
+		}
+	}
+	return sequence
 }
 
 // voided is the rule of erasures, written down once more.

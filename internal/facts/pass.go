@@ -94,7 +94,8 @@ func (p *pass) load(ctx context.Context, base store.Base, enough func() error) e
 	return p.r.store.ReadBase(ctx, base.Position, 0, store.Shards-1, func(n int, through uint64, state []byte) error {
 		p.through[n] = through
 		_, err := store.ParseShard(state, func(user presence.User, folded *presence.Folded) error {
-			if p.wants == nil || p.wants(user) {
+			_, nameless := store.NamelessMark(user)
+			if nameless || p.wants == nil || p.wants(user) {
 				p.fold.set(user, folded, base.At)
 			}
 			return enough()

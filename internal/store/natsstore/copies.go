@@ -55,10 +55,10 @@ func (s *Store) SaveBase(ctx context.Context) (store.Base, error) {
 		return h.Base, err
 	}
 	w := &baseWriter{s: s, ctx: ctx, id: fmt.Sprintf("%x-%x", time.Now().UnixMilli(), rand.Uint32())}
-	if w.zip, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault)); err != nil {
+	if w.pack, err = newPacker(); err != nil {
 		return store.Base{}, fmt.Errorf("natsstore: base: %w", err)
 	}
-	defer w.zip.Close()
+	defer w.pack.close()
 	h, err := w.write(m)
 	if err != nil {
 		s.dropPieces(ctx, w.id)
@@ -68,6 +68,7 @@ func (s *Store) SaveBase(ctx context.Context) (store.Base, error) {
 	s.bases.list = append(s.bases.list, h)
 	s.mu.Unlock()
 	s.tidyBases(ctx)
+	s.askScrub() // who was erased while it was written
 	return h.Base, nil
 }
 
@@ -90,9 +91,10 @@ type baseWriter struct {
 	s     *Store
 	ctx   context.Context
 	id    string
-	zip   *zstd.Encoder
-	raw   []byte // shards of the piece that grows
-	first int    // the first of them
+	pack  packer
+	gone  map[int][]store.Gone // by shard
+	raw   []byte               // shards of the piece that grows
+	first int                  // the first of them
 	head  baseHead
 	sent  int // messages of pieces
 }
@@ -100,6 +102,9 @@ type baseWriter struct {
 func (w *baseWriter) write(m mark) (baseHead, error) {
 	w.head = baseHead{id: w.id}
 	w.head.From, w.head.At = m.through+1, presence.At(time.Now())
+	if err := w.erased(); err != nil {
+		return w.head, err
+	}
 	for n := range store.Shards {
 		h, state, err := w.s.storedShard(w.ctx, n)
 		if err != nil {
@@ -111,8 +116,12 @@ func (w *baseWriter) write(m mark) (baseHead, error) {
 		if len(w.raw) == 0 {
 			w.first = n
 		}
-		w.raw = presence.AppendNumber(presence.AppendNumber(w.raw, uint64(n)), max(h.through, m.through))
-		w.raw = append(presence.AppendNumber(w.raw, uint64(len(state))), state...)
+		through := max(h.through, m.through)
+		// What is no shard is kept as it is.
+		if users, _, err := store.StripShard(state, through, w.gone[n]); err == nil {
+			state = users
+		}
+		w.raw = appendPieceShard(w.raw, n, through, state)
 		if len(w.raw) >= pieceSize {
 			if err := w.piece(); err != nil {
 				return w.head, err
@@ -128,10 +137,41 @@ func (w *baseWriter) write(m mark) (baseHead, error) {
 		return w.head, refineRead(err)
 	}
 	w.head.Position = info.State.LastSeq
-	body := w.head.append(nil)
-	w.head.Bytes += int64(len(body))
-	_, err = w.s.publishInRoom(w.ctx, baseHeadSubject+w.id, body)
-	return w.head, err
+	return w.head, w.s.storeHead(w.ctx, &w.head, w.s.publishInRoom)
+}
+
+// erased looks up who must not be in the base, before any shard is read.
+func (w *baseWriter) erased() error {
+	if err := w.s.loadErasures(w.ctx); err != nil {
+		return err
+	}
+	gone, clean, err := w.s.goneFrom(w.ctx, &w.head, map[store.Erasure]presence.User{})
+	w.head.clean, w.gone = clean, map[int][]store.Gone{}
+	for _, g := range gone {
+		n := store.Shard(g.Name)
+		w.gone[n] = append(w.gone[n], g)
+	}
+	return err
+}
+
+// publisher is publish or publishInRoom.
+type publisher func(ctx context.Context, subject string, body []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error)
+
+// storeHead makes a base of the pieces that are stored.
+func (s *Store) storeHead(ctx context.Context, h *baseHead, publish publisher) error {
+	body := h.append(nil)
+	ack, err := publish(ctx, baseHeadSubject+h.id, body)
+	if err != nil {
+		return err
+	}
+	h.sequence = ack.Sequence
+	h.Bytes += int64(len(body))
+	return nil
+}
+
+func appendPieceShard(dst []byte, n int, through uint64, state []byte) []byte {
+	dst = presence.AppendNumber(presence.AppendNumber(dst, uint64(n)), through)
+	return append(presence.AppendNumber(dst, uint64(len(state))), state...)
 }
 
 // piece stores the shards that gathered.
@@ -139,21 +179,31 @@ func (w *baseWriter) piece() error {
 	if len(w.raw) == 0 {
 		return nil
 	}
-	body := w.zip.EncodeAll(w.raw, nil)
+	body := w.pack.zip.EncodeAll(w.raw, nil)
 	p := piece{first: w.first, at: w.sent, raw: len(w.raw)}
 	w.head.Bytes += int64(len(body))
-	for len(body) > 0 {
-		size := min(partSize, len(body))
-		if _, err := w.s.publishInRoom(w.ctx, pieceName(w.id, w.sent), body[:size]); err != nil {
-			return fmt.Errorf("message %d: %w", w.sent, err)
-		}
-		body = body[size:]
-		w.sent++
+	var err error
+	if p.messages, err = w.s.storePiece(w.ctx, w.id, w.sent, body, w.s.publishInRoom); err != nil {
+		return err
 	}
-	p.messages = w.sent - p.at
+	w.sent += p.messages
 	w.head.pieces = append(w.head.pieces, p)
 	w.raw = w.raw[:0]
 	return nil
+}
+
+// storePiece stores a compressed piece from its message `at` on, and returns how
+// many it takes.
+func (s *Store) storePiece(ctx context.Context, id string, at int, body []byte, publish publisher) (messages int, err error) {
+	for len(body) > 0 {
+		size := min(partSize, len(body))
+		if _, err := publish(ctx, pieceName(id, at+messages), body[:size]); err != nil {
+			return 0, fmt.Errorf("message %d: %w", at+messages, err)
+		}
+		body = body[size:]
+		messages++
+	}
+	return messages, nil
 }
 
 func pieceName(id string, i int) string { return basePieceSubject + id + "." + strconv.Itoa(i) }
@@ -212,49 +262,78 @@ func (s *Store) Bases(ctx context.Context) ([]store.Base, error) {
 	return all, nil
 }
 
-// ReadBase implements store.Bases.
+// ReadBase implements store.Bases. Pieces that are written anew meanwhile are
+// read where they are then.
 func (s *Store) ReadBase(ctx context.Context, position uint64, first, last int, f func(n int, through uint64, state []byte) error) error {
-	if _, err := s.Bases(ctx); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	var h *baseHead
-	for i := range s.bases.list {
-		if s.bases.list[i].Position == position {
-			found := s.bases.list[i]
-			h = &found
-		}
-	}
-	s.mu.Unlock()
-	if h == nil {
-		return fmt.Errorf("natsstore: there is no base at %d: %w", position, store.ErrGap)
-	}
 	zip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxShard))
 	if err != nil {
 		return fmt.Errorf("natsstore: base: %w", err)
 	}
 	defer zip.Close()
-	for i, p := range h.pieces {
-		if p.first > last || i+1 < len(h.pieces) && h.pieces[i+1].first <= first {
-			continue
-		}
-		raw, err := s.readPiece(ctx, zip, h, p)
-		if err == nil {
-			err = eachShard(raw, first, last, f)
-		}
+	for seen := uint64(0); ; {
+		h, err := s.baseHead(ctx, position)
 		if err != nil {
 			return err
 		}
+		if h.sequence == seen {
+			return fmt.Errorf("natsstore: the base at %d was dropped: %w", position, store.ErrGap)
+		}
+		seen = h.sequence
+		gone, err := s.readPieces(ctx, zip, h, &first, last, f)
+		if !gone {
+			return err
+		}
 	}
-	return nil
 }
+
+// baseHead returns the head of the base at a position.
+func (s *Store) baseHead(ctx context.Context, position uint64) (*baseHead, error) {
+	if _, err := s.Bases(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.bases.list {
+		if h := s.bases.list[i]; h.Position == position {
+			return &h, nil
+		}
+	}
+	return nil, fmt.Errorf("natsstore: there is no base at %d: %w", position, store.ErrGap)
+}
+
+// readPieces calls f with the shards from first to last, and moves first on. gone
+// says that a piece is no longer there.
+func (s *Store) readPieces(ctx context.Context, zip *zstd.Decoder, h *baseHead, first *int, last int, f func(n int, through uint64, state []byte) error) (gone bool, err error) {
+	for i, p := range h.pieces {
+		if p.first > last || i+1 < len(h.pieces) && h.pieces[i+1].first <= *first {
+			continue
+		}
+		raw, err := s.readPiece(ctx, zip, h, p)
+		if errors.Is(err, errPieceGone) {
+			return true, err
+		}
+		if err == nil {
+			err = eachShard(raw, *first, last, f)
+		}
+		if err != nil {
+			return false, err
+		}
+		if i+1 < len(h.pieces) {
+			*first = h.pieces[i+1].first
+		}
+	}
+	return false, nil
+}
+
+// errPieceGone: its base was dropped, or has another in its place.
+var errPieceGone = errors.New("natsstore: a piece of a base is no longer there")
 
 func (s *Store) readPiece(ctx context.Context, zip *zstd.Decoder, h *baseHead, p piece) ([]byte, error) {
 	var body []byte
 	for i := range p.messages {
 		m, err := s.base.GetLastMsgForSubject(ctx, pieceName(h.id, p.at+i))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil, fmt.Errorf("natsstore: the base at %d was dropped: %w", h.Position, store.ErrGap)
+			return nil, errPieceGone
 		}
 		if err != nil {
 			return nil, fmt.Errorf("natsstore: cannot read a base: %w", refineRead(err))

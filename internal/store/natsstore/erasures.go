@@ -99,6 +99,7 @@ func (s *Store) saveErasures(ctx context.Context, sequence uint64, records []pre
 			return fmt.Errorf("%w: the list of erasures: %w", store.ErrUnknown, err)
 		}
 		s.erasures.add(e, ack.Sequence)
+		s.askScrub()
 	}
 	return nil
 }

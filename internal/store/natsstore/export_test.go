@@ -2,7 +2,12 @@ package natsstore
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ExpireLetters drops letters older than that, as the store does by the hour
@@ -13,4 +18,39 @@ func (s *Store) ExpireLetters(ctx context.Context, most time.Duration) { s.expir
 func (s *Store) HoldBases() (let func()) {
 	s.basing.Lock()
 	return s.basing.Unlock
+}
+
+// StoredPieces returns what the messages of the bases' stream hold, whether a
+// head lists them or not, each piece decompressed as far as that goes.
+func (s *Store) StoredPieces(ctx context.Context) (all [][]byte, err error) {
+	zip, err := zstd.NewReader(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer zip.Close()
+	info, err := s.base.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var run []byte // messages of one piece follow one another
+	for seq := uint64(1); seq <= info.State.LastSeq; seq++ {
+		m, err := s.base.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			run = nil
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m.Data)
+		if strings.HasPrefix(m.Subject, baseHeadSubject) {
+			run = nil
+			continue
+		}
+		run = append(run, m.Data...)
+		if raw, err := zip.DecodeAll(run, nil); err == nil {
+			all, run = append(all, raw), nil
+		}
+	}
+	return all, nil
 }

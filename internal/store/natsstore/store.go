@@ -99,6 +99,9 @@ type Store struct {
 	done    context.CancelFunc // ends the watcher
 	idle    chan struct{}      // closed when the watcher has ended
 
+	scrub    chan struct{} // asks for erased users to be taken out of bases
+	scrubbed chan struct{} // closed when who does that has ended
+
 	trimming sync.Mutex // one trim at a time
 	basing   sync.Mutex // one change of the bases at a time; taken before mu
 	erasures erasures
@@ -142,6 +145,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		terms:   map[store.Endpoint]term{},
 		letters: map[store.Endpoint]int{},
 		idle:    make(chan struct{}),
+
+		scrub:    make(chan struct{}, 1),
+		scrubbed: make(chan struct{}),
 	}
 	if err := s.openStreams(ctx); err != nil {
 		return nil, err
@@ -153,6 +159,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	watch, done := context.WithCancel(context.WithoutCancel(ctx)) // lives until Stop
 	s.done = done
 	go s.watchDisk(watch)
+	go s.scrubbing(watch)
+	s.askScrub() // what the last process did not come to
 	return s, nil
 }
 
@@ -268,6 +276,7 @@ func (s *Store) Stop(context.Context) error {
 	s.mu.Unlock()
 	s.done()
 	<-s.idle
+	<-s.scrubbed
 	return nil
 }
 

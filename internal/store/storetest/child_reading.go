@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -59,9 +60,45 @@ func keepReading(ctx context.Context, s store.Store, at uint64) {
 		}
 		all = all[1:]
 	}
-	if at%7 == 3 {
+	if at%2 == 0 {
+		leaver := childLeaver(at)
+		appear(ctx, s, leaver)
 		keepBases(ctx, s)
+		erase(ctx, s, leaver)
 	}
+}
+
+// leaverShard is where those are who are erased while bases have them.
+const leaverShard = 9
+
+// childLeaver is a user of leaverShard.
+func childLeaver(at uint64) presence.User {
+	for i := 0; ; i++ {
+		if u := demoUser(fmt.Sprint("leaver-", at, "-", i)); store.Shard(u) == leaverShard {
+			return u
+		}
+	}
+}
+
+func appear(ctx context.Context, s store.Store, user presence.User) {
+	_, next, err := s.Ends(ctx)
+	if err == nil {
+		err = s.SaveShard(ctx, leaverShard, next-1, foldedShard(user, demoUser("stays")))
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+func erase(ctx context.Context, s store.Store, user presence.User) {
+	_, err := s.Append(ctx, "erase "+string(user.ID), []presence.Record{erasedRecord(user, 1_800_000_000_000)})
+	if errors.Is(err, store.ErrRefused) {
+		return // full until the next checkpoint
+	}
+	if err != nil {
+		panic(err)
+	}
+	say("erased %s", user.ID)
 }
 
 func childLanes(at uint64) []store.Cursor {
@@ -111,6 +148,7 @@ type readingFacts struct {
 	cursors uint64            // they are as of this or later
 	letters map[uint64]bool   // true: there; false: perhaps taken away
 	bases   map[uint64]uint64 // from, by position; those not being dropped
+	erased  []string          // whose erasure is stored
 }
 
 func newReadingFacts() readingFacts {
@@ -137,6 +175,10 @@ func (f *readingFacts) add(word string, scan func(to ...any) error) (ok bool, er
 	case "dropping":
 		err = scan(&a)
 		delete(f.bases, a)
+	case "erased":
+		var id string
+		err = scan(&id)
+		f.erased = append(f.erased, id)
 	default:
 		return false, nil
 	}
@@ -149,6 +191,27 @@ func (f *readingFacts) verify(t testing.TB, s store.Store) {
 	f.verifyLetters(t, s)
 	f.verifyBases(t, s)
 	verifyErasures(t, s)
+	f.verifyScrubbed(t, s)
+}
+
+// scrubLimit is how long after a start somebody who was erased may be in bases.
+const scrubLimit = 20 * time.Second
+
+// verifyScrubbed wants nobody in the bases who was erased.
+func (f *readingFacts) verifyScrubbed(t testing.TB, s store.Store) {
+	t.Helper()
+	end := time.Now().Add(scrubLimit)
+	for {
+		err := nowhere(s, f.erased...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("erased users, %v after the start: %v", scrubLimit, err)
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
 }
 
 func (f *readingFacts) verifyCursors(t testing.TB, s store.CursorKeeper) {
@@ -205,7 +268,7 @@ func (f *readingFacts) verifyBases(t testing.TB, s store.Store) {
 			t.Errorf("base %+v: the log has %d to %d", b, first, next)
 		}
 		if err := s.ReadBase(context.Background(), b.Position, 0, store.Shards-1, func(n int, through uint64, state []byte) error {
-			if through < b.From-1 || through > b.Position || len(state) < 4<<10 {
+			if through < b.From-1 || through > b.Position || len(state) < 4<<10 && n != leaverShard {
 				return fmt.Errorf("shard %d of %d bytes through %d", n, len(state), through)
 			}
 			return nil

@@ -52,6 +52,7 @@ func Run(t *testing.T, open Open) {
 		{"bases/copies of the checkpoint", bases},
 		{"bases/big", bigBases},
 		{"bases/useless", uselessBases},
+		{"bases/without who was erased", scrubbedBases},
 		{"cursors/values", cursors},
 		{"cursors/terms", cursorTerms},
 		{"letters", letters},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +25,7 @@ import (
 //	cursors AT           the cursors as of AT are stored
 //	letter N, taking N   a letter is stored; is about to be taken away
 //	base AT FROM, dropping AT   the same of bases
+//	erased ID            a user who was in bases is erased
 //	told SEQ             a follower got a message
 //
 // The facts of several children on one directory add up.
@@ -55,6 +57,7 @@ func (f *facts) clone() *facts {
 	c.records, c.shards, c.notes = maps.Clone(f.records), maps.Clone(f.shards), maps.Clone(f.notes)
 	c.rosters = maps.Clone(f.rosters)
 	c.reading.letters, c.reading.bases = maps.Clone(f.reading.letters), maps.Clone(f.reading.bases)
+	c.reading.erased = slices.Clone(f.reading.erased)
 	return &c
 }
 
@@ -167,7 +170,7 @@ func (f *facts) verifyCheckpoint(t testing.TB, s store.Checkpoints) {
 	through, err := s.Load(context.Background(),
 		func(n int, through uint64, state []byte) error {
 			shards[n] = through
-			if !bytes.Equal(state, shardState(n, through)) {
+			if n != leaverShard && !bytes.Equal(state, shardState(n, through)) {
 				t.Errorf("shard %d through %d: got another state than was saved", n, through)
 			}
 			return nil

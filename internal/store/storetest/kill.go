@@ -34,12 +34,12 @@ func Kill(t *testing.T, open Open) {
 	dir, f := t.TempDir(), newFacts()
 	n, found := rounds(t, 4), 0
 	for i := range n {
-		runChild(t, childCommand(t, dir), f, 200+rand.IntN(2000))
+		runChild(t, childCommand(t, dir), f, 200+rand.IntN(4000))
 		if found = f.verify(t, open, dir); t.Failed() {
 			t.Fatalf("failed in round %d of %d", i+1, n)
 		}
 	}
-	t.Logf("%d kills: %d acknowledgements, nothing lost; %d records still in the log", n, f.lines, found)
+	t.Logf("%d kills: %d acknowledgements, nothing lost; %d records still in the log, %d users were taken out of bases", n, f.lines, found, len(f.reading.erased))
 }
 
 // childCommand is this test binary as a writer on dir, started by the words in

@@ -18,6 +18,8 @@ type reading struct {
 	times   []time.Time   // of the messages
 	grown   chan struct{} // closed when a message came, or the log was cut, or the store stopped
 	erased  []store.Erasure
+	gone    []store.Gone // the same, with names
+	late    bool         // erased users stay in bases until Scrub
 	bases   []memoryBase
 	cursors map[store.Endpoint]store.Cursors
 	letters []memoryLetter
@@ -42,6 +44,7 @@ func newReading() reading {
 func (r *reading) clone() reading {
 	c := *r
 	c.times, c.erased, c.bases, c.letters = slices.Clone(r.times), slices.Clone(r.erased), slices.Clone(r.bases), slices.Clone(r.letters)
+	c.gone = slices.Clone(r.gone)
 	c.cursors, c.grown = maps.Clone(r.cursors), make(chan struct{})
 	return c
 }
@@ -57,10 +60,44 @@ func (r *reading) appended(sequence uint64, records []presence.Record) {
 	r.times = append(r.times, time.Now())
 	for i := range records {
 		if records[i].Kind == presence.RecordErased {
-			r.erased = append(r.erased, store.Erasure{User: store.UserMark(records[i].User), Sequence: sequence, Time: records[i].Time})
+			e := store.Erasure{User: store.UserMark(records[i].User), Sequence: sequence, Time: records[i].Time}
+			r.erased, r.gone = append(r.erased, e), append(r.gone, store.Gone{Name: records[i].User, Erasure: e})
+			if !r.late {
+				r.scrub()
+			}
 		}
 	}
 	r.wake()
+}
+
+// ScrubLate lets bases have erased users until Scrub, as they may for a while.
+func (m *Memory) ScrubLate() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reading.late = true
+}
+
+// Scrub takes erased users out of all bases.
+func (m *Memory) Scrub() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reading.scrub()
+}
+
+func (r *reading) scrub() {
+	for _, b := range r.bases {
+		for n, s := range b.shards {
+			b.shards[n] = s.stripped(r.gone)
+		}
+	}
+}
+
+// stripped is a shard as a base has it; one that is none stays as it is.
+func (s shard) stripped(gone []store.Gone) shard {
+	if state, _, err := store.StripShard(s.state, s.through, gone); err == nil {
+		s.state = state
+	}
+	return s
 }
 
 // Ends implements store.Reading.
@@ -161,6 +198,7 @@ func (m *Memory) SaveBase(context.Context) (store.Base, error) {
 	b.Position, b.From, b.At = last, m.through+1, presence.At(time.Now())
 	for n, s := range b.shards {
 		s.through = max(s.through, m.through)
+		s = s.stripped(m.reading.gone)
 		b.shards[n] = s
 		b.Bytes += int64(len(s.state))
 	}
