@@ -181,7 +181,8 @@ func (s *Store) scrubBase(ctx context.Context, id string, names map[store.Erasur
 	}
 	h := old
 	h.pieces, h.clean = slices.Clone(old.pieces), clean
-	var replaced []string // subjects
+	h.Bytes -= int64(len(old.append(nil))) // the new head is as long, about, and is added
+	var replaced []string                  // subjects
 	if replaced, err = s.scrubPieces(ctx, &h, gone); err != nil {
 		s.bases.swept = false // what was written is no part of it
 		return fmt.Errorf("natsstore: erasing from the base at %d: %w", h.Position, err)
@@ -314,8 +315,8 @@ func (s *Store) overwrite(ctx context.Context, subject string, keep uint64) erro
 	}
 }
 
-// sweepBases overwrites what scrubs left that a crash or an error broke off, once;
-// basing is held.
+// sweepBases overwrites what is no part of a base, once: of scrubs, drops and new
+// bases that a crash or an error broke off; basing is held.
 func (s *Store) sweepBases(ctx context.Context) error {
 	if s.bases.swept {
 		return nil
@@ -344,9 +345,9 @@ func (s *Store) sweepBases(ctx context.Context) error {
 			err = s.overwrite(ctx, subject, of[id])
 		} else {
 			id, _, _ := strings.Cut(strings.TrimPrefix(subject, basePieceSubject), ".")
-			if of[id] == 0 || known[subject] {
-				continue // whole, or one of a base whose head is missing: see tidyBases
-			}
+			if known[subject] && of[id] != 0 {
+				continue
+			} // else nobody lists it: no base is being made, since basing is held
 			err = s.overwrite(ctx, subject, 0)
 		}
 		if err != nil {

@@ -118,7 +118,7 @@ func keepBases(ctx context.Context, s store.Bases) {
 	case err != nil:
 		panic(err)
 	}
-	say("base %d %d", base.Position, base.From)
+	say("base %d %d %d", base.Position, base.From, base.Bytes)
 	all, err := s.Bases(ctx)
 	if err != nil {
 		panic(err)
@@ -170,7 +170,10 @@ func (f *readingFacts) add(word string, scan func(to ...any) error) (ok bool, er
 		err = scan(&a)
 		f.letters[a] = false
 	case "base":
-		err = scan(&a, &b)
+		var bytes int64
+		if err = scan(&a, &b, &bytes); bytes > childLog/8 {
+			clear(f.bases) // those before may have gone for the space
+		}
 		f.bases[a] = b
 	case "dropping":
 		err = scan(&a)

@@ -24,7 +24,7 @@ import (
 //	advancing THROUGH NOTE, advanced THROUGH NOTE   around Advance
 //	cursors AT           the cursors as of AT are stored
 //	letter N, taking N   a letter is stored; is about to be taken away
-//	base AT FROM, dropping AT   the same of bases
+//	base AT FROM BYTES, dropping AT   the same of bases
 //	erased ID            a user who was in bases is erased
 //	told SEQ             a follower got a message
 //
