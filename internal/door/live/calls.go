@@ -62,6 +62,7 @@ func (c *conn) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 // begin takes the first frame, which must be a hello that works: else it is the
 // last.
 func (c *conn) begin(r *request, err error, began time.Time) {
+	c.door.fresh.remove(c)
 	if r.T != frameHello && err == nil {
 		err = fault.Invalid("t", "the first frame is hello")
 	}

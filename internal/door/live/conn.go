@@ -134,6 +134,9 @@ func (c *conn) Closed(_ *socket.Conn, why error) {
 	c.set(departed)
 	c.mu.Unlock()
 	c.door.from.leave(c.from)
+	if c.greet != nil {
+		c.door.fresh.remove(c)
+	}
 	if c.watcher != nil {
 		c.watcher.Detach(c.attachment)
 	}

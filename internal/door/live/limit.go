@@ -148,20 +148,22 @@ func (a *arrivals) leave(user presence.User, c *conn) {
 }
 
 // waiting is the connections that have not said hello, in the order of their
-// coming: one timer for all, for they all may take as long. Who has said it is
-// passed over when his time comes.
+// coming: one timer for all, for they all may take as long. They are chained by their
+// greetings, and who says hello or goes is taken out.
 type waiting struct {
 	wheel *wheel.Wheel
 	timer wheel.Timer
 
-	mu    sync.Mutex // guards all below
-	queue []newcomer
-	over  bool
+	mu          sync.Mutex // guards all below, and the places of those in it
+	first, last *conn
+	over        bool
 }
 
-type newcomer struct {
-	conn *conn
-	due  time.Duration
+// spot is the place of a connection among those that wait.
+type spot struct {
+	in          bool
+	due         time.Duration
+	prev, after *conn
 }
 
 func (w *waiting) init(clock *wheel.Wheel) {
@@ -175,28 +177,57 @@ func (w *waiting) add(c *conn) {
 	if w.over {
 		return
 	}
-	w.queue = append(w.queue, newcomer{c, w.wheel.Now() + HelloLimit})
-	if len(w.queue) == 1 {
+	c.greet.spot = spot{in: true, due: w.wheel.Now() + HelloLimit, prev: w.last}
+	if w.last != nil {
+		w.last.greet.spot.after = c
+	} else {
+		w.first = c
 		w.wheel.Set(&w.timer, HelloLimit)
+	}
+	w.last = c
+}
+
+// remove takes a connection out, if it is in. Its greeting must be there.
+func (w *waiting) remove(c *conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := c.greet.spot
+	if !at.in {
+		return
+	}
+	c.greet.spot = spot{}
+	if at.prev != nil {
+		at.prev.greet.spot.after = at.after
+	} else {
+		w.first = at.after
+	}
+	if at.after != nil {
+		at.after.greet.spot.prev = at.prev
+	} else {
+		w.last = at.prev
 	}
 }
 
 // fire ends those whose time is over.
 func (w *waiting) fire() {
 	now := w.wheel.Now()
+	var late []*conn
 	w.mu.Lock()
-	n := 0
-	for n < len(w.queue) && w.queue[n].due <= now {
-		n++
+	for c := w.first; c != nil && c.greet.spot.due <= now; c = w.first {
+		late = append(late, c)
+		if w.first = c.greet.spot.after; w.first != nil {
+			w.first.greet.spot.prev = nil
+		} else {
+			w.last = nil
+		}
+		c.greet.spot = spot{}
 	}
-	late := append([]newcomer(nil), w.queue[:n]...)
-	w.queue = append(w.queue[:0:0], w.queue[n:]...)
-	if len(w.queue) > 0 && !w.over {
-		w.wheel.Set(&w.timer, w.queue[0].due-now)
+	if w.first != nil && !w.over {
+		w.wheel.Set(&w.timer, w.first.greet.spot.due-now)
 	}
 	w.mu.Unlock()
-	for _, one := range late {
-		one.conn.noHello()
+	for _, c := range late {
+		c.noHello()
 	}
 }
 
@@ -204,7 +235,6 @@ func (w *waiting) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = true
-	w.queue = nil
 	w.wheel.Clear(&w.timer)
 }
 

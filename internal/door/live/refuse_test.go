@@ -269,8 +269,8 @@ func TestNoHello(t *testing.T) {
 		wait(3 * time.Second)
 		second.ended()
 		said.stands()
-		if left := len(n.door.fresh.queue); left != 0 {
-			t.Errorf("%d are waited for", left)
+		if got := n.door.fresh.count(); got != 0 {
+			t.Errorf("%d are waited for", got)
 		}
 	})
 }

@@ -15,6 +15,7 @@ type greeting struct {
 	access *token.Access // of the handshake; nil: it comes with the hello
 	origin string        // of a foreign page; "" is none
 	addr   string        // ip:port of the peer
+	spot   spot          // among those who have not said hello; guarded by the door's fresh
 }
 
 // ServeHTTP takes a WebSocket handshake. The peer's address is r.RemoteAddr.
