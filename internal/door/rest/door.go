@@ -85,6 +85,7 @@ type Door struct {
 	described []byte
 	stopping  chan struct{} // closed when the node stops
 	drain     sync.Once
+	snapshots underWay
 }
 
 // New returns a door that serves at once.

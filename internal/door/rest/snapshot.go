@@ -59,7 +59,8 @@ func (d *Door) registerSnapshot() {
 		summary: "Fetch everybody's presence",
 		text: "JSON lines: one of type snapshot with the position, one for each user ever seen, and one of type end with how many there were; " +
 			"a snapshot that does not end with it is not whole. All of it is as it was at one position: fold the events behind that onto it, and the picture is exact. " +
-			"It is made while it is read, so it may be of any size; who reads less than 64 KiB in 30 s is cut.",
+			"It is made while it is read, so it may be of any size; who reads less than 64 KiB in 30 s is cut. " +
+			"Two of an app are made at once; more are refused with RATE_LIMITED.",
 		faults: []fault.Kind{fault.LogUnavailable}, more: []refusal{{http.StatusGone, codePosition}},
 	}
 	op := d.describeOperation(o)
@@ -87,11 +88,17 @@ func (d *Door) getSnapshot(ctx context.Context, in *snapshotIn) (*huma.StreamRes
 		at = &p
 	}
 	app := requestOf(ctx).key.app
+	done, err := d.snapshots.begin(app)
+	if err != nil {
+		return nil, err
+	}
 	s, err := d.cfg.Facts.Snapshot(ctx, app, at)
 	if err != nil {
+		done()
 		return nil, historyFault(err, "query.at")
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		defer done()
 		hctx.SetHeader("Content-Type", typeLines)
 		hctx.SetHeader("Vary", "Accept-Encoding")
 		zip := acceptsGzip(in.Accept)

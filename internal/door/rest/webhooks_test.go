@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -403,6 +404,30 @@ func TestSnapshotDeadlines(t *testing.T) {
 		}
 		if len(w.deadlines) < 3 || w.deadlines[1].Sub(w.deadlines[0]) != 20*time.Second {
 			t.Errorf("deadlines %v, want one for each 64 KiB", w.deadlines)
+		}
+	})
+}
+
+// Of an app two snapshots are read at once; one that ends, well or not, makes room.
+func TestSnapshotsAtOnce(t *testing.T) {
+	told(t, func(t *testing.T, n *node) {
+		n.put("alice")
+		var readers sync.WaitGroup
+		for range mostSnapshots {
+			readers.Go(func() {
+				r := httptest.NewRequest("GET", "http://node"+Prefix+"/snapshot", nil)
+				r.Header.Set("Authorization", "Bearer "+secret)
+				n.door.ServeHTTP(&slowReader{ResponseRecorder: httptest.NewRecorder()}, r)
+			})
+		}
+		synctest.Wait()
+		n.refused("GET", "/snapshot", "", 429, "RATE_LIMITED")
+		readers.Wait()
+		for range mostSnapshots + 1 { // those that are refused count for nothing
+			n.refused("GET", "/snapshot?at=999999", "", 422, "FIELD_INVALID")
+		}
+		if w := n.do("GET", "/snapshot", ""); !slices.Equal(names(t, snapshot(t, w.Body)), []string{"alice"}) {
+			t.Errorf("after the others ended: got %d %s", w.Code, w.Body)
 		}
 	})
 }
