@@ -55,6 +55,8 @@ var (
 	ErrAlarm = errors.New("store: alarm")
 	// ErrGap: the log no longer reaches back to the wanted position.
 	ErrGap = errors.New("store: older than the log")
+	// ErrReplaced: another node has started under this node's name.
+	ErrReplaced = errors.New("store: another node has this name")
 )
 
 // MaxRecords is the most records of one message (design §2, group commit).

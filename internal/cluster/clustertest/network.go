@@ -1,0 +1,304 @@
+// Package clustertest is a world for tests of many nodes in one process: a
+// network that loses, doubles, delays, reorders and cuts, a quorum that can be
+// taken away, and a table of sessions that knows what must never happen. All of
+// it runs under a fake clock. It is no model of NATS: it promises less.
+package clustertest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Faults is what happens to each message on its way from one node to another.
+// What a node sends to itself only waits Delay.
+type Faults struct {
+	Loss    float64       // chance that it never comes
+	Double  float64       // chance that it comes twice
+	Delay   time.Duration // each takes at least this long
+	Jitter  time.Duration // and up to this much longer
+	Reorder bool          // later messages may overtake it within Jitter
+}
+
+// Network connects nodes by their names. Make it with NewNetwork.
+type Network struct {
+	mu     sync.Mutex // guards everything below, and what wires share
+	dice   *rand.Rand
+	faults Faults
+	cut    map[[2]string]bool // from, to
+	paused map[string]chan struct{}
+	wires  []*Wire
+	sent   Traffic
+}
+
+// Traffic counts what was published.
+type Traffic struct {
+	Messages, Bytes int
+	Largest         int // bytes of the largest message
+}
+
+// NewNetwork returns a network without faults. The seed decides which messages
+// its faults meet.
+func NewNetwork(seed uint64) *Network {
+	return &Network{dice: rand.New(rand.NewPCG(seed, seed)), cut: map[[2]string]bool{}, paused: map[string]chan struct{}{}}
+}
+
+// SetFaults is for all messages from now on.
+func (n *Network) SetFaults(f Faults) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faults = f
+}
+
+// Cut loses all that is sent from one node to another, in this direction.
+func (n *Network) Cut(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[[2]string{from, to}] = true
+}
+
+// CutBoth cuts both directions.
+func (n *Network) CutBoth(a, b string) { n.Cut(a, b); n.Cut(b, a) }
+
+// Mend undoes one Cut.
+func (n *Network) Mend(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.cut, [2]string{from, to})
+}
+
+// Heal undoes all cuts and faults. Who is paused stays so.
+func (n *Network) Heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cut)
+	n.faults = Faults{}
+}
+
+// Pause holds a node as SIGSTOP does, as far as the network goes: what is sent to
+// it waits, and its own calls do not return before Resume.
+func (n *Network) Pause(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.paused[name] == nil {
+		n.paused[name] = make(chan struct{})
+	}
+}
+
+// Resume lets a paused node go on.
+func (n *Network) Resume(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c := n.paused[name]; c != nil {
+		close(c)
+		delete(n.paused, name)
+	}
+}
+
+// Traffic returns what was published until now.
+func (n *Network) Traffic() Traffic {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sent
+}
+
+// gate waits while the node is paused.
+func (n *Network) gate(name string, closed <-chan struct{}) error {
+	for {
+		n.mu.Lock()
+		c := n.paused[name]
+		n.mu.Unlock()
+		if c == nil {
+			return nil
+		}
+		select {
+		case <-c:
+		case <-closed:
+			return errClosed
+		}
+	}
+}
+
+var (
+	errClosed = errors.New("clustertest: the node is off the network")
+	errNobody = errors.New("clustertest: nobody answers there")
+)
+
+// Wire is one run of a node on the network: it has the methods of
+// cluster.Transport.
+type Wire struct {
+	net    *Network
+	name   string
+	closed chan struct{}
+	once   sync.Once
+	subs   []*subscription // guarded by net.mu
+	run    sync.WaitGroup
+}
+
+// Wire connects a node. A node that starts again gets a new one.
+func (n *Network) Wire(name string) *Wire {
+	w := &Wire{net: n, name: name, closed: make(chan struct{})}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.wires = append(n.wires, w)
+	return w
+}
+
+// Close takes the node off the network without a word, as kill -9 does, and waits
+// until nothing is delivered to it any more.
+func (w *Wire) Close() {
+	w.once.Do(func() { close(w.closed) })
+	w.net.mu.Lock()
+	for i, o := range w.net.wires {
+		if o == w {
+			w.net.wires = append(w.net.wires[:i:i], w.net.wires[i+1:]...)
+			break
+		}
+	}
+	w.net.mu.Unlock()
+	w.run.Wait()
+}
+
+// Publish is cluster.Transport's.
+func (w *Wire) Publish(subject string, b []byte) error {
+	return w.send(message{subject: subject, b: b, from: w.name})
+}
+
+// Subscribe is cluster.Transport's; a pattern may end in ">" or have "*" in place
+// of a word.
+func (w *Wire) Subscribe(subject string, f func(subject string, b []byte, reply func([]byte))) (stop func(), err error) {
+	if err := w.net.gate(w.name, w.closed); err != nil {
+		return nil, err
+	}
+	s := &subscription{wire: w, pattern: subject, f: f, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	w.net.mu.Lock()
+	w.subs = append(w.subs, s)
+	w.net.mu.Unlock()
+	w.run.Go(s.deliver)
+	return func() {
+		w.net.mu.Lock()
+		defer w.net.mu.Unlock()
+		for i, o := range w.subs {
+			if o == s {
+				w.subs = append(w.subs[:i:i], w.subs[i+1:]...)
+				close(s.stop)
+			}
+		}
+	}, nil
+}
+
+// Request is cluster.Transport's. Question and answer both meet the faults.
+func (w *Wire) Request(ctx context.Context, subject string, b []byte) ([]byte, error) {
+	answer := make(chan []byte, 1)
+	ask := message{subject: subject, b: b, from: w.name, reply: func(from string, b []byte) {
+		w.net.pass(from, w.name, func(d time.Duration, _ bool) {
+			copied := append([]byte(nil), b...)
+			time.AfterFunc(d, func() {
+				select {
+				case answer <- copied:
+				default:
+				}
+			})
+		})
+	}}
+	w.net.mu.Lock()
+	somebody := w.net.anybody(subject)
+	w.net.mu.Unlock()
+	if !somebody {
+		return nil, errNobody
+	}
+	if err := w.send(ask); err != nil {
+		return nil, err
+	}
+	select {
+	case b := <-answer:
+		return b, w.net.gate(w.name, w.closed)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-w.closed:
+		return nil, errClosed
+	}
+}
+
+// anybody reports whether somebody is subscribed; mu is held.
+func (n *Network) anybody(subject string) bool {
+	for _, w := range n.wires {
+		for _, s := range w.subs {
+			if matches(s.pattern, subject) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// send gives a message to all who subscribed.
+func (w *Wire) send(m message) error {
+	if err := w.net.gate(w.name, w.closed); err != nil {
+		return err
+	}
+	select {
+	case <-w.closed:
+		return errClosed
+	default:
+	}
+	m.b = append([]byte(nil), m.b...)
+	w.net.mu.Lock()
+	w.net.sent.Messages++
+	w.net.sent.Bytes += len(m.b)
+	w.net.sent.Largest = max(w.net.sent.Largest, len(m.b))
+	var to []*subscription
+	for _, o := range w.net.wires {
+		for _, s := range o.subs {
+			if matches(s.pattern, m.subject) {
+				to = append(to, s)
+			}
+		}
+	}
+	w.net.mu.Unlock()
+	for _, s := range to {
+		w.net.pass(w.name, s.wire.name, func(d time.Duration, reorder bool) { s.put(m, d, reorder) })
+	}
+	return nil
+}
+
+// pass lets the faults decide how often and when a message comes through.
+func (n *Network) pass(from, to string, put func(d time.Duration, reorder bool)) {
+	n.mu.Lock()
+	f, times := n.faults, 1
+	delays := [2]time.Duration{f.Delay, f.Delay}
+	if from == to {
+		f.Reorder = false
+	} else {
+		if n.cut[[2]string{from, to}] || f.Loss > 0 && n.dice.Float64() < f.Loss {
+			times = 0
+		} else if f.Double > 0 && n.dice.Float64() < f.Double {
+			times = 2
+		}
+		if f.Jitter > 0 {
+			for i := range delays {
+				delays[i] += time.Duration(n.dice.Int64N(int64(f.Jitter) + 1))
+			}
+		}
+	}
+	n.mu.Unlock()
+	for i := range times {
+		put(delays[i], f.Reorder)
+	}
+}
+
+func matches(pattern, subject string) bool {
+	p, s := strings.Split(pattern, "."), strings.Split(subject, ".")
+	for i, word := range p {
+		switch {
+		case word == ">":
+			return len(s) > i
+		case i >= len(s) || word != "*" && word != s[i]:
+			return false
+		}
+	}
+	return len(p) == len(s)
+}
