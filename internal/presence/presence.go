@@ -11,8 +11,11 @@ type Presence struct {
 	// Floor is the highest version of a close that was forgotten, in truth, and
 	// FloorShown of one that others could see: who last saw an older version
 	// cannot be told of that close any more.
-	Floor         uint32
-	FloorShown    uint32
+	Floor      uint32
+	FloorShown uint32
+	// Turned says that with this picture, and no other, the user became available
+	// or unavailable as others see him. What a start restores is told to nobody.
+	Turned        bool
 	LastSeen      Time // true
 	LastSeenShown Time // as others may know it
 	// Absent is where others saw the user disconnect without logging out, as the

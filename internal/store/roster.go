@@ -21,6 +21,9 @@ const (
 	RosterBlocks RosterKind = 2 // whom a user hides from
 	// RosterRevoked is from when on a user's access tokens count.
 	RosterRevoked RosterKind = 3
+	// RosterAttributes is a user's attributes, his running calls, and where his
+	// attributes are published.
+	RosterAttributes RosterKind = 4
 )
 
 // MaxRosterValue is the most bytes of one value: a list of 10,000 users with

@@ -29,6 +29,7 @@ func (u *user) paint() *presence.Presence {
 		}
 		p.Sessions = append(p.Sessions, s.view)
 	}
+	p.Turned = available != u.available
 	u.tallyAvailable(available)
 	u.picture.Store(p)
 	return p
