@@ -1,6 +1,6 @@
 // Package store is the durable contract: the log of records, checkpoints of
-// its fold and bases of older ones, the node's counter, users' rosters, and
-// what webhooks must not forget. It speaks presence words and knows no
+// its fold and bases of older ones, the node's counter, users' rosters and
+// mailboxes, and what webhooks must not forget. It speaks presence words and knows no
 // engine; natsstore keeps it on NATS JetStream, and storetest proves whoever
 // keeps it. What is live and soft (statuses on their way, fan-out) is not here.
 package store
@@ -123,6 +123,7 @@ type Store interface {
 	Bases
 	CursorKeeper
 	Letters
+	Mailboxes
 	// Health returns nil, or why the store cannot take records; an error that
 	// wraps ErrAlarm when it still can (disk nearly full). Shown on /readyz.
 	Health() error

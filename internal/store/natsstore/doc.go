@@ -13,9 +13,10 @@
 //	               pl.base.head.<id>             what makes a base of its pieces
 //	PL_CURSOR      pl.cursor.<app>.<endpoint>    the newest cursors of an endpoint
 //	PL_DEAD        pl.dead.<app>.<endpoint>.<user> dead letters, in order
+//	PL_MAIL        pl.mail                       what happens to mailboxes, many messages to an entry
 //
 // What it acknowledges is on disk, because natsbus has the engine sync every
-// message. It knows nothing of what shards, notes and rosters hold, of folding, or of
+// message. It knows nothing of what shards, notes, rosters and mailboxes hold, of folding, or of
 // batching records into messages (store.Committer does that).
 //
 // The engine's own limits would drop records that no checkpoint holds yet, so

@@ -44,6 +44,9 @@ const (
 	letterStream  = "PL_DEAD"
 	letterSubject = "pl.dead." // + app + "." + endpoint, base64url + "." + user token
 
+	mailStream  = "PL_MAIL"
+	mailSubject = "pl.mail"
+
 	// duplicateWindow is how long the engine remembers message ids: as long as
 	// a writer may try a message again. Each id costs it about 115 bytes of
 	// memory (measured), at 500 messages a second 35 MB.
@@ -94,7 +97,9 @@ type Store struct {
 	base    jetstream.Stream
 	cursors jetstream.Stream
 	dead    jetstream.Stream
+	mail    jetstream.Stream
 	maxLog  int64              // the log's size limit
+	maxMail int64              // that of the mailboxes
 	opened  uint64             // the checkpoint's position when the store was opened
 	done    context.CancelFunc // ends the watcher
 	idle    chan struct{}      // closed when the watcher has ended
@@ -231,7 +236,10 @@ func (s *Store) openReaderStreams(ctx context.Context) (err error) {
 		MaxBytes: min(mostLetters, s.maxLog/letterShare),
 		Discard:  jetstream.DiscardOld,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.openMail(ctx)
 }
 
 func (s *Store) openStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {

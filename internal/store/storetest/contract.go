@@ -56,6 +56,10 @@ func Run(t *testing.T, open Open) {
 		{"cursors/values", cursors},
 		{"cursors/terms", cursorTerms},
 		{"letters", letters},
+		{"mailboxes/entries", mailEntries},
+		{"mailboxes/behind the last", mailBehindTheLast},
+		{"mailboxes/cut", mailCut},
+		{"mailboxes/limits", mailLimits},
 		{"stopped", stopped},
 	} {
 		t.Run(rule.name, func(t *testing.T) {

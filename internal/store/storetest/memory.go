@@ -35,6 +35,7 @@ type Memory struct {
 	counters map[string]uint64
 	rosters  rosters
 	reading  reading
+	mail     mail
 }
 
 // faults are how a Memory misbehaves.
@@ -61,6 +62,7 @@ func newMemory(maxBytes int) *Memory {
 		maxBytes: maxBytes, first: 1, note: 1,
 		ids: map[string]store.Position{}, shards: map[int]shard{}, counters: map[string]uint64{},
 		rosters: rosters{values: map[rosterKey]store.Roster{}}, reading: newReading(),
+		mail: mail{limit: memoryMail},
 	}
 }
 

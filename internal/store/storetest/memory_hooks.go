@@ -28,12 +28,13 @@ func (m *Memory) Lose(n int, stored bool) {
 	m.faults.lose = append(m.faults.lose, slices.Repeat([]bool{stored}, n)...)
 }
 
-// Recover ends every Refuse and Lose, of rosters too.
+// Recover ends every Refuse and Lose, of rosters and mailboxes too.
 func (m *Memory) Recover() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.faults.refuse, m.faults.lose = nil, nil
 	m.rosters.refuse, m.rosters.lose = nil, nil
+	m.mail.refuse, m.mail.lose = nil, nil
 }
 
 // Hold makes appends wait until release is called, or their context ends
@@ -79,6 +80,7 @@ func (m *Memory) Reopen() *Memory {
 	n.ids, n.shards, n.counters = maps.Clone(m.ids), maps.Clone(m.shards), maps.Clone(m.counters)
 	n.notes, n.note, n.through = slices.Clone(m.notes), m.note, m.through
 	n.reading = m.reading.clone()
+	n.mail = m.mail.clone()
 	m.reading.wake()
 	n.rosters.values, n.rosters.last = maps.Clone(m.rosters.values), m.rosters.last
 	return n
