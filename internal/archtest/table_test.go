@@ -16,7 +16,7 @@ var leaves = []string{
 
 // core is what a door may build on.
 var core = []string{
-	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke", "internal/admit", "internal/facts", "internal/topic",
+	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke", "internal/admit", "internal/facts", "internal/topic", "internal/mailbox",
 }
 
 // table is who may import whom. A package without a line is an error, and so
@@ -43,6 +43,7 @@ var table = []line{
 	{"internal/roster", with(leaves, "internal/store"), "who may watch whom; tells of changes through a listener of its own"},
 	{"internal/revoke", with(leaves, "internal/store"), "from when on access tokens count; keeps a time per user"},
 	{"internal/topic", with(leaves, "internal/store"), "attributes of users and who is told of them; hears of presence as a listener, knows no door"},
+	{"internal/mailbox", with(leaves, "internal/store"), "messages kept until their user comes; knows no engine and no door"},
 	{"internal/facts", with(leaves, "internal/store"), "reads the log for webhooks and pulls: what the fold concludes; knows no engine and no door"},
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},

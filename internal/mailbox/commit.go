@@ -1,0 +1,270 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+const (
+	// handOver is how long connections have to write what they were given, once
+	// one of them has (protocol note C4).
+	handOver = time.Second
+
+	// maxEntry is from how many bytes on an entry takes no further call. Smaller
+	// ones are quicker to read back for one message.
+	maxEntry = 512 << 10
+
+	// Unknown results are tried again with growing waits, for storeFor at most.
+	storeFor     = 10 * time.Second
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = time.Second
+
+	// upkeepEvery is how often messages whose time is over are dropped, and the
+	// stream is cut.
+	upkeepEvery = 5 * time.Second
+
+	// purgeAgain is how soon a hand-over that the store refused to note is noted
+	// again. Until then only this process knows of it.
+	purgeAgain = time.Second
+)
+
+// window is the time that connections have to write.
+type window struct {
+	box *box
+	end time.Time
+}
+
+// open gives the takers of a box their time. The lock is held.
+func (m *Mailboxes) open(b *box) {
+	if b.due {
+		return
+	}
+	b.due = true
+	m.windows = append(m.windows, window{b, time.Now().Add(handOver)})
+	if len(m.windows) == 1 {
+		m.poke()
+	}
+}
+
+// shut ends the windows whose time is over, and returns when the next ends.
+func (m *Mailboxes) shut() (next time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for ; n < len(m.windows) && !m.windows[n].end.After(time.Now()); n++ {
+		b := m.windows[n].box
+		b.due = false
+		m.settle(b, 0)
+		m.tidy(b)
+	}
+	m.windows = slices.Delete(m.windows, 0, n)
+	if len(m.windows) == 0 {
+		return time.Time{}
+	}
+	return m.windows[0].end
+}
+
+// run stores what waits until Stop.
+func (m *Mailboxes) run(ctx context.Context) {
+	defer close(m.ended)
+	upkeep := time.NewTicker(upkeepEvery)
+	defer upkeep.Stop()
+	timer := time.NewTimer(handOver)
+	defer timer.Stop()
+	for {
+		next := m.shut()
+		more, err := m.commit(ctx)
+		if err != nil && (next.IsZero() || next.After(time.Now().Add(purgeAgain))) {
+			next = time.Now().Add(purgeAgain)
+		}
+		if ctx.Err() != nil || !more && m.done(err) {
+			m.abandon()
+			return
+		}
+		if more {
+			continue
+		}
+		timer.Stop()
+		if !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-m.wake:
+		case <-timer.C:
+		case <-upkeep.C:
+			m.upkeep(ctx)
+		case <-ctx.Done():
+		}
+	}
+}
+
+// done reports that Stop was called and nothing waits, or cannot be stored.
+func (m *Mailboxes) done(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closing && len(m.waiting) == 0 && (len(m.handed) == 0 || err != nil)
+}
+
+// abandon gives back what is left when there is no time any more.
+func (m *Mailboxes) abandon() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closing = true
+	for _, c := range m.waiting {
+		c.done <- fault.Retry(fault.LogUnavailable, retryAfter, "the node stops")
+	}
+	m.waiting, m.queued = nil, 0
+}
+
+// taken is a hand-over on its way into the stream.
+type taken struct {
+	box    *box
+	number uint64
+}
+
+// gather takes what waits, as much as one entry holds.
+func (m *Mailboxes) gather() (changes []*change, out []taken, records []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.handed {
+		if len(records) >= maxEntry {
+			break
+		}
+		out = append(out, taken{b, b.handed})
+		records = appendRecord(records, &record{kind: recordTaken, user: b.user, number: b.handed})
+	}
+	puts := 0
+	for len(m.waiting) > 0 && len(records) < maxEntry && puts+m.waiting[0].puts <= numbersPerEntry {
+		c := m.waiting[0]
+		m.waiting = m.waiting[1:]
+		m.queued -= len(c.records)
+		puts += c.puts
+		changes, records = append(changes, c), append(records, c.records...)
+	}
+	m.storing = len(records) > 0
+	return changes, out, records
+}
+
+// commit stores one entry of what waits, and reports whether more does.
+func (m *Mailboxes) commit(ctx context.Context) (more bool, err error) {
+	changes, out, records := m.gather()
+	if len(records) == 0 {
+		return false, nil
+	}
+	did, err := m.write(ctx, records)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.storing = false
+	if err != nil {
+		m.stats.Refused += uint64(len(changes))
+		m.log.Warn("mailboxes cannot be stored", "calls", len(changes), "hand_overs", len(out), "error", err)
+		for _, c := range changes {
+			c.done <- fault.Retry(fault.LogUnavailable, retryAfter, "%s", reasonOf(err))
+		}
+		return len(m.waiting) > 0, err
+	}
+	for _, t := range out {
+		if t.box.handed == t.number {
+			m.handed = slices.DeleteFunc(m.handed, func(b *box) bool { return b == t.box })
+		}
+	}
+	for _, c := range changes {
+		c.sizes, did.sizes = did.sizes[:c.puts], did.sizes[c.puts:]
+		m.stats.Put += uint64(c.puts)
+		c.done <- nil
+	}
+	return len(m.waiting) > 0 || len(m.handed) > 0, nil
+}
+
+// reasonOf tells callers why the store did not take their messages; details are logged.
+func reasonOf(err error) string {
+	if errors.Is(err, store.ErrRefused) {
+		return "the store refuses messages, perhaps its disk is full; nothing was put"
+	}
+	return "the store did not answer; what was asked may be done or not"
+}
+
+// write stores an entry of records behind the last, and folds it and all that
+// others have stored before it.
+func (m *Mailboxes) write(ctx context.Context, records []byte) (did folded, err error) {
+	m.mu.Lock()
+	at, name := max(m.clock, m.now()), rand.Uint64()
+	m.clock = at
+	m.mu.Unlock()
+	raw := append(appendEntry(make([]byte, 0, len(records)+24), name, at), records...)
+	end := time.Now().Add(storeFor)
+	for wait := firstBackoff; ; wait = min(2*wait, lastBackoff) {
+		seq, err := m.cfg.Store.AppendMail(ctx, m.last, raw)
+		if err == nil {
+			return m.apply(seq, raw)
+		}
+		moved := errors.Is(err, store.ErrMoved)
+		if !moved && !errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrClosed) {
+			return folded{}, err
+		}
+		// Somebody was first, or it is stored and nobody told us.
+		switch mine, readErr := m.catchUp(ctx, name); {
+		case readErr == nil && mine != nil:
+			return *mine, nil
+		case readErr == nil && moved:
+			continue
+		case time.Now().After(end) || ctx.Err() != nil:
+			return folded{}, fmt.Errorf("%w: %w", store.ErrUnknown, errors.Join(err, readErr))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// apply folds an entry and gives what came to who takes it.
+func (m *Mailboxes) apply(seq uint64, raw []byte) (folded, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	did, err := m.fold(seq, raw)
+	if err != nil {
+		return did, err
+	}
+	m.stats.Entries++
+	if did.erase {
+		m.scrub = seq
+		m.due = time.Now().Add(scrubDelay)
+	}
+	for _, b := range did.came {
+		m.arrive(b)
+	}
+	return did, nil
+}
+
+// catchUp folds what is stored behind the last entry known, and returns what the
+// entry of that name did, nil if it is not among them.
+func (m *Mailboxes) catchUp(ctx context.Context, name uint64) (mine *folded, err error) {
+	last, err := m.cfg.Store.ReplayMail(ctx, m.last+1, func(seq uint64, raw []byte) error {
+		did, err := m.apply(seq, raw)
+		if err == nil && did.name == name {
+			mine = &did
+		}
+		return err
+	})
+	if err == nil {
+		m.mu.Lock()
+		m.last = max(m.last, last)
+		m.mu.Unlock()
+	}
+	return mine, err
+}
+
+// judge sets the clock that messages are judged by.
+func (m *Mailboxes) judge() presence.Time {
+	m.clock = max(m.clock, m.now())
+	return m.clock
+}

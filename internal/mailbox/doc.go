@@ -1,0 +1,30 @@
+// Package mailbox keeps short messages for users until they come: one queue per
+// user and publisher, first in first out, of at most 100 messages, the oldest of
+// which gives way to a new one. A message is stored before it is acknowledged and
+// handed to every connection of the user that takes messages; it leaves its queue
+// when a connection has written it, when its time is over, when the publisher's
+// grant ends, or with the user. There is no receipt beyond the write.
+//
+// Everything that happens to mailboxes is an entry of one stream of the store
+// (store.Mailboxes): messages put, queues purged, users erased. One goroutine
+// (commit.go) makes one entry of all that waits, so a hundred messages cost one
+// sync of the disk, stores it behind the last one it has folded, and folds it
+// (fold.go). The fold alone changes queues, and a start is nothing but the fold of
+// the whole stream: counts are exact, and the same for whoever reads the stream.
+//
+// In memory is an index: for each message where it stands, when its time is over and
+// a hash of its id, about 150 bytes with its share of the maps. The text of the newest
+// messages is kept beside it up to Config.TextBytes; that of older ones is read back
+// when somebody comes. The stream is cut before the oldest message that is left
+// (compact.go); what stands long in front of much that has gone is written anew.
+//
+// How messages leave: [Mailboxes.Attach] gives a connection a [Taker], which is woken,
+// taken from when the connection can write, and told when it has written.
+//
+// Several nodes may write to one stream, for a writer who does not know the newest
+// entry is refused, reads it and counts again. Hand-over needs one place, though: the
+// node that owns a mailbox. Calls about a user go to it, their arguments are plain
+// values, and what another node does for its connections is a Taker there.
+//
+// The package knows no dialect: what a publisher or an action is, doors know.
+package mailbox
