@@ -17,6 +17,7 @@ var leaves = []string{
 // core is what a door may build on.
 var core = []string{
 	"internal/store", "internal/tracker", "internal/hub", "internal/token", "internal/roster", "internal/revoke", "internal/admit", "internal/facts", "internal/topic", "internal/mailbox",
+	"internal/publisher",
 }
 
 // table is who may import whom. A package without a line is an error, and so
@@ -44,6 +45,7 @@ var table = []line{
 	{"internal/revoke", with(leaves, "internal/store"), "from when on access tokens count; keeps a time per user"},
 	{"internal/topic", with(leaves, "internal/store"), "attributes of users and who is told of them; hears of presence as a listener, knows no door"},
 	{"internal/mailbox", with(leaves, "internal/store"), "messages kept until their user comes; knows no engine and no door"},
+	{"internal/publisher", with(leaves, "internal/store"), "who the Mozilla interface tells of whom; a door tells them"},
 	{"internal/facts", with(leaves, "internal/store"), "reads the log for webhooks and pulls: what the fold concludes; knows no engine and no door"},
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},

@@ -24,6 +24,9 @@ const (
 	// RosterAttributes is a user's attributes, his running calls, and where his
 	// attributes are published.
 	RosterAttributes RosterKind = 4
+	// RosterGrants is which publishers a user lets know of him, and which he
+	// registered.
+	RosterGrants RosterKind = 5
 )
 
 // MaxRosterValue is the most bytes of one value: a list of 10,000 users with

@@ -1,8 +1,8 @@
 // Package store is the durable contract: the log of records, checkpoints of
 // its fold and bases of older ones, the node's counter, users' rosters and
-// mailboxes, and what webhooks must not forget. It speaks presence words and knows no
-// engine; natsstore keeps it on NATS JetStream, and storetest proves whoever
-// keeps it. What is live and soft (statuses on their way, fan-out) is not here.
+// mailboxes, values by name, and what webhooks must not forget. It speaks presence
+// words and knows no engine; natsstore keeps it on NATS JetStream, and storetest
+// proves whoever keeps it. What is live and soft (statuses on their way, fan-out) is not here.
 package store
 
 import (
@@ -118,6 +118,7 @@ type Store interface {
 	Checkpoints
 	Counter
 	Rosters
+	Names
 	Reading
 	Erasures
 	Bases

@@ -79,26 +79,33 @@ func parseRoster(b []byte) (id presence.UserID, value []byte, err error) {
 
 // LoadRoster implements store.Rosters.
 func (s *Store) LoadRoster(ctx context.Context, kind store.RosterKind, user presence.User) (store.Roster, error) {
-	if err := s.closed(); err != nil {
+	value, revision, err := s.loadValue(ctx, s.rosters, rosterName(kind, user), user.ID)
+	if err != nil {
 		return store.Roster{}, err
 	}
-	r := store.Roster{User: user}
-	m, err := s.rosters.GetLastMsgForSubject(ctx, rosterName(kind, user))
+	return store.Roster{User: user, Value: value, Revision: revision}, nil
+}
+
+// loadValue reads what a subject has, of the name that stands in it.
+func (s *Store) loadValue(ctx context.Context, from jetstream.Stream, subject string, name presence.UserID) (value []byte, revision uint64, err error) {
+	if err := s.closed(); err != nil {
+		return nil, 0, err
+	}
+	m, err := from.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return r, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return store.Roster{}, fmt.Errorf("natsstore: cannot read a roster: %w: %w", store.ErrUnknown, refineRead(err))
+		return nil, 0, fmt.Errorf("natsstore: cannot read a roster: %w: %w", store.ErrUnknown, refineRead(err))
 	}
 	id, value, err := parseRoster(m.Data)
-	if err == nil && value != nil && id != user.ID {
-		err = errRoster // two ids with one hash: nobody has ever seen that
+	if err == nil && value != nil && id != name {
+		err = errRoster // two names with one hash: nobody has ever seen that
 	}
 	if err != nil {
-		return store.Roster{}, fmt.Errorf("natsstore: roster message %d: %w", m.Sequence, err)
+		return nil, 0, fmt.Errorf("natsstore: roster message %d: %w", m.Sequence, err)
 	}
-	r.Value, r.Revision = value, m.Sequence
-	return r, nil
+	return value, m.Sequence, nil
 }
 
 // SaveRoster implements store.Rosters. It waits at most 5 s for the disk.
@@ -107,12 +114,16 @@ func (s *Store) SaveRoster(ctx context.Context, kind store.RosterKind, r store.R
 		return 0, fmt.Errorf("natsstore: roster of %d bytes of %.16q, %.32q: values end at %d bytes and names must be valid: %w",
 			len(r.Value), r.User.App, r.User.ID, store.MaxRosterValue, store.ErrRefused)
 	}
-	name, body := rosterName(kind, r.User), appendRoster(nil, r.User.ID, r.Value)
+	return s.saveValue(ctx, rosterName(kind, r.User), r.User.ID, r.Value, r.Revision)
+}
+
+// saveValue replaces what a subject has, if its revision is still that.
+func (s *Store) saveValue(ctx context.Context, subject string, name presence.UserID, value []byte, revision uint64) (uint64, error) {
 	publish := s.publishInRoom
-	if len(r.Value) == 0 {
+	if len(value) == 0 {
 		publish = s.publish // small, and lets users make room
 	}
-	ack, err := publish(ctx, name, body, jetstream.WithExpectLastSequencePerSubject(r.Revision))
+	ack, err := publish(ctx, subject, appendRoster(nil, name, value), jetstream.WithExpectLastSequencePerSubject(revision))
 	if err != nil {
 		return 0, fmt.Errorf("natsstore: roster: %w", err)
 	}
@@ -121,25 +132,42 @@ func (s *Store) SaveRoster(ctx context.Context, kind store.RosterKind, r store.R
 
 // ScanRosters implements store.Rosters.
 func (s *Store) ScanRosters(ctx context.Context, kind store.RosterKind, app presence.AppID, f func(store.Roster) error) error {
-	if err := s.closed(); err != nil {
-		return err
-	}
 	apps := string(app)
 	if app == "" {
 		apps = "*"
 	}
-	part := span{subject: rosterSubject + strconv.Itoa(int(kind)) + "." + apps + ".*"}
+	return s.scanValues(ctx, s.rosters, rosterSubject+strconv.Itoa(int(kind))+"."+apps+".*", func(v scannedValue) error {
+		names := strings.Split(v.subject, ".")
+		user := presence.User{App: presence.AppID(names[len(names)-2]), ID: v.name}
+		return f(store.Roster{User: user, Value: v.value, Revision: v.revision})
+	})
+}
+
+// scannedValue is what a scan meets.
+type scannedValue struct {
+	subject  string
+	name     presence.UserID
+	value    []byte
+	revision uint64
+}
+
+// scanValues gives all that subjects have.
+func (s *Store) scanValues(ctx context.Context, from jetstream.Stream, subjects string, f func(scannedValue) error) error {
+	if err := s.closed(); err != nil {
+		return err
+	}
+	part := span{subject: subjects}
 	// What is saved while we read moves to the end of the stream: read on until
 	// the end stands still.
 	for {
-		info, err := s.rosters.Info(ctx)
+		info, err := from.Info(ctx)
 		if err != nil {
 			return fmt.Errorf("natsstore: rosters: %w", refineRead(err))
 		}
 		if part.from, part.through = part.through+1, info.State.LastSeq; part.from > part.through {
 			return nil
 		}
-		err = s.read(ctx, s.rosters, part, func(m jetstream.Msg, seq uint64) error {
+		err = s.read(ctx, from, part, func(m jetstream.Msg, seq uint64) error {
 			id, value, err := parseRoster(m.Data())
 			if err != nil {
 				return fmt.Errorf("natsstore: roster message %d: %w", seq, err)
@@ -147,9 +175,7 @@ func (s *Store) ScanRosters(ctx context.Context, kind store.RosterKind, app pres
 			if value == nil {
 				return nil
 			}
-			names := strings.Split(m.Subject(), ".")
-			user := presence.User{App: presence.AppID(names[len(names)-2]), ID: id}
-			return f(store.Roster{User: user, Value: value, Revision: seq})
+			return f(scannedValue{m.Subject(), id, value, seq})
 		})
 		if err != nil {
 			return err

@@ -31,6 +31,9 @@ const (
 	rosterStream  = "PL_ROSTER"
 	rosterSubject = "pl.roster." // + kind + "." + app + "." + user token
 
+	nameStream  = "PL_NAME"
+	nameSubject = "pl.name." // + kind + "." + token of the name
+
 	erasedStream  = "PL_ERASED"
 	erasedSubject = "pl.erased"
 
@@ -93,6 +96,7 @@ type Store struct {
 	ckpt    jetstream.Stream
 	notes   jetstream.Stream
 	rosters jetstream.Stream
+	names   jetstream.Stream
 	erased  jetstream.Stream
 	base    jetstream.Stream
 	cursors jetstream.Stream
@@ -202,6 +206,13 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 	if s.rosters, err = s.openStream(ctx, jetstream.StreamConfig{
 		Name:              rosterStream,
 		Subjects:          []string{rosterSubject + "*.*.*"},
+		MaxMsgsPerSubject: 1,
+	}); err != nil {
+		return err
+	}
+	if s.names, err = s.openStream(ctx, jetstream.StreamConfig{
+		Name:              nameStream,
+		Subjects:          []string{nameSubject + "*.*"},
 		MaxMsgsPerSubject: 1,
 	}); err != nil {
 		return err

@@ -86,6 +86,7 @@ func writeForEver(s store.Store) {
 	for i := uint64(0); ; i++ {
 		checkpoint(ctx, s, i, newest.Load())
 		saveRosters(ctx, s, n<<32|i)
+		saveNames(ctx, s, n<<32|i)
 		keepReading(ctx, s, n<<32|i)
 	}
 }

@@ -42,6 +42,8 @@ func Run(t *testing.T, open Open) {
 		{"roster/big values", rosterBigValues},
 		{"roster/scan", rosterScan},
 		{"roster/scan beside saves", rosterScanBesideSaves},
+		{"names/values", nameValues},
+		{"names/by revision", nameRevisions},
 		{"reading/follow goes on", followGoesOn},
 		{"reading/follow ends", followEnds},
 		{"reading/a slow follower", followSlow},

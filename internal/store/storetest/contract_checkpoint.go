@@ -269,6 +269,14 @@ func stopped(t *testing.T, b *bench) {
 		"ScanRosters": func() error {
 			return s.ScanRosters(ctx, store.RosterList, "", func(store.Roster) error { return nil })
 		},
+		"LoadName": func() error { _, err := s.LoadName(ctx, store.NameGrant, "a"); return err },
+		"SaveName": func() error {
+			_, err := s.SaveName(ctx, store.NameGrant, store.Named{Name: "a", Value: []byte("x")})
+			return err
+		},
+		"ScanNames": func() error {
+			return s.ScanNames(ctx, store.NameGrant, func(store.Named) error { return nil })
+		},
 	} {
 		if err := call(); !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s after stop: got %v, want ErrClosed", name, err)

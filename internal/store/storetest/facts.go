@@ -22,6 +22,7 @@ import (
 //	roster N AT          the roster of user N as of AT is stored
 //	emptying N, emptied N   around taking it away
 //	advancing THROUGH NOTE, advanced THROUGH NOTE   around Advance
+//	naming AT, named AT  around saving a named value
 //	cursors AT           the cursors as of AT are stored
 //	letter N, taking N   a letter is stored; is about to be taken away
 //	base AT FROM BYTES, dropping AT   the same of bases
@@ -36,13 +37,14 @@ type facts struct {
 	shards    map[int]uint64         // newest position
 	notes     map[uint64]uint64      // positions by number
 	rosters   map[int]rosterFact
+	names     map[uint64]nameFact
 	advancing [2]uint64 // last begun, perhaps done: through, note
 	advanced  [2]uint64 // last acknowledged
 	reading   readingFacts
 }
 
 func newFacts() *facts {
-	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}, rosters: map[int]rosterFact{}, reading: newReadingFacts()}
+	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}, rosters: map[int]rosterFact{}, names: map[uint64]nameFact{}, reading: newReadingFacts()}
 }
 
 // rosterFact is what is known of one user's roster.
@@ -55,7 +57,7 @@ type rosterFact struct {
 func (f *facts) clone() *facts {
 	c := *f
 	c.records, c.shards, c.notes = maps.Clone(f.records), maps.Clone(f.shards), maps.Clone(f.notes)
-	c.rosters = maps.Clone(f.rosters)
+	c.rosters, c.names = maps.Clone(f.rosters), maps.Clone(f.names)
 	c.reading.letters, c.reading.bases = maps.Clone(f.reading.letters), maps.Clone(f.reading.bases)
 	c.reading.erased = slices.Clone(f.reading.erased)
 	return &c
@@ -95,6 +97,14 @@ func (f *facts) add(line string) error {
 	case "emptied":
 		err = scan(&tag)
 		f.rosters[tag] = rosterFact{emptied: f.rosters[tag].at}
+	case "naming":
+		err = scan(&a)
+		n := f.names[a%childNames]
+		n.begun = a
+		f.names[a%childNames] = n
+	case "named":
+		err = scan(&a)
+		f.names[a%childNames] = nameFact{a, a, true}
 	case "advancing":
 		err = scan(&f.advancing[0], &f.advancing[1])
 	case "advanced":
@@ -121,6 +131,7 @@ func (f *facts) verify(t testing.TB, open Open, dir string) (found int) {
 	found = f.verifyLog(t, s)
 	f.verifyCheckpoint(t, s)
 	f.verifyRosters(t, s)
+	f.verifyNames(t, s)
 	f.reading.verify(t, s)
 	if n, err := s.Next(context.Background(), "incarnation"); err != nil || n <= f.counter {
 		t.Errorf("counter: got %d, %v, want a number after %d", n, err, f.counter)

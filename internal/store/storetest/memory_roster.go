@@ -58,9 +58,16 @@ func (m *Memory) LoadRoster(ctx context.Context, kind store.RosterKind, user pre
 
 // SaveRoster implements store.Rosters.
 func (m *Memory) SaveRoster(ctx context.Context, kind store.RosterKind, r store.Roster) (uint64, error) {
+	if len(r.Value) > store.MaxRosterValue || !presence.ValidUserID(string(r.User.ID)) || !presence.ValidAppID(string(r.User.App)) {
+		return 0, fmt.Errorf("roster too large, or of a user without a valid name: %w", store.ErrRefused)
+	}
+	return m.saveValue(ctx, rosterKey{kind, r.User}, r)
+}
+
+// saveValue is SaveRoster of what may be stored.
+func (m *Memory) saveValue(ctx context.Context, key rosterKey, r store.Roster) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := rosterKey{kind, r.User}
 	switch {
 	case m.stopped:
 		return 0, store.ErrClosed
@@ -68,8 +75,6 @@ func (m *Memory) SaveRoster(ctx context.Context, kind store.RosterKind, r store.
 		return 0, fmt.Errorf("%w: %w", store.ErrRefused, m.rosters.refuse)
 	case ctx.Err() != nil:
 		return 0, fmt.Errorf("%w: %w", store.ErrUnknown, ctx.Err())
-	case len(r.Value) > store.MaxRosterValue || !presence.ValidUserID(string(r.User.ID)) || !presence.ValidAppID(string(r.User.App)):
-		return 0, fmt.Errorf("roster too large, or of a user without a valid name: %w", store.ErrRefused)
 	case m.rosters.values[key].Revision != r.Revision:
 		return 0, fmt.Errorf("%w: %w", store.ErrRefused, store.ErrMoved)
 	}
@@ -122,7 +127,7 @@ func (m *Memory) rostersAfter(kind store.RosterKind, app presence.AppID, after u
 		return nil, 0, m.rosters.refuse
 	}
 	for key, r := range m.rosters.values {
-		if key.kind == kind && (app == "" || app == key.user.App) && r.Revision > after && r.Value != nil {
+		if key.kind == kind && (app == "" && key.user.App != nameApp || app == key.user.App) && r.Revision > after && r.Value != nil {
 			r.Value = bytes.Clone(r.Value)
 			all = append(all, r)
 		}
