@@ -88,15 +88,19 @@ type Config struct {
 	Logger *slog.Logger // nil drops what is logged
 }
 
+// values are the streams that keep one value for each subject.
+type values struct {
+	rosters, names jetstream.Stream
+}
+
 // Store is a store.Store on JetStream. Make it with Open.
 type Store struct {
-	cfg     Config
-	js      jetstream.JetStream
-	logs    jetstream.Stream
-	ckpt    jetstream.Stream
-	notes   jetstream.Stream
-	rosters jetstream.Stream
-	names   jetstream.Stream
+	cfg   Config
+	js    jetstream.JetStream
+	logs  jetstream.Stream
+	ckpt  jetstream.Stream
+	notes jetstream.Stream
+	values
 	erased  jetstream.Stream
 	base    jetstream.Stream
 	cursors jetstream.Stream
