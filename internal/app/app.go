@@ -33,6 +33,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/telemetry"
 	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/topic"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/webhook"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
@@ -74,14 +75,11 @@ type App struct {
 	parts  lifecycle.List
 	log    *slog.Logger
 
-	wheel       *wheel.Wheel
-	bus         *natsbus.Bus
-	store       *natsstore.Store
-	tracker     *tracker.Tracker
-	hub         *hub.Hub
-	roster      *roster.Roster
-	revocations *revoke.Revocations
-	sources     map[presence.AppID]source
+	core
+	wheel   *wheel.Wheel
+	bus     *natsbus.Bus
+	store   *natsstore.Store
+	sources map[presence.AppID]source
 	// publishers are those whose keys verifier believes.
 	publishers map[presence.AppID]publisher
 	verifier   *token.Verifier
@@ -103,6 +101,15 @@ type App struct {
 	metrics *telemetry.Metrics
 	rest    *rest
 	failed  chan error
+}
+
+// core is what the doors are built on.
+type core struct {
+	tracker     *tracker.Tracker
+	hub         *hub.Hub
+	roster      *roster.Roster
+	topics      *topic.Topics
+	revocations *revoke.Revocations
 }
 
 // New checks the parameters; nothing is opened before Start.
@@ -128,6 +135,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("store", a.startStore, a.stopStore)
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
 	a.parts.Add("roster", a.startRoster, a.stopRoster)
+	a.parts.Add("topics", a.startTopics, a.stopTopics)
 	a.parts.Add("facts", a.startFacts, a.stopFacts)
 	a.parts.Add("webhooks", a.startWebhooks, a.stopWebhooks)
 	a.parts.Add("keys", a.startKeys, a.stopKeys)
@@ -219,9 +227,12 @@ func (a *App) startTracker(ctx context.Context) error {
 	if err := a.makeRoster(); err != nil {
 		return err
 	}
+	if err := a.makeTopics(); err != nil {
+		return err
+	}
 	a.hub = hub.New(a.tracker, sights{a.roster})
 	a.roster.Listen(a.hub)
-	a.tracker.Listen(listeners{a.hub, a.roster}, a.hub)
+	a.tracker.Listen(listeners{a.hub, a.roster, a.topics}, a.hub)
 	return a.tracker.Start(ctx)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/roster/httpsource"
+	"github.com/porchlight-dev/porchlight/internal/topic"
 )
 
 // makeRoster makes the roster of the configuration; the tracker is made.
@@ -90,14 +91,18 @@ func (a *App) setRosterApps(apps map[presence.AppID]roster.AppConfig, sources ma
 	}
 }
 
-// listeners hear of the tracker's changes: the hub of all, the roster of whom
-// it need not keep a list for any more.
+// listeners hear of the tracker's changes: the hub of all, the topics of who
+// comes and goes, the roster of whom it need not keep a list for any more.
 type listeners struct {
 	hub    *hub.Hub
 	roster *roster.Roster
+	topics *topic.Topics
 }
 
-func (l listeners) Changed(p *presence.Presence) { l.hub.Changed(p) }
+func (l listeners) Changed(p *presence.Presence) {
+	l.hub.Changed(p)
+	l.topics.Changed(p)
+}
 
 func (l listeners) Gone(id presence.SessionID) {
 	l.hub.Gone(id)

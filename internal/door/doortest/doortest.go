@@ -19,6 +19,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/topic"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
@@ -49,6 +50,7 @@ type Core struct {
 	Tracker *tracker.Tracker
 	Hub     *hub.Hub
 	Roster  *Roster
+	Topics  *topic.Topics
 	Ring    *token.Ring
 	Gate    *admit.Gate
 	// Revocations are asked by the gate.
@@ -82,13 +84,20 @@ func New(t testing.TB, cfg Config) *Core {
 	c.Roster = newRoster()
 	c.Hub = hub.New(c.Tracker, c.Roster)
 	c.Roster.hub = c.Hub
-	c.Tracker.Listen(ears{c.Hub, c.Roster}, c.Hub)
+	var err error
+	if c.Topics, err = topic.New(topic.Config{Store: c.Store, Source: c.Tracker, Seer: seer{c.Roster}, Logger: c.Logger}); err != nil {
+		t.Fatal(err)
+	}
+	c.Tracker.Listen(ears{c.Hub, c.Roster, c.Topics}, c.Hub)
 	c.Wheel.Start()
 	if err := c.Tracker.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if !cfg.NotReady {
 		c.Tracker.Ready()
+	}
+	if err := c.Topics.Start(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	verifier, err := token.NewVerifier([]token.Issuer{token.Development(), OtherIssuer()}, time.Now)
 	if err != nil {
@@ -114,6 +123,9 @@ func (c *Core) Stop() {
 	defer cancel()
 	if err := c.Tracker.Stop(ctx); err != nil {
 		c.t.Errorf("stop of the tracker: %v", err)
+	}
+	if err := c.Topics.Stop(ctx); err != nil {
+		c.t.Errorf("stop of the topics: %v", err)
 	}
 	c.Wheel.Stop()
 	if c.Log.leaked() {

@@ -10,6 +10,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/topic"
 )
 
 // ErrListsDown is what reading a list fails with while the lists are down.
@@ -185,10 +186,22 @@ func (r *Roster) Held() int {
 type ears struct {
 	hub    *hub.Hub
 	roster *Roster
+	topics *topic.Topics
 }
 
 // Changed implements tracker.Listener.
-func (e ears) Changed(p *presence.Presence) { e.hub.Changed(p) }
+func (e ears) Changed(p *presence.Presence) { e.hub.Changed(p); e.topics.Changed(p) }
 
 // Gone implements tracker.Listener.
 func (e ears) Gone(id presence.SessionID) { e.hub.Gone(id); e.roster.Gone(id) }
+
+// seer is the roster as topics know it.
+type seer struct{ *Roster }
+
+// Sight implements topic.Seer.
+func (s seer) Sight(user presence.User) topic.Sight {
+	if sight := s.Roster.Sight(user); sight != nil {
+		return sight
+	}
+	return nil
+}

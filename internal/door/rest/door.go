@@ -24,6 +24,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
+	"github.com/porchlight-dev/porchlight/internal/topic"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/webhook"
 )
@@ -41,14 +42,15 @@ type Letters interface {
 	EraseLetters(ctx context.Context, user presence.User) error
 }
 
-// Config is what the door needs. Tracker, Roster, Revocations, Webhooks, Facts,
-// Letters and Logger are required.
+// Config is what the door needs. Tracker, Roster, Topics, Revocations, Webhooks,
+// Facts, Letters and Logger are required.
 type Config struct {
 	Tracker *tracker.Tracker
 	Texts   *localize.Set // makes texts of references; nil: fallback texts alone
 	// Revocations make access tokens void.
 	Revocations *revoke.Revocations
 	Roster      *roster.Roster
+	Topics      *topic.Topics
 	Webhooks    *webhook.Deliverer
 	Facts       *facts.Reader
 	// Letters forgets what dead letters say of a user.
@@ -100,6 +102,7 @@ func New(cfg Config) (*Door, error) {
 	d.registerSessions()
 	d.registerPresence()
 	d.registerFriends()
+	d.registerAttributes()
 	d.registerErasure()
 	d.registerWebhooks()
 	d.registerAgain()

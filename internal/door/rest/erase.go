@@ -24,7 +24,7 @@ func (d *Door) registerErasure() {
 	register(d, operation{
 		id: "eraseUser", method: http.MethodDelete, path: "/users/{id}", tag: "users",
 		summary: "Erase a user",
-		text: "For good: his sessions are dropped, his last seen, friend list and blocks are forgotten, and he leaves the lists and blocks of all others. " +
+		text: "For good: his sessions are dropped, his last seen, attributes, friend list and blocks are forgotten, and he leaves the lists and blocks of all others. " +
 			"Dead letters about him go, and histories and replays no longer tell of him. Watchers see a user who is away and was never seen. What the log on disk says of him is void from now on for every reader; its bytes leave it with its retention, by gone_by. " +
 			"For an hour the time of the erasure stays, with his id, so that nothing that comes late brings him back. " +
 			"Who comes by the same id is somebody new. Sent again it erases what came since; a user never heard of is answered with 200. After an error send it again.",
@@ -39,6 +39,9 @@ func (d *Door) eraseUser(ctx context.Context, in *eraseIn) (*erasedOut, error) {
 	// that he is there, and then that he went.
 	e, err := d.cfg.Tracker.Erase(ctx, user)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.cfg.Topics.Erase(ctx, user); err != nil {
 		return nil, err
 	}
 	if err := d.cfg.Roster.Erase(ctx, user); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
+	"github.com/porchlight-dev/porchlight/internal/topic"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/webhook"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
@@ -40,6 +41,7 @@ type node struct {
 	store   *storetest.Memory
 	tracker *tracker.Tracker
 	roster  *roster.Roster
+	topics  *topic.Topics
 
 	revocations *revoke.Revocations
 	facts       *facts.Reader
@@ -50,6 +52,18 @@ type node struct {
 
 	mu    sync.Mutex // guards calls
 	calls []Call
+}
+
+// ears are the listeners of a node.
+type ears struct {
+	*hub.Hub
+	topics *topic.Topics
+}
+
+// Changed tells both.
+func (e ears) Changed(p *presence.Presence) {
+	e.Hub.Changed(p)
+	e.topics.Changed(p)
 }
 
 // logBook keeps what is logged.
@@ -88,8 +102,14 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	h := hub.New(n.tracker, nil)
+	if n.topics, err = topic.New(topic.Config{Store: n.store, Source: n.tracker, Logger: logger}); err != nil {
+		t.Fatal(err)
+	}
 	n.roster.Listen(h)
-	n.tracker.Listen(h, h)
+	n.tracker.Listen(ears{h, n.topics}, h)
+	if err := n.topics.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := n.roster.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +121,7 @@ func newNode(t testing.TB) *node {
 	n.revocations = revoke.New(n.store, logger)
 	n.tell(logger)
 	n.door, err = New(Config{
-		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Webhooks: n.webhooks, Facts: n.facts, Letters: n.store, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
+		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Topics: n.topics, Webhooks: n.webhooks, Facts: n.facts, Letters: n.store, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
 		Keys: []Key{{App: "demo", ID: "k1", Secret: secret}, {App: "other", ID: "k1", Secret: otherSecret}},
 	})
 	if err != nil {
@@ -116,6 +136,9 @@ func newNode(t testing.TB) *node {
 			t.Error(err)
 		}
 		if err := n.roster.Stop(t.Context()); err != nil && t.Context().Err() == nil {
+			t.Error(err)
+		}
+		if err := n.topics.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
 		w.Stop()

@@ -54,6 +54,7 @@ func describe(version string) huma.Config {
 			Tags: []*huma.Tag{
 				{Name: "users", Description: "Who is available, and erasure."},
 				{Name: "sessions", Description: "The devices of a user."},
+				{Name: "attributes", Description: "Named values of a user, and the topics they are told in."},
 				{Name: "friends", Description: "Who watches whom, and who may not see whom."},
 				{Name: "webhooks", Description: "How webhooks are doing, and telling them again."},
 				{Name: "changes", Description: "What happened: by pull, as a whole, and of one user."},
