@@ -41,8 +41,23 @@ const (
 // Config says where the engine lives. The zero value lacks Dir.
 type Config struct {
 	// Dir is Porchlight's data directory; it is made when missing. The engine's
-	// files lie below <Dir>/standalone/jetstream.
+	// files lie below <Dir>/standalone/jetstream, or <Dir>/clustered/jetstream
+	// when there are Peers. With a Cluster it is not used, and may be empty; one
+	// that holds a single node's data is refused.
 	Dir string
+
+	// Cluster, when not nil, is an existing NATS cluster to use instead of an
+	// embedded server.
+	Cluster *Cluster
+
+	// Peers, when not nil, are the other nodes whose embedded servers form a
+	// cluster with this one's.
+	Peers *Peers
+
+	// Prefix begins the subjects of everything, and in capitals the streams' names;
+	// empty means "pl". Porchlight clusters that share a NATS account need
+	// different ones.
+	Prefix string
 
 	// MaxStore is the most bytes the engine's files may hold and its streams may
 	// reserve together; a stream that asks for more is refused. Zero leaves the
@@ -64,19 +79,24 @@ type Bus struct {
 	srv  *server.Server
 	conn *nats.Conn
 	js   jetstream.JetStream
+	msgs *Messages
 	done bool // stopped, for good
+
+	user, password string // of this process at its own server, when that listens
+
+	said said // what went wrong behind our back
 }
+
+// defaultPrefix begins all subjects.
+const defaultPrefix = "pl"
 
 // ErrStopped is returned by Start after Stop: make a new Bus instead.
 var ErrStopped = errors.New("natsbus: stopped")
 
 // New checks cfg; nothing is opened or made before Start.
 func New(cfg Config) (*Bus, error) {
-	if cfg.Dir == "" {
-		return nil, errors.New("natsbus: no data directory given")
-	}
-	if cfg.MaxStore < 0 {
-		return nil, fmt.Errorf("natsbus: the most bytes to store cannot be negative (%d)", cfg.MaxStore)
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
 	log := cfg.Logger
 	if log == nil {
@@ -85,10 +105,39 @@ func New(cfg Config) (*Bus, error) {
 	return &Bus{cfg: cfg, log: log}, nil
 }
 
+// check tells what is wrong with cfg.
+func (cfg *Config) check() error {
+	switch {
+	case cfg.MaxStore < 0:
+		return fmt.Errorf("natsbus: the most bytes to store cannot be negative (%d)", cfg.MaxStore)
+	case cfg.Cluster != nil && cfg.Peers != nil:
+		return errors.New("natsbus: a NATS cluster to use and peers to form one are both given: choose one")
+	case cfg.Dir == "" && cfg.Cluster == nil:
+		return errors.New("natsbus: no data directory given")
+	case !validPrefix(cfg.Prefix):
+		return fmt.Errorf("natsbus: %q cannot be a prefix: use 1 to 16 of a-z, 0-9 and _", cfg.Prefix)
+	case cfg.Cluster != nil:
+		return cfg.Cluster.check()
+	case cfg.Peers != nil:
+		return cfg.Peers.check()
+	}
+	return nil
+}
+
+func validPrefix(s string) bool {
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' {
+			return false
+		}
+	}
+	return len(s) <= 16
+}
+
 // Start locks the directory, checks its mark, starts the server and connects
 // to it. It returns after the server has read its streams back. It fails with
 // an error that says what to do when the directory is in use, belongs to
-// another mode or cannot be written; then nothing stays open. A second Start
+// another mode or cannot be written; then nothing stays open. With several nodes
+// it waits until a majority of the servers is there, or ctx ends. A second Start
 // does nothing.
 func (b *Bus) Start(ctx context.Context) error {
 	b.mu.Lock()
@@ -111,21 +160,53 @@ func (b *Bus) start(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("natsbus: start: %w", err)
 	}
+	if b.cfg.Cluster != nil {
+		if err := b.refuseData(); err != nil {
+			return err
+		}
+		if err := b.dialCluster(ctx); err != nil {
+			return err
+		}
+		return b.connectMessages(ctx)
+	}
+	if err := b.startServer(); err != nil {
+		return err
+	}
+	if err := b.connect(ctx); err != nil {
+		return err
+	}
+	if b.cfg.Peers == nil {
+		return nil
+	}
+	if err := b.awaitStore(ctx); err != nil {
+		return err
+	}
+	return b.connectMessages(ctx)
+}
+
+// startServer starts the embedded server; mu is held.
+func (b *Bus) startServer() (err error) {
 	if err := os.MkdirAll(b.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("natsbus: cannot make the data directory: %w", err)
 	}
 	if b.lock, err = lockDir(b.cfg.Dir); err != nil {
 		return err
 	}
-	if err := claimMode(b.cfg.Dir, modeStandalone); err != nil {
+	if err := claimMode(b.cfg.Dir, b.mode()); err != nil {
 		return err
 	}
-	srv, err := server.NewServer(b.options())
+	opts := b.options()
+	if b.cfg.Peers != nil {
+		if err := b.peerOptions(opts); err != nil {
+			return err
+		}
+	}
+	srv, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("natsbus: the embedded server does not take its options: %w", err)
 	}
 	b.srv = srv
-	lines := &engineLog{log: b.log}
+	lines := &engineLog{log: b.log, said: &b.said}
 	srv.SetLoggerV2(lines, false, false, false)
 	srv.Start() // returns when its streams are read back, or it gave up
 	if err := lines.err(); err != nil {
@@ -134,7 +215,7 @@ func (b *Bus) start(ctx context.Context) (err error) {
 	if !srv.ReadyForConnections(readyTimeout) || !srv.JetStreamEnabled() {
 		return fmt.Errorf("natsbus: the embedded server in %s did not come up; its log says why", b.Dir())
 	}
-	return b.connect()
+	return nil
 }
 
 // options are the settings that engine measurements led to; each departs from
@@ -160,26 +241,6 @@ func (b *Bus) options() *server.Options {
 	}
 }
 
-// connect makes the connection that JetStream is spoken over; mu is held.
-func (b *Bus) connect() error {
-	conn, err := nats.Connect("",
-		nats.InProcessServer(b.srv),
-		nats.Name("porchlight store"),
-		nats.MaxReconnects(-1),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.log.Warn("engine connection", "error", err)
-		}),
-	)
-	if err != nil {
-		return fmt.Errorf("natsbus: cannot connect to the embedded server: %w", err)
-	}
-	b.conn = conn
-	if b.js, err = jetstream.New(conn); err != nil {
-		return fmt.Errorf("natsbus: %w", err)
-	}
-	return nil
-}
-
 // Stop closes the connection, stops the server and gives the directory free.
 // What was acknowledged is on disk already; Stop writes the engine's indexes,
 // so that the next start is quick. It returns when everything has ended, which
@@ -194,6 +255,9 @@ func (b *Bus) Stop(context.Context) error {
 
 // close undoes start in reverse; mu is held.
 func (b *Bus) close() error {
+	if b.msgs != nil {
+		b.msgs.conn.Close()
+	}
 	if b.conn != nil {
 		b.conn.Close()
 		b.conn = nil
@@ -218,7 +282,13 @@ func (b *Bus) JetStream() jetstream.JetStream {
 
 // Dir is the directory that holds the engine's files: whose file system must
 // not run full.
-func (b *Bus) Dir() string { return filepath.Join(b.cfg.Dir, modeStandalone) }
+// With a NATS cluster there is none, and it is "".
+func (b *Bus) Dir() string {
+	if b.cfg.Cluster != nil {
+		return ""
+	}
+	return filepath.Join(b.cfg.Dir, b.mode())
+}
 
 // Health returns nil while the engine takes messages, or why it does not. The
 // engine switches its store off when the disk is full; only a restart brings
@@ -227,6 +297,12 @@ func (b *Bus) Health() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
+	case b.cfg.Cluster != nil && b.conn == nil:
+		return errors.New("natsbus: not connected to the NATS cluster")
+	case b.cfg.Cluster != nil && !b.conn.IsConnected():
+		return fmt.Errorf("natsbus: no server of the NATS cluster (%s) is reached", b.where())
+	case b.cfg.Cluster != nil:
+		return nil
 	case b.srv == nil:
 		return errors.New("natsbus: the embedded server is not running")
 	case !b.srv.JetStreamEnabled():

@@ -11,7 +11,8 @@ import (
 // engineLog writes the server's lines to slog. Notices are the server's
 // chatter at start and stop, hence debug level; debug and trace are off.
 type engineLog struct {
-	log *slog.Logger
+	log  *slog.Logger
+	said *said
 
 	mu    sync.Mutex
 	fatal error // guarded by mu: why the server gave up starting
@@ -33,9 +34,17 @@ func (l *engineLog) Warnf(format string, v ...any) {
 	line(level, format, v)
 }
 
-func (l *engineLog) Errorf(format string, v ...any) { line(l.log.Error, format, v) }
-func (l *engineLog) Debugf(string, ...any)          {}
-func (l *engineLog) Tracef(string, ...any)          {}
+// Errorf keeps the words too: in a cluster they may be all there is to tell why
+// a peer does not come.
+func (l *engineLog) Errorf(format string, v ...any) {
+	line(l.log.Error, format, v)
+	l.said.mu.Lock()
+	defer l.said.mu.Unlock()
+	l.said.last = fmt.Sprintf(format, v...)
+}
+
+func (l *engineLog) Debugf(string, ...any) {}
+func (l *engineLog) Tracef(string, ...any) {}
 
 // Fatalf keeps what the server gave up for: it has no other way to say so, and
 // ending the process is not for it to decide.
