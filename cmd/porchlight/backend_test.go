@@ -62,6 +62,14 @@ func TestBackendCommands(t *testing.T) {
 		t.Error("set went on, or ended well, after its session was dropped")
 	}
 
+	notify := []string{"notify", "come", "--user", "bob", "--action", "https://chat.example/rooms/7", "--ttl", "0", "--id", "one"}
+	says("stored as one; bob's queue has 1\n", notify...)
+	says("stored as one; bob's queue has 1\n", notify...) // put once
+	says(`{"id":"two","queue_size":2,"user":"bob"}`+"\n", "notify", "come", "--user", "bob", "--id", "two", "--json")
+	if _, errs, err := once(t, "notify", "--http", at, "--user", "bob", strings.Repeat("x", 513)); err == nil || !strings.Contains(errs, "512") {
+		t.Errorf("513 characters: got %v, %q, want a refusal that names the limit", err, errs)
+	}
+
 	if _, errs, err := once(t, "friends", "list", "--http", at, "--key", "not one of theirs", "alice"); err == nil || !strings.Contains(errs, "KEY_INVALID") || strings.Contains(errs, "not one of theirs") {
 		t.Errorf("with a wrong key: got %v, %q, want a refusal that does not show the key", err, errs)
 	}

@@ -1,6 +1,6 @@
 // Command porchlight is the presence server and its tools: it runs a node
 // (dev, serve), signs tokens (token), watches, sets and asks for presence
-// (watch, set, who), tells and receives webhooks (webhook, changes, snapshot, history), does what an app's server does (friends, drop) and measures
+// (watch, set, who), tells and receives webhooks (webhook, changes, snapshot, history), does what an app's server does (friends, drop, notify) and measures
 // itself (bench).
 package main
 
@@ -31,6 +31,7 @@ type commands struct {
 	Who      whoCommand      `cmd:"" help:"Ask who is online."`
 	Friends  friendsCommand  `cmd:"" help:"Read and write friend lists with a server key."`
 	Drop     dropCommand     `cmd:"" help:"End a user's sessions with a server key."`
+	Notify   notifyCommand   `cmd:"" help:"Put a live notification for a user with a server key."`
 	Webhook  webhookCommand  `cmd:"" help:"See how webhooks are doing, tell them again, receive them."`
 	Changes  changesCommand  `cmd:"" help:"Fetch what happened, with a server key."`
 	Snapshot snapshotCommand `cmd:"" help:"Fetch everybody's presence, with a server key."`

@@ -25,6 +25,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/lifecycle"
 	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/localize"
+	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/outbound"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -109,6 +110,7 @@ type core struct {
 	hub         *hub.Hub
 	roster      *roster.Roster
 	topics      *topic.Topics
+	mailboxes   *mailbox.Mailboxes
 	revocations *revoke.Revocations
 }
 
@@ -133,6 +135,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("clock", a.startClock, a.stopClock)
 	a.parts.Add("engine", a.startEngine, a.stopEngine)
 	a.parts.Add("store", a.startStore, a.stopStore)
+	a.parts.Add("mailboxes", a.startMailboxes, a.stopMailboxes)
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
 	a.parts.Add("roster", a.startRoster, a.stopRoster)
 	a.parts.Add("topics", a.startTopics, a.stopTopics)

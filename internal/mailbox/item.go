@@ -55,7 +55,7 @@ type Receipt struct {
 }
 
 // Check says what is wrong with an item, as a fault whose field is prefix and the
-// member's name here in lower case; nil is nothing.
+// member's name in lower case, "message" for Text; nil is nothing.
 func (it *Item) Check(prefix string) error {
 	switch {
 	case !presence.ValidAppID(string(it.User.App)) || !presence.ValidUserID(string(it.User.ID)):
@@ -68,13 +68,13 @@ func (it *Item) Check(prefix string) error {
 			return fault.Invalid(prefix+f.name, "has %d bytes, at most %d of UTF-8", len(f.value), MaxID)
 		}
 	}
-	for _, f := range []struct{ name, value string }{{"source", it.Source}, {"text", it.Text}, {"action", it.Action}} {
+	for _, f := range []struct{ name, value string }{{"source", it.Source}, {"message", it.Text}, {"action", it.Action}} {
 		if n := utf8.RuneCountInString(f.value); n > MaxText || !utf8.ValidString(f.value) {
 			return fault.Invalid(prefix+f.name, "has %d characters, at most %d of UTF-8", n, MaxText)
 		}
 	}
 	if it.Text == "" {
-		return fault.Invalid(prefix+"text", "must not be empty")
+		return fault.Invalid(prefix+"message", "must not be empty")
 	}
 	return nil
 }

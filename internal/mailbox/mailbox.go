@@ -134,7 +134,7 @@ func (m *Mailboxes) Stop(ctx context.Context) error {
 // if the store does not answer they may be put all the same, and a repetition with
 // the same ids puts none twice. It returns after they are on disk, with a receipt
 // for each in its order. Errors are faults: FIELD_INVALID names the item as
-// "items[3].text", LOG_UNAVAILABLE is worth another try.
+// "items[3].message", LOG_UNAVAILABLE is worth another try.
 func (m *Mailboxes) Put(ctx context.Context, items []Item) ([]Receipt, error) {
 	if err := checkAll(items); err != nil {
 		return nil, err

@@ -265,7 +265,7 @@ func TestBadItemsChangeNothing(t *testing.T) {
 		good := item("p", "good")
 		for field, bad := range map[string]mailbox.Item{
 			"user":      {Text: "x"},
-			"text":      item("p", ""),
+			"message":   item("p", ""),
 			"publisher": item(strings.Repeat("p", mailbox.MaxID+1), "x"),
 			"source":    {User: alice, Text: "x", Source: strings.Repeat("s", mailbox.MaxText+1)},
 			"action":    {User: alice, Text: "x", Action: strings.Repeat("ä", mailbox.MaxText+1)},

@@ -21,6 +21,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/localize"
+	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
@@ -42,8 +43,16 @@ type Letters interface {
 	EraseLetters(ctx context.Context, user presence.User) error
 }
 
+// Mailboxes keep notifications for users until they come.
+type Mailboxes interface {
+	// Put stores notifications, all or none.
+	Put(ctx context.Context, items []mailbox.Item) ([]mailbox.Receipt, error)
+	// Erase forgets all that waits for a user.
+	Erase(ctx context.Context, user presence.User) error
+}
+
 // Config is what the door needs. Tracker, Roster, Topics, Revocations, Webhooks,
-// Facts, Letters and Logger are required.
+// Facts, Letters, Mailboxes and Logger are required.
 type Config struct {
 	Tracker *tracker.Tracker
 	Texts   *localize.Set // makes texts of references; nil: fallback texts alone
@@ -54,8 +63,9 @@ type Config struct {
 	Webhooks    *webhook.Deliverer
 	Facts       *facts.Reader
 	// Letters forgets what dead letters say of a user.
-	Letters Letters
-	Keys    []Key
+	Letters   Letters
+	Mailboxes Mailboxes
+	Keys      []Key
 	// Rates are how many requests a second the keys of an app may make together.
 	Rates map[presence.AppID]float64
 	// Version is the program's, for the description.
@@ -104,6 +114,7 @@ func New(cfg Config) (*Door, error) {
 	d.registerFriends()
 	d.registerAttributes()
 	d.registerErasure()
+	d.registerNotifications()
 	d.registerWebhooks()
 	d.registerAgain()
 	d.registerChanges()

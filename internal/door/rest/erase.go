@@ -25,7 +25,7 @@ func (d *Door) registerErasure() {
 		id: "eraseUser", method: http.MethodDelete, path: "/users/{id}", tag: "users",
 		summary: "Erase a user",
 		text: "For good: his sessions are dropped, his last seen, attributes, friend list and blocks are forgotten, and he leaves the lists and blocks of all others. " +
-			"Dead letters about him go, and histories and replays no longer tell of him. Watchers see a user who is away and was never seen. What the log on disk says of him is void from now on for every reader; its bytes leave it with its retention, by gone_by. " +
+			"Notifications that wait for him and dead letters about him go, and histories and replays no longer tell of him. Watchers see a user who is away and was never seen. What the log on disk says of him is void from now on for every reader; its bytes leave it with its retention, by gone_by. " +
 			"For an hour the time of the erasure stays, with his id, so that nothing that comes late brings him back. " +
 			"Who comes by the same id is somebody new. Sent again it erases what came since; a user never heard of is answered with 200. After an error send it again.",
 		answers: map[string]any{"sessions": 1, "erased_at": "2026-05-04T10:20:30.400Z", "gone_by": "2026-06-03T10:20:30.400Z"},
@@ -51,6 +51,9 @@ func (d *Door) eraseUser(ctx context.Context, in *eraseIn) (*erasedOut, error) {
 		return nil, err
 	}
 	if err := d.cfg.Letters.EraseLetters(ctx, user); err != nil {
+		return nil, err
+	}
+	if err := d.cfg.Mailboxes.Erase(ctx, user); err != nil {
 		return nil, err
 	}
 	at := e.At

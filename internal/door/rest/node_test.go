@@ -18,6 +18,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
@@ -43,6 +44,7 @@ type node struct {
 	roster  *roster.Roster
 	topics  *topic.Topics
 
+	mailboxes   *mailbox.Mailboxes
 	revocations *revoke.Revocations
 	facts       *facts.Reader
 	webhooks    *webhook.Deliverer
@@ -120,8 +122,14 @@ func newNode(t testing.TB) *node {
 	n.tracker.Ready()
 	n.revocations = revoke.New(n.store, logger)
 	n.tell(logger)
+	if n.mailboxes, err = mailbox.New(mailbox.Config{Store: n.store, Logger: logger}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.mailboxes.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	n.door, err = New(Config{
-		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Topics: n.topics, Webhooks: n.webhooks, Facts: n.facts, Letters: n.store, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
+		Tracker: n.tracker, Texts: demoTexts(t), Revocations: n.revocations, Roster: n.roster, Topics: n.topics, Webhooks: n.webhooks, Facts: n.facts, Letters: n.store, Mailboxes: n.mailboxes, Version: "test", Retention: 30 * 24 * time.Hour, Logger: logger, Called: n.called,
 		Keys: []Key{{App: "demo", ID: "k1", Secret: secret}, {App: "other", ID: "k1", Secret: otherSecret}},
 	})
 	if err != nil {
@@ -130,6 +138,9 @@ func newNode(t testing.TB) *node {
 	t.Cleanup(func() {
 		n.store.Recover()
 		n.door.Drain()
+		if err := n.mailboxes.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
 		n.webhooks.Stop(context.WithoutCancel(t.Context()))
 		n.facts.Stop(context.WithoutCancel(t.Context()))
 		if err := n.tracker.Stop(t.Context()); err != nil && t.Context().Err() == nil {

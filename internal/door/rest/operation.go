@@ -56,6 +56,7 @@ func describe(version string) huma.Config {
 				{Name: "sessions", Description: "The devices of a user."},
 				{Name: "attributes", Description: "Named values of a user, and the topics they are told in."},
 				{Name: "friends", Description: "Who watches whom, and who may not see whom."},
+				{Name: "notifications", Description: "Short messages that wait until their user comes."},
 				{Name: "webhooks", Description: "How webhooks are doing, and telling them again."},
 				{Name: "changes", Description: "What happened: by pull, as a whole, and of one user."},
 				{Name: "presence", Description: "Presences that servers set, for bots and devices."},

@@ -1,0 +1,40 @@
+package app
+
+import (
+	"context"
+
+	"github.com/porchlight-dev/porchlight/internal/mailbox"
+	"github.com/porchlight-dev/porchlight/internal/telemetry"
+)
+
+func (a *App) startMailboxes(ctx context.Context) (err error) {
+	if a.mailboxes, err = mailbox.New(mailbox.Config{Store: a.store, Logger: a.log}); err != nil {
+		return err
+	}
+	return a.mailboxes.Start(ctx)
+}
+
+func (a *App) stopMailboxes(ctx context.Context) error { return a.mailboxes.Stop(ctx) }
+
+var mailboxSources = []telemetry.Source{
+	{Name: "mailbox_messages", Help: "Live notifications that wait for their users."},
+	{Name: "mailbox_bytes", Help: "Bytes of them on disk."},
+	{Name: "mailbox_stream_bytes", Help: "Bytes that they take on disk with what has left them and is not cut yet."},
+	{Name: "mailbox_text_bytes", Help: "Bytes of their texts in memory."},
+	{Name: "mailbox_takers", Help: "Connections that take live notifications."},
+	{Name: "mailbox_waiting", Help: "Calls that are not stored yet."},
+	{Name: "mailbox_put_total", Help: "Live notifications stored.", Counter: true},
+	{Name: "mailbox_entries_total", Help: "Entries of the store that they and all else of mailboxes went into.", Counter: true},
+	{Name: "mailbox_moved_total", Help: "Live notifications written anew, so that what had left before them could be cut.", Counter: true},
+	{Name: "mailbox_refused_total", Help: "Calls that the store did not take; their callers were told.", Counter: true},
+}
+
+func (a *App) readMailboxes(give give) {
+	s := a.mailboxes.Stats()
+	for i, n := range []float64{
+		float64(s.Messages), float64(s.Bytes), float64(s.Stored), float64(s.Text), float64(s.Takers),
+		float64(s.Waiting), float64(s.Put), float64(s.Entries), float64(s.Moved), float64(s.Refused),
+	} {
+		give(i, n)
+	}
+}
