@@ -58,3 +58,14 @@ func (g *Gate) Seal(ref tracker.Ref, epoch presence.Epoch) string {
 		App: ref.User.App, Session: ref.Session, User: ref.User.ID, Epoch: epoch, Issued: presence.At(time.Now()),
 	})
 }
+
+// SealNote and OpenNote are those of the node's ring; see [token.Ring].
+func (g *Gate) SealNote(purpose string, content []byte) string {
+	return g.ring.Load().SealNote(purpose, content)
+}
+
+// OpenNote returns what SealNote sealed for the same purpose, here or at a node
+// with the same keys.
+func (g *Gate) OpenNote(purpose, note string) ([]byte, bool) {
+	return g.ring.Load().OpenNote(purpose, note)
+}
