@@ -67,6 +67,8 @@ var table = []line{
 	{"internal/door/rongcloud", with(leaves, append(core, "internal/webhook")...), "one dialect: a query over the core, and a format of webhooks"},
 	{"internal/door/tencentim", with(leaves, append(core, "internal/webhook")...), "one dialect: queries and a kick over the core, and a format of webhooks"},
 
+	{"internal/door/mozpresence/pages", with(leaves, core...), "what people see of that dialect in a browser; its sockets are the door's"},
+
 	{"internal/demo", []string{"internal/presence"}, "a page, and the part of a product's backend that it needs; mounted by dev alone"},
 
 	// What users' programs link.
