@@ -272,7 +272,7 @@ func (a *App) stopGRPC(ctx context.Context) error {
 
 func (a *App) startLive(ctx context.Context) error {
 	a.live = live.New(live.Config{
-		Gate: a.gate, Tracker: a.tracker, Wheel: a.wheel, Texts: &a.texts, ShortestTimeout: a.shortest, Logger: a.log,
+		Gate: a.gate, Tracker: a.tracker, Mailboxes: a.mailboxes, Wheel: a.wheel, Texts: &a.texts, ShortestTimeout: a.shortest, Logger: a.log,
 		Limits: a.p.Config.ConnectionLimits(), Called: a.called(live.Name),
 	})
 	return a.live.Start(ctx)

@@ -13,6 +13,9 @@ import (
 // taking them. The rest waits in the mailbox.
 const MaxWaiting = 256
 
+// takeBytes bounds what one Take returns, but for the last message.
+const takeBytes = 8 << 10
+
 // ErrSlow ends a taker: others have written messages that it had no room for, and
 // they are gone. Its door closes the connection, which may come back at once.
 var ErrSlow = errors.New("mailbox: the connection takes too slowly")
@@ -70,7 +73,7 @@ func (t *Taker) Close() {
 	t.m.tidy(t.box)
 }
 
-// Take appends up to n messages to dst, and reports whether more wait. Messages
+// Take appends up to n messages to dst, of about 8 KB at most, and reports whether more wait. Messages
 // whose time is over are left out. Call Wrote when what it returned has reached the
 // connection. The error is ErrSlow, or nil.
 func (t *Taker) Take(dst []Message, n int) (list []Message, more bool, err error) {
@@ -80,9 +83,10 @@ func (t *Taker) Take(dst []Message, n int) (list []Message, more bool, err error
 	if t.slow {
 		return dst, false, ErrSlow
 	}
-	i := 0
-	for ; i < len(t.given) && n > 0; i++ {
+	i, bytes := 0, 0
+	for ; i < len(t.given) && n > 0 && bytes < takeBytes; i++ {
 		h := t.given[i]
+		bytes += len(h.body)
 		t.taken = h.number
 		if h.void || h.dead(now) {
 			continue

@@ -15,6 +15,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/hub"
+	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
@@ -51,8 +52,10 @@ type Core struct {
 	Hub     *hub.Hub
 	Roster  *Roster
 	Topics  *topic.Topics
-	Ring    *token.Ring
-	Gate    *admit.Gate
+	// Mailboxes are on the store, too.
+	Mailboxes *mailbox.Mailboxes
+	Ring      *token.Ring
+	Gate      *admit.Gate
 	// Revocations are asked by the gate.
 	Revocations *revoke.Revocations
 	Logger      *slog.Logger
@@ -99,6 +102,12 @@ func New(t testing.TB, cfg Config) *Core {
 	if err := c.Topics.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if c.Mailboxes, err = mailbox.New(mailbox.Config{Store: c.Store, Logger: c.Logger}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Mailboxes.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	verifier, err := token.NewVerifier([]token.Issuer{token.Development(), OtherIssuer()}, time.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +135,9 @@ func (c *Core) Stop() {
 	}
 	if err := c.Topics.Stop(ctx); err != nil {
 		c.t.Errorf("stop of the topics: %v", err)
+	}
+	if err := c.Mailboxes.Stop(ctx); err != nil {
+		c.t.Errorf("stop of the mailboxes: %v", err)
 	}
 	c.Wheel.Stop()
 	if c.Log.leaked() {

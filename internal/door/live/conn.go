@@ -43,6 +43,8 @@ type conn struct {
 
 	rest *[]hub.Frame // drained and not sent; nil: nothing. Only Fill uses it
 
+	messages *taking // nil: the device did not ask for live notifications
+
 	mu    sync.Mutex // guards all below
 	stage stage
 	end   tracker.End // the first that the tracker said
@@ -139,6 +141,9 @@ func (c *conn) Closed(_ *socket.Conn, why error) {
 	}
 	if c.watcher != nil {
 		c.watcher.Detach(c.attachment)
+	}
+	if c.messages != nil {
+		c.messages.Close()
 	}
 	if c.ref.User.ID != "" {
 		c.door.cfg.Tracker.LinkLost(c.ref, c)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/localize"
+	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/socket"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
@@ -60,6 +61,8 @@ type Config struct {
 	Tracker *tracker.Tracker
 	Wheel   *wheel.Wheel
 	Texts   *localize.Set // nil: templates show their fallback text
+	// Mailboxes have the live notifications of devices that ask for them.
+	Mailboxes *mailbox.Mailboxes
 	// ShortestTimeout of all apps sets how often the server pings.
 	ShortestTimeout time.Duration
 	Logger          *slog.Logger

@@ -45,7 +45,13 @@ func (c *conn) Fill(_ *socket.Conn, out *socket.Out) (more bool) {
 		}
 		c.rest = nil
 	}
-	return c.drain(out)
+	if c.messages != nil {
+		more = c.drainMessages(out)
+		if c.at() != open {
+			return false
+		}
+	}
+	return c.drain(out) || more
 }
 
 // part says goodbye in its turn.

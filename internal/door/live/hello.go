@@ -53,6 +53,9 @@ func (c *conn) hello(r *request) error {
 		return err
 	}
 	c.watcher, c.attachment, c.greet = entry.Watcher, e.Attachment, nil
+	if r.Notifications {
+		c.takeMessages(user)
+	}
 	users, rejected := usersOf(r.Watch)
 	c.answer(func(b []byte) []byte { return c.welcome(b, &e, rejected) })
 	c.move(open)
@@ -169,6 +172,9 @@ func (c *conn) welcome(b []byte, e *admit.Entered, rejected []string) []byte {
 	b = appendInt(b, "bytes", presence.MaxStatusBytes)
 	b = appendInt(b, "updates_per_second", tracker.UpdatesPerSecond)
 	b = append(b, '}')
+	if c.messages != nil {
+		b = append(b, `,"notifications":true`...)
+	}
 	b = appendList(b, "rejected", rejected)
 	return append(b, '}')
 }

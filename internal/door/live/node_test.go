@@ -60,7 +60,7 @@ func newNodeOn(t *testing.T, core *doortest.Core, cfg Config, l net.Listener) *n
 	if l == nil {
 		l = n
 	}
-	cfg.Gate, cfg.Tracker, cfg.Wheel, cfg.Logger = core.Gate, core.Tracker, core.Wheel, core.Logger
+	cfg.Gate, cfg.Tracker, cfg.Wheel, cfg.Logger, cfg.Mailboxes = core.Gate, core.Tracker, core.Wheel, core.Logger, core.Mailboxes
 	cfg.ShortestTimeout = core.Tracker.Policy(doortest.App).HeartbeatTimeout
 	cfg.Called = func(method, code string, took time.Duration) {
 		if took < 0 {

@@ -36,6 +36,8 @@ type request struct {
 	After  *uint64     `json:"after"`
 	Device deviceWords `json:"device"`
 	Watch  []string    `json:"watch"`
+	// Notifications asks for live notifications.
+	Notifications bool `json:"notifications"`
 
 	Status *status `json:"status"` // hello, set, patch
 
@@ -115,7 +117,7 @@ func want(path string) string {
 		}
 	case "users", "watch", "clear":
 		return "a list of texts"
-	case "friends", "sessions", "clear_text", "invisible":
+	case "friends", "notifications", "sessions", "clear_text", "invisible":
 		return "true or false"
 	case "device", "status", "properties", "args":
 		return "an object"
