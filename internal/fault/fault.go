@@ -38,6 +38,7 @@ const (
 	SlowConsumer
 	Draining
 	KeyInvalid
+	NodeUnavailable
 	kindCount
 )
 
@@ -63,6 +64,7 @@ var names = [kindCount]string{
 	SlowConsumer:         "SLOW_CONSUMER",
 	Draining:             "DRAINING",
 	KeyInvalid:           "KEY_INVALID",
+	NodeUnavailable:      "NODE_UNAVAILABLE",
 }
 
 // String returns the reason in capitals, such as "SESSION_GONE".

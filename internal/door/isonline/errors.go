@@ -38,7 +38,7 @@ func codeOf(k fault.Kind) codes.Code {
 		return codes.Aborted
 	case fault.ResumeFromFuture:
 		return codes.OutOfRange
-	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.Draining:
+	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.Draining, fault.NodeUnavailable:
 		return codes.Unavailable
 	case fault.FieldInvalid:
 		return codes.InvalidArgument

@@ -38,6 +38,7 @@ func TestCodeOfIsTotal(t *testing.T) {
 		fault.LogUnavailable:       codes.Unavailable,
 		fault.FriendsUnavailable:   codes.Unavailable,
 		fault.KeysUnavailable:      codes.Unavailable,
+		fault.NodeUnavailable:      codes.Unavailable,
 		fault.FieldInvalid:         codes.InvalidArgument,
 		fault.LimitSubscriptions:   codes.ResourceExhausted,
 		fault.LimitSessions:        codes.ResourceExhausted,

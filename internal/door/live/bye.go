@@ -70,7 +70,7 @@ func codeOfKind(k fault.Kind) int {
 		return codeBad
 	case fault.LimitSessions, fault.RateLimited:
 		return codeTooMany
-	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable:
+	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.NodeUnavailable:
 		return codeUnavailable
 	case fault.Draining:
 		return socket.CodeGoingAway

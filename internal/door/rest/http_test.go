@@ -28,7 +28,7 @@ func TestStatusOfEveryKind(t *testing.T) {
 		fault.SessionTokenNotYours: 403, fault.SessionGone: 404, fault.SessionNotConnected: 409, fault.ReplacedStream: 409,
 		fault.ResumeFromFuture: 409, fault.LimitSubscriptions: 409, fault.LimitSessions: 409, fault.LimitFriends: 409,
 		fault.FieldInvalid: 422, fault.LimitBatch: 422, fault.RateLimited: 429,
-		fault.LogUnavailable: 503, fault.FriendsUnavailable: 503, fault.KeysUnavailable: 503, fault.SlowConsumer: 503, fault.Draining: 503,
+		fault.LogUnavailable: 503, fault.FriendsUnavailable: 503, fault.KeysUnavailable: 503, fault.SlowConsumer: 503, fault.Draining: 503, fault.NodeUnavailable: 503,
 	}
 	for _, k := range fault.Kinds() {
 		if got := statusOf(k); got != want[k] {

@@ -45,7 +45,7 @@ func statusOf(k fault.Kind) int {
 		return http.StatusUnprocessableEntity
 	case fault.RateLimited:
 		return http.StatusTooManyRequests
-	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.SlowConsumer, fault.Draining:
+	case fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.SlowConsumer, fault.Draining, fault.NodeUnavailable:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

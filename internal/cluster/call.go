@@ -1,0 +1,260 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+)
+
+const (
+	// callTimeout is for calls whose ctx has no deadline.
+	callTimeout = 5 * time.Second
+	// retryCall is when it makes sense to try again what found no node.
+	retryCall = time.Second
+	// maxCalls are served at once; more wait for those, in order.
+	maxCalls = 256
+	// rememberCalls of one node are remembered, so that a question that the
+	// transport doubles is served once.
+	rememberCalls = 4096
+)
+
+// Answer is what one node said to a CallAll.
+type Answer struct {
+	Name        string
+	Incarnation Incarnation
+	B           []byte
+	Err         error
+}
+
+// Handle makes f serve a method. It is called before Start.
+func (c *Cluster) Handle(method string, f Call) { c.methods[method] = f }
+
+// Listen makes t hear of a topic. It is called before Start.
+func (c *Cluster) Listen(topic string, t Topic) { c.topics[topic] = t }
+
+// Call asks one node, this one too, and returns its answer; ctx bounds it, or five
+// seconds. A call is served once at most; after an error it may have been served.
+// A fault comes as the other node gave it. A node that is not heard, is not known,
+// or does not answer is fault.NodeUnavailable with a time to try again.
+func (c *Cluster) Call(ctx context.Context, to Incarnation, method string, b []byte) ([]byte, error) {
+	c.mu.Lock()
+	self, name, reachable := to == c.self, "", false
+	if p := c.peers[to]; p != nil {
+		name, reachable = p.name, p.standing == Alive && p.origin != nil
+	}
+	c.mu.Unlock()
+	switch {
+	case self:
+		return c.serve(ctx, to, method, b)
+	case name == "":
+		return nil, fault.Retry(fault.NodeUnavailable, retryCall, "the node that has it is not known here; try again")
+	case !reachable:
+		return nil, fault.Retry(fault.NodeUnavailable, retryCall, "node %q, which has it, is not heard; try again", name)
+	}
+	if len(b) > MaxMessage {
+		return nil, errors.New("cluster: a call that is too long for a message")
+	}
+	c.counts.calls.Add(1)
+	answer, err := c.ask(ctx, to, method, b)
+	var known *fault.Error
+	switch {
+	case err == nil || errors.As(err, &known):
+	case errors.Is(err, errRemote):
+		c.counts.callsFailed.Add(1)
+	default:
+		c.counts.callsFailed.Add(1)
+		err = fault.Retry(fault.NodeUnavailable, retryCall, "node %q, which has it, did not answer in time; try again", name)
+	}
+	return answer, err
+}
+
+// CallAll asks every other member that is heard, at once.
+func (c *Cluster) CallAll(ctx context.Context, method string, b []byte) []Answer {
+	c.mu.Lock()
+	var all []Answer
+	for _, p := range c.everybody() {
+		if p.standing == Alive && p.origin != nil {
+			all = append(all, Answer{Name: p.name, Incarnation: p.incarnation})
+		}
+	}
+	c.mu.Unlock()
+	var asked sync.WaitGroup
+	for i := range all {
+		asked.Go(func() { all[i].B, all[i].Err = c.Call(ctx, all[i].Incarnation, method, b) })
+	}
+	asked.Wait()
+	return all
+}
+
+// ask sends a question whatever the standing of the node.
+func (c *Cluster) ask(ctx context.Context, to Incarnation, method string, b []byte) ([]byte, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
+	deadline, _ := ctx.Deadline()
+	q := question{c.Self(), c.callID.Add(1), time.Until(deadline), method, b}
+	answer, err := c.cfg.Transport.Request(ctx, c.subject("call", to), appendQuestion(nil, &q))
+	if err != nil {
+		return nil, err
+	}
+	return parseAnswer(answer)
+}
+
+// asked takes a question from the transport.
+func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
+	q, err := parseQuestion(b)
+	if err != nil {
+		c.counts.unread.Add(1)
+		return
+	}
+	if !c.memory.first(q.from, q.id) {
+		c.counts.servedTwice.Add(1)
+		return
+	}
+	select {
+	case c.slots <- struct{}{}:
+	case <-c.ctx.Done():
+		return
+	}
+	if !c.goes(func() {
+		defer func() { <-c.slots }()
+		ctx, cancel := context.WithTimeout(c.ctx, q.within)
+		defer cancel()
+		answer, err := c.serve(ctx, q.from, q.method, q.b)
+		reply(appendAnswer(nil, answer, err))
+	}) {
+		<-c.slots
+	}
+}
+
+// serve answers a question.
+func (c *Cluster) serve(ctx context.Context, from Incarnation, method string, b []byte) ([]byte, error) {
+	c.counts.served.Add(1)
+	if method == methodShards {
+		return c.serveShards(ctx, from, b)
+	}
+	if !c.Joined() {
+		return nil, fault.Retry(fault.NodeUnavailable, retryCall, "node %q is cut off from the others; try again", c.cfg.Name)
+	}
+	f := c.methods[method]
+	if f == nil {
+		return nil, errors.New("method " + method + " is not known to this node")
+	}
+	return f(ctx, from, b)
+}
+
+// recall remembers which questions were served. It is used by one goroutine.
+type recall struct {
+	of map[Incarnation]*[rememberCalls]uint64 // by number modulo the length
+}
+
+// first reports whether a question comes for the first time.
+func (m *recall) first(from Incarnation, id uint64) bool {
+	served := m.of[from]
+	if served == nil {
+		if len(m.of) >= 256 || m.of == nil { // many have come and gone
+			m.of = map[Incarnation]*[rememberCalls]uint64{}
+		}
+		served = new([rememberCalls]uint64)
+		m.of[from] = served
+	}
+	if last := &served[id%rememberCalls]; id > *last {
+		*last = id
+		return true
+	}
+	return false
+}
+
+// question is a call on its way.
+type question struct {
+	from   Incarnation
+	id     uint64
+	within time.Duration
+	method string
+	b      []byte
+}
+
+func appendQuestion(dst []byte, q *question) []byte {
+	dst = append(dst, Protocol, frameCall)
+	dst = binary.LittleEndian.AppendUint64(dst, q.from)
+	dst = binary.AppendUvarint(dst, q.id)
+	dst = binary.AppendUvarint(dst, uint64(max(q.within, 0)/time.Millisecond))
+	dst = appendBytes(dst, q.method)
+	return append(dst, q.b...)
+}
+
+func parseQuestion(b []byte) (question, error) {
+	r := reader{b: b}
+	protocol, kind := r.byte(), r.byte()
+	q := question{from: r.fixed(), id: r.number()}
+	q.within = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
+	q.method = r.text()
+	q.b = r.b
+	if r.bad || protocol != Protocol || kind != frameCall || q.id == 0 {
+		return question{}, errFrame
+	}
+	return q, nil
+}
+
+// errRemote is in errors that another node gave as text.
+var errRemote = errors.New("another node")
+
+// How an answer begins.
+const (
+	answerGood  = 0
+	answerFault = 1
+	answerError = 2
+)
+
+func appendAnswer(dst, b []byte, err error) []byte {
+	if err == nil {
+		return append(append(dst, answerGood), b...)
+	}
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return append(append(dst, answerError), err.Error()...)
+	}
+	dst = appendBytes(append(dst, answerFault), f.Kind.String())
+	dst = binary.AppendUvarint(dst, uint64(max(f.RetryAfter, 0)/time.Millisecond))
+	dst = appendBytes(dst, f.Detail)
+	dst = binary.AppendUvarint(dst, uint64(len(f.Fields)))
+	for _, field := range f.Fields {
+		dst = appendBytes(appendBytes(dst, field.Path), field.Rule)
+	}
+	return dst
+}
+
+func parseAnswer(b []byte) ([]byte, error) {
+	r := reader{b: b}
+	switch r.byte() {
+	case answerGood:
+		if !r.bad {
+			return r.b, nil
+		}
+	case answerError:
+		return nil, errors.Join(errRemote, errors.New(strings.ToValidUTF8(string(r.b), "?")))
+	case answerFault:
+		f := &fault.Error{}
+		kind := r.text()
+		if i := slices.IndexFunc(fault.Kinds(), func(k fault.Kind) bool { return k.String() == kind }); i >= 0 {
+			f.Kind = fault.Kinds()[i]
+		}
+		f.RetryAfter = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
+		f.Detail = string(r.bytes())
+		for range r.count() {
+			f.Fields = append(f.Fields, fault.Field{Path: string(r.bytes()), Rule: string(r.bytes())})
+		}
+		if r.end() {
+			return nil, f
+		}
+	}
+	return nil, errFrame
+}

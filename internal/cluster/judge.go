@@ -1,0 +1,274 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// The times by which nodes are judged (design §3). docs/design/006-cluster.md
+// proves with them that no minority loses anybody.
+const (
+	// Beat is the time between two heartbeats.
+	Beat = 500 * time.Millisecond
+	// SuspectAfter is how long a node may be silent before its sessions are stale.
+	// It also is how old the word of others may be to count.
+	SuspectAfter = 1500 * time.Millisecond
+	// LostAfter is how long a node must be silent to a majority to be lost, and how
+	// old the acknowledgement of the judge's own liveness may be.
+	LostAfter = 3 * time.Second
+
+	// isolateAfter leaves a node time to send its clients away before others could
+	// call it lost.
+	isolateAfter = 2 * time.Second
+	// settle is how long all must be well before a node takes part again.
+	settle = time.Second
+	// tick is how often all of it is looked at.
+	tick = 100 * time.Millisecond
+	// standstill is the longest gap between two ticks that still counts as running
+	// (as in package wheel, which stops time for the same reason).
+	standstill = time.Second
+	// watchAfter is the silence from which on the quorum's records are read, so that
+	// they tell something by the time a verdict is wanted.
+	watchAfter = 750 * time.Millisecond
+	// byeWait is how long a goodbye waits for batches that were sent before it.
+	byeWait = time.Second
+	// drainLimit is how long a node that stood still waits for others' batches.
+	drainLimit = 5 * time.Second
+	// forgetAfter is how long those who left or are gone are remembered after their
+	// last word: they must be able to read their verdict.
+	forgetAfter = time.Minute
+)
+
+// judge looks at all peers. It reports whether somebody crossed LostAfter just
+// now, so that the others should hear of it at once. mu is held.
+func (c *Cluster) judge(now time.Duration) (crossed bool) {
+	changed := false
+	for _, p := range c.everybody() {
+		silence := now - p.heard
+		if p.leaving != 0 && p.counts() && (p.origin.position.Load() >= p.told || now-p.leaving > byeWait) {
+			c.left(p)
+			changed = true
+			continue
+		}
+		if p.standing == Alive && silence >= SuspectAfter {
+			p.standing = Suspect
+			c.counts.suspected.Add(1)
+			if p.origin != nil {
+				since := presence.At(time.Now().Add(-silence))
+				c.emit(p.origin, func(l Listener) { l.Silent(p.incarnation, since) })
+			}
+			c.log.Warn("a node is silent: its sessions are stale", "node", p.name, "incarnation", p.incarnation)
+			changed = true
+		}
+		if p.standing == Suspect && silence >= LostAfter {
+			if p.silent.IsZero() {
+				p.silent = time.Now()
+				crossed = true
+			}
+			if c.convicted(p, now) {
+				c.lose(p)
+				changed = true
+			}
+		}
+		if p.standing == Lost && silence >= LostAfter+c.cfg.Return {
+			c.bury(p)
+			changed = true
+		}
+		if !p.counts() && silence >= forgetAfter {
+			delete(c.peers, p.incarnation)
+		}
+	}
+	if changed {
+		c.reseat()
+	}
+	return crossed
+}
+
+// convicted reports whether p is lost: this node runs and takes part, its own
+// liveness was acknowledged in time, it knows all members since p fell silent,
+// and a majority of them has not heard p either. mu is held.
+func (c *Cluster) convicted(p *peer, now time.Duration) bool {
+	if c.place != here || !c.leased(LostAfter) || c.readAt.Before(p.silent) {
+		return false
+	}
+	members, silent := 1, 1
+	for _, q := range c.peers {
+		if !q.counts() {
+			continue
+		}
+		members++
+		if q == p || q.standing != Alive || !c.recent(q, now) {
+			continue
+		}
+		if r, ok := of(q.reports, p.incarnation); ok && (r.standing >= Lost || r.silence >= LostAfter) {
+			silent++
+		}
+	}
+	if members%2 == 0 { // the quorum's own record is the vote that is missing
+		members++
+		if c.unrenewed(p) {
+			silent++
+		}
+	}
+	return 2*silent > members
+}
+
+// recent reports whether the last heartbeat of q was surely sent within
+// SuspectAfter: it answers a heartbeat of ours that is no older. mu is held.
+func (c *Cluster) recent(q *peer, now time.Duration) bool {
+	sent, ok := c.beats.sent(q.echo)
+	return ok && now-sent <= SuspectAfter
+}
+
+// lose declares p lost. mu is held.
+func (c *Cluster) lose(p *peer) {
+	p.standing = Lost
+	c.counts.lost.Add(1)
+	c.log.Warn("a node is lost: a majority has not heard it", "node", p.name, "incarnation", p.incarnation, "alive", p.alive)
+	if p.origin != nil {
+		alive := p.alive
+		c.emit(p.origin, func(l Listener) { l.Lost(p.incarnation, alive) })
+	}
+}
+
+// bury ends the time in which a lost node may return. mu is held.
+func (c *Cluster) bury(p *peer) {
+	p.standing = Gone
+	c.log.Warn("a lost node did not return", "node", p.name, "incarnation", p.incarnation)
+	c.buried = append(c.buried, life{p.name, p.incarnation})
+	c.past[p.name] = max(c.past[p.name], p.incarnation)
+	if o := p.origin; o != nil {
+		c.after = append(c.after, o.end)
+	}
+}
+
+// left ends the part of a node that said goodbye. mu is held.
+func (c *Cluster) left(p *peer) {
+	p.standing = Left
+	c.counts.left.Add(1)
+	c.log.Info("a node left", "node", p.name, "incarnation", p.incarnation)
+	c.past[p.name] = max(c.past[p.name], p.incarnation)
+	if o := p.origin; o != nil {
+		c.after = append(c.after, o.end)
+		c.emit(o, func(l Listener) { l.Left(p.incarnation) })
+	}
+}
+
+// replaced ends the part of a node of whose name a later incarnation is heard:
+// its process has ended, or has given it up. mu is held.
+func (c *Cluster) replaced(p *peer) {
+	if p.standing < Lost {
+		c.lose(p)
+	}
+	if p.standing == Lost {
+		c.bury(p)
+	}
+}
+
+// cutOff reports whether this node must not count on being part of the cluster:
+// neither the quorum nor a majority of members confirms it, or a majority says
+// that it does not hear it. mu is held.
+func (c *Cluster) cutOff(now time.Duration) bool {
+	members, hearing, deaf := 1, 1, 0
+	for _, q := range c.peers {
+		if !q.counts() {
+			continue
+		}
+		members++
+		if q.standing != Alive {
+			continue
+		}
+		if c.recent(q, now) {
+			hearing++
+		}
+		if r, ok := of(q.reports, c.self); ok && r.silence >= SuspectAfter {
+			deaf++
+		}
+	}
+	confirmed := c.leased(isolateAfter) || members > 1 && 2*hearing > members
+	return !confirmed || 2*deaf > members
+}
+
+// Places of a node.
+const (
+	outside  = iota // not started, or it has failed
+	here            // it takes part
+	frozen          // it stood still
+	isolated        // it is cut off
+)
+
+// locate decides whether this node takes part. mu is held.
+func (c *Cluster) locate(now time.Duration) {
+	bad := c.fenced || c.err != nil
+	// What a node that stood still remembers is old: it is given a moment to hear
+	// whether it still counts. It claims nothing meanwhile.
+	if !c.thaw.behind || now-c.thaw.since >= SuspectAfter {
+		bad = bad || c.cutOff(now)
+	}
+	if bad {
+		c.wellSince = now
+	}
+	switch {
+	case c.place == outside:
+	case bad && c.place != isolated:
+		c.place = isolated
+		c.counts.isolated.Add(1)
+		c.log.Warn("this node is isolated: clients are sent away", "quorum", c.leased(isolateAfter))
+		c.emit(nil, func(l Listener) { l.Isolated() })
+	case !bad && c.place != here && now-c.wellSince >= settle && c.drained(now):
+		c.place = here
+		c.log.Info("this node takes part again", "incarnation", c.self)
+		self := c.self
+		c.emit(nil, func(l Listener) { l.Joined(self) })
+	}
+}
+
+// freeze is for a node that stood still: it judges nobody and claims nothing
+// until it has read what waited for it, and the quorum has acknowledged it anew.
+// mu is held.
+func (c *Cluster) freeze(gap time.Duration) {
+	c.counts.pauses.Add(1)
+	c.log.Warn("this node stood still", "for", gap.Round(time.Millisecond))
+	now := c.now()
+	c.thaw = thaw{behind: true, counter: c.beats.counter + 1, at: time.Now(), since: now}
+	c.wellSince = now
+	for _, p := range c.peers {
+		p.silent, p.reports = time.Time{}, nil
+	}
+	if c.place == here {
+		c.place = frozen
+		c.emit(nil, func(l Listener) { l.Frozen() })
+	}
+}
+
+// thaw is what a node that stood still waits for.
+type thaw struct {
+	behind  bool
+	counter uint64    // its own heartbeat came back: what was sent before it is read
+	at      time.Time // the liveness was acknowledged since
+	since   time.Duration
+}
+
+// drained reports whether a node that stood still has caught up: its own
+// heartbeat from after the pause came back, the quorum acknowledged it since, and
+// the batches that others had sent by then are applied. mu is held.
+func (c *Cluster) drained(now time.Duration) bool {
+	if !c.thaw.behind {
+		return true
+	}
+	if c.echoed < c.thaw.counter || c.acked.Before(c.thaw.at) {
+		return false
+	}
+	for _, p := range c.peers {
+		if now-c.thaw.since > drainLimit {
+			break // somebody does not hear us, or we cannot keep up: no reason to claim nothing for ever
+		}
+		if p.standing == Alive && p.origin != nil && now-p.heard < SuspectAfter &&
+			(p.echo < c.thaw.counter || p.origin.position.Load() < p.told) {
+			return false
+		}
+	}
+	c.thaw.behind = false
+	return true
+}
