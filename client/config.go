@@ -31,6 +31,10 @@ type Config struct {
 	Token func(ctx context.Context) (string, error)
 	// Device is what the user holds. Its Locale decides the language of texts.
 	Device Device
+	// OnNotification is called with each live notification for the user, one at a
+	// time, while a session is open; nil takes none, and leaves them to others. It
+	// must return soon, for nothing else is read meanwhile. Only at the live door.
+	OnNotification func(LiveNotification)
 	// Logger gets link losses and returns; nil is silence. It never gets tokens.
 	Logger *slog.Logger
 	// Backoff sets the pauses between attempts to get a lost link back.
@@ -105,6 +109,9 @@ func (c *Config) check() error {
 			err = fmt.Errorf("porchlight: plaintext to %q would show the access token on the way: use wss:// (or Config.Insecure to allow it)", host)
 		}
 		return err
+	}
+	if c.OnNotification != nil {
+		return fmt.Errorf("porchlight: Config.OnNotification is for the live door, and address %q is that of gRPC: use ws:// or wss://", c.Addr)
 	}
 	host, _, err := net.SplitHostPort(c.Addr)
 	if err != nil {

@@ -41,6 +41,7 @@ type liveDoor struct {
 	tokens *accessTokens
 	locale string
 	device Device
+	notes  notifications
 
 	work sync.WaitGroup // the readers of links
 
@@ -87,6 +88,7 @@ func newLiveDoor(cfg *Config) *liveDoor {
 				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			},
 		},
+		notes: notifications{tell: cfg.OnNotification},
 		links: map[*liveLink]struct{}{}, sessions: map[string]*liveSession{},
 	}
 }
@@ -107,7 +109,7 @@ func (d *liveDoor) make(ctx context.Context, dev Device, _ string, status Status
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	says := toLiveStatus(status)
-	link, err := d.open(ctx, liveRequest{T: "hello", Device: toLiveDevice(dev), Status: &says})
+	link, err := d.open(ctx, liveRequest{T: "hello", Device: toLiveDevice(dev), Status: &says, Notifications: d.notes.tell != nil})
 	if err != nil {
 		return made{}, err
 	}
@@ -134,7 +136,7 @@ func (d *liveDoor) connect(ctx context.Context, session string, status Status, a
 	if !fresh {
 		link.end(errReplacedHere)
 		says := toLiveStatus(status)
-		hello := liveRequest{T: "hello", Resume: resume, Device: toLiveDevice(d.device), Status: &says}
+		hello := liveRequest{T: "hello", Resume: resume, Device: toLiveDevice(d.device), Status: &says, Notifications: d.notes.tell != nil}
 		if after > 0 {
 			hello.After = &after
 		}

@@ -26,6 +26,7 @@ type liveFake struct {
 	began    time.Time
 	ctx      context.Context // of the bubble: a hijacked connection's own never ends
 	scripts  []func(*livePeer)
+	notify   func(LiveNotification)
 	tokens   []string // what Config.Token gives, the last one for ever
 
 	mu    sync.Mutex // guards all below
@@ -155,7 +156,7 @@ func liveBubble(t *testing.T, f *liveFake, test func(t *testing.T, c *Client)) {
 				}
 				return next, nil
 			},
-			Device: Device{Platform: "web", ID: "d1"},
+			Device: Device{Platform: "web", ID: "d1"}, OnNotification: f.notify,
 			Dialer: func(ctx context.Context, addr string) (net.Conn, error) {
 				if addr != "localhost:7400" {
 					t.Errorf("the dialer gets %q", addr)
@@ -237,6 +238,34 @@ func TestLiveSession(t *testing.T) {
 			`{"t":"watch","id":4,"friends":true}`, `{"t":"unwatch","id":5,"friends":true}`, `{"t":"unwatch","id":6,"users":["bob"]}`,
 			`{"t":"bye","id":7,"mode":"logout"}`)
 	})
+}
+
+// Live notifications are told once, though a node that died tells one again.
+func TestLiveNotifications(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{scripts: []func(*livePeer){func(p *livePeer) {
+		p.welcome(`"resume":"r1","q":0,"notifications":true`)
+		p.says(`{"t":"m","m":[{"id":"1","message":"one","action":"https://a.example/","source":"Chat","publisher":"chat","at":1772366400000,"until":1772366700000},{"id":"1","message":"other"}]}`)
+		p.says(`{"t":"m","m":[{"id":"1","message":"one","publisher":"chat"},{"id":"2","message":"two"}]}`, `{"t":"m"}`)
+		p.serves()
+	}}}
+	var told []LiveNotification
+	f.notify = func(n LiveNotification) { told = append(told, n) }
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		open(t, c, Options{})
+		synctest.Wait()
+		want := []LiveNotification{
+			{"1", "chat", "Chat", "one", "https://a.example/", time.UnixMilli(1772366400000).UTC(), time.UnixMilli(1772366700000).UTC()},
+			{ID: "1", Text: "other"}, {ID: "2", Text: "two"},
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("told %+v, want %+v", told, want)
+		}
+		f.expect(t, `{"t":"hello","token":"t0","device":{"platform":"web","id":"d1"},"status":{"invisible":false},"notifications":true}`)
+	})
+	if _, err := New(Config{Addr: "localhost:7401", Token: func(context.Context) (string, error) { return "", nil }, OnNotification: f.notify}); err == nil {
+		t.Error("notifications over gRPC: got no error, want one")
+	}
 }
 
 // A link that breaks is taken up again, and the reader sees nobody leave and

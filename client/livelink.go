@@ -82,6 +82,8 @@ func (l *liveLink) take(m *liveMessage) bool {
 		if !l.push(m.frames()...) {
 			return false
 		}
+	case "m":
+		l.door.notes.take(m.M)
 	case "welcome":
 		l.received(*m)
 	case "ok", "pong", "error":

@@ -34,6 +34,8 @@ type liveRequest struct {
 	Sessions  bool        `json:"sessions,omitempty"`
 	Locale    string      `json:"locale,omitempty"`
 	Mode      string      `json:"mode,omitempty"`
+
+	Notifications bool `json:"notifications,omitempty"` // hello
 }
 
 type liveDevice struct {
@@ -141,6 +143,8 @@ type liveMessage struct {
 	Q uint64     `json:"q"` // and of n
 	N []liveNote `json:"n"`
 
+	M []liveMessageOf `json:"m"` // m
+
 	// ok
 	Rejected []string   `json:"rejected"`
 	Still    []string   `json:"still"`
@@ -214,7 +218,7 @@ var liveCloseReasons = map[string]CloseReason{
 }
 
 var liveClosings = map[string]closingReason{
-	"REPLACED_STREAM": closingReplaced, "SESSION_CLOSED": closingSession, "SLOW": closingSlow,
+	"REPLACED_STREAM": closingReplaced, "SESSION_CLOSED": closingSession, "SLOW": closingSlow, "SLOW_CONSUMER": closingSlow,
 	"DRAINING": closingDraining, "TOKEN_EXPIRED": closingToken,
 }
 

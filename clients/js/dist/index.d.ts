@@ -7,6 +7,7 @@
 export type { Backoff } from './backoff.ts';
 export { type Field, PresenceError, type Reason } from './errors.ts';
 export type { SocketClass, SocketLike } from './link.ts';
+export { type LiveNotification, actionLink } from './notification.ts';
 export type { Device, SessionOptions } from './options.ts';
 export type { Change, CloseReason, Presence, Step, UserSession } from './presence.ts';
 export { PresenceSession } from './session.ts';

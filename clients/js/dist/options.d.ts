@@ -1,5 +1,6 @@
 import type { Backoff } from './backoff.ts';
 import type { SocketClass } from './link.ts';
+import type { LiveNotification } from './notification.ts';
 import type { Status } from './status.ts';
 /** What the user holds. */
 export interface Device {
@@ -35,6 +36,11 @@ export interface SessionOptions {
     /** Watches the user's friends too: those on the list that the server has. */
     readonly friends?: boolean;
     readonly device?: Device;
+    /**
+     * Takes the user's live notifications: called with each one. Without it they are
+     * left to the user's other devices, or wait.
+     */
+    readonly onNotification?: (notification: LiveNotification) => void;
     /**
      * Goes on with the session when the page is loaded anew: nobody sees the user
      * leave and come back. The value is a name in the tab's `sessionStorage`, where

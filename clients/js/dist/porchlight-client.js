@@ -38,6 +38,32 @@ var PresenceError = class extends Error {
   }
 };
 
+// src/notification.ts
+function actionLink(notification2) {
+  const { action } = notification2;
+  return action !== void 0 && /^https?:\/\/[^\s/?#\\]\S*$/i.test(action) ? action : void 0;
+}
+var most = 512;
+var Notifications = class {
+  #seen = /* @__PURE__ */ new Set();
+  #tell;
+  constructor(tell) {
+    this.#tell = tell;
+  }
+  take(list) {
+    for (const n of list) {
+      const name = JSON.stringify([n.publisher ?? "", n.id]);
+      if (this.#seen.has(name)) continue;
+      this.#seen.add(name);
+      if (this.#seen.size > most) for (const oldest of this.#seen) {
+        this.#seen.delete(oldest);
+        break;
+      }
+      this.#tell(n);
+    }
+  }
+};
+
 // src/backoff.ts
 function pause(b, failures, asked2, random) {
   if (asked2 > 0 && failures <= 1) return asked2;
@@ -140,6 +166,8 @@ function decode(text) {
       const list = Array.isArray(f["n"]) ? f["n"] : [];
       return { t: "n", q: whole(f["q"]), news: list.map(news).filter((n) => n !== void 0), count: list.length };
     }
+    case "m":
+      return { t: "m", notifications: (Array.isArray(f["m"]) ? f["m"] : []).map(notification) };
     case "ok":
       return { t: "ok", id: whole(f["id"]), answer: { rejected: strings(f["rejected"]), users: Array.isArray(f["users"]) ? f["users"] : [] } };
     case "error":
@@ -149,6 +177,18 @@ function decode(text) {
     default:
       return { t: "other" };
   }
+}
+function notification(raw) {
+  const m = object(raw, "a notification");
+  return Object.freeze({
+    id: string(m["id"]),
+    message: string(m["message"]),
+    at: whole(m["at"]),
+    ...optional(m, "publisher"),
+    ...optional(m, "source"),
+    ...optional(m, "action"),
+    ...typeof m["until"] === "number" && { until: m["until"] }
+  });
 }
 function welcome(f) {
   const limits = typeof f["limits"] === "object" && f["limits"] !== null ? f["limits"] : {};
@@ -377,6 +417,8 @@ var Link = class {
         if (!this.#up || frame.q - frame.count !== this.#sequence) throw malformed(`news up to number ${frame.q} after ${this.#sequence}`);
         this.#sequence = frame.q;
         return this.#p.owner.news(frame.news, frame.q);
+      case "m":
+        return this.#p.owner.notified(frame.notifications);
       case "ok":
         return this.#answered(frame.id)?.resolve(frame.answer);
       case "error":
@@ -1002,6 +1044,7 @@ var PresenceSession = class {
   #page;
   #picture = new Picture();
   #wants;
+  #notifications;
   #listeners = /* @__PURE__ */ new Set();
   #snapshot = Object.freeze({ link: "idle" });
   #link;
@@ -1046,6 +1089,8 @@ var PresenceSession = class {
     this.#page = options.page ?? here();
     this.#tokens = new Tokens(options.token, this.#clock);
     this.store = this.#picture;
+    const { onNotification } = options;
+    if (onNotification !== void 0) this.#notifications = new Notifications((n) => call(() => onNotification(n)));
     this.#opened = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -1211,6 +1256,7 @@ var PresenceSession = class {
         token,
         device: { ...this.#page.device, ...this.#options.device },
         ...hello.frame,
+        ...this.#notifications !== void 0 && { notifications: true },
         ...this.#resume !== void 0 && { resume: this.#resume },
         ...this.#resume !== void 0 && this.#sequence > 0 && { after: this.#sequence }
       },
@@ -1221,6 +1267,7 @@ var PresenceSession = class {
           this.#tell({});
           this.#pay();
         },
+        notified: (list) => this.#notifications?.take(list),
         news: (news2, q) => this.#news(news2, q),
         ended: (error) => attempt === this.#attempt && this.#lost(error)
       }
@@ -1430,5 +1477,6 @@ function closed() {
 }
 export {
   PresenceError,
-  PresenceSession
+  PresenceSession,
+  actionLink
 };

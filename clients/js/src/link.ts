@@ -2,6 +2,7 @@
 
 import type { Clock } from './clock.ts';
 import { PresenceError } from './errors.ts';
+import type { LiveNotification } from './notification.ts';
 import { type Answer, type News, type Welcome, decode, malformed, protocol } from './wire.ts';
 
 /** What of a WebSocket is used; the browser's and Node's own have it. */
@@ -25,6 +26,7 @@ export interface Owner {
   partFailed(part: string, error: PresenceError): void;
   /** Takes one message's news. They have the numbers up to `q`. */
   news(news: readonly News[], q: number): void;
+  notified(list: readonly LiveNotification[]): void;
   /** Comes once, and last. */
   ended(error: PresenceError): void;
 }
@@ -174,6 +176,8 @@ export class Link {
         if (!this.#up || frame.q - frame.count !== this.#sequence) throw malformed(`news up to number ${frame.q} after ${this.#sequence}`);
         this.#sequence = frame.q;
         return this.#p.owner.news(frame.news, frame.q);
+      case 'm':
+        return this.#p.owner.notified(frame.notifications);
       case 'ok':
         return this.#answered(frame.id)?.resolve(frame.answer);
       case 'error':

@@ -3,6 +3,7 @@
 import type { Backoff } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import type { SocketClass } from './link.ts';
+import type { LiveNotification } from './notification.ts';
 import type { Page } from './page.ts';
 import type { Status } from './status.ts';
 
@@ -41,6 +42,11 @@ export interface SessionOptions {
   /** Watches the user's friends too: those on the list that the server has. */
   readonly friends?: boolean;
   readonly device?: Device;
+  /**
+   * Takes the user's live notifications: called with each one. Without it they are
+   * left to the user's other devices, or wait.
+   */
+  readonly onNotification?: (notification: LiveNotification) => void;
   /**
    * Goes on with the session when the page is loaded anew: nobody sees the user
    * leave and come back. The value is a name in the tab's `sessionStorage`, where

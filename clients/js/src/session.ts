@@ -4,6 +4,7 @@ import { pause } from './backoff.ts';
 import { type Clock, call, clock } from './clock.ts';
 import { PresenceError } from './errors.ts';
 import { Link, type SocketClass } from './link.ts';
+import { Notifications } from './notification.ts';
 import { type SessionOptions, address, checkUsers } from './options.ts';
 import { type Page, here } from './page.ts';
 import type { Presence } from './presence.ts';
@@ -46,6 +47,7 @@ export class PresenceSession {
   readonly #page: Page;
   readonly #picture = new Picture();
   readonly #wants: Wants;
+  readonly #notifications: Notifications | undefined;
   readonly #listeners = new Set<() => void>();
   #snapshot: SessionSnapshot = Object.freeze({ link: 'idle' });
 
@@ -85,6 +87,8 @@ export class PresenceSession {
     this.#page = options.page ?? here();
     this.#tokens = new Tokens(options.token, this.#clock);
     this.store = this.#picture;
+    const { onNotification } = options;
+    if (onNotification !== undefined) this.#notifications = new Notifications((n) => call(() => onNotification(n)));
     this.#opened = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -265,6 +269,7 @@ export class PresenceSession {
       socket: this.#socket, url: this.#url, clock: this.#clock,
       hello: {
         t: 'hello', token, device: { ...this.#page.device, ...this.#options.device }, ...hello.frame,
+        ...(this.#notifications !== undefined && { notifications: true }),
         ...(this.#resume !== undefined && { resume: this.#resume }),
         ...(this.#resume !== undefined && this.#sequence > 0 && { after: this.#sequence }),
       },
@@ -275,6 +280,7 @@ export class PresenceSession {
           this.#tell({});
           this.#pay();
         },
+        notified: (list) => this.#notifications?.take(list),
         news: (news, q) => this.#news(news, q),
         ended: (error) => attempt === this.#attempt && this.#lost(error),
       },

@@ -2,6 +2,7 @@
 // anything: nothing in it may hurt here.
 
 import { type Field, PresenceError } from './errors.ts';
+import type { LiveNotification } from './notification.ts';
 import { type CloseReason, type Presence, type UserSession, oldestFirst } from './presence.ts';
 import { type Show, freeze } from './status.ts';
 
@@ -39,6 +40,7 @@ export interface Answer {
 export type Frame =
   | { readonly t: 'welcome'; readonly welcome: Welcome }
   | { readonly t: 'n'; readonly q: number; readonly news: readonly News[]; readonly count: number }
+  | { readonly t: 'm'; readonly notifications: readonly LiveNotification[] }
   | { readonly t: 'ok'; readonly id: number; readonly answer: Answer }
   /** With `part`, that part of the hello failed. */
   | { readonly t: 'error'; readonly id: number | undefined; readonly part: string; readonly error: PresenceError }
@@ -70,6 +72,8 @@ export function decode(text: unknown): Frame {
       const list = Array.isArray(f['n']) ? f['n'] : [];
       return { t: 'n', q: whole(f['q']), news: list.map(news).filter((n) => n !== undefined), count: list.length };
     }
+    case 'm':
+      return { t: 'm', notifications: (Array.isArray(f['m']) ? f['m'] : []).map(notification) };
     case 'ok':
       return { t: 'ok', id: whole(f['id']), answer: { rejected: strings(f['rejected']), users: Array.isArray(f['users']) ? f['users'] : [] } };
     case 'error':
@@ -79,6 +83,14 @@ export function decode(text: unknown): Frame {
     default:
       return { t: 'other' };
   }
+}
+
+function notification(raw: unknown): LiveNotification {
+  const m = object(raw, 'a notification');
+  return Object.freeze({
+    id: string(m['id']), message: string(m['message']), at: whole(m['at']), ...optional(m, 'publisher'), ...optional(m, 'source'), ...optional(m, 'action'),
+    ...(typeof m['until'] === 'number' && { until: m['until'] }),
+  });
 }
 
 function welcome(f: Raw): Welcome {

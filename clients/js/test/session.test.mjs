@@ -2,7 +2,7 @@
 
 import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { PresenceError, PresenceSession } from '../dist/porchlight-client.js';
+import { PresenceError, PresenceSession, actionLink } from '../dist/porchlight-client.js';
 import { FakePage, begin, current, done, none, open, settled, wire } from './fake.mjs';
 
 const outcome = (promise) => promise.then(() => 'ok', (err) => err.reason ?? err.message);
@@ -47,6 +47,35 @@ test('a hello says all that is wanted', async () => {
   });
   const { link, id, status } = session.getSnapshot();
   assert.deepEqual({ link, id, status }, { link: 'up', id: 'public-1', status: { show: 'busy', text: 'x' } });
+});
+
+test('live notifications are told, each once', async () => {
+  const told = [];
+  const { server, hello } = await open({ onNotification: (n) => told.push(n) });
+  assert.equal(hello.notifications, true);
+  await server.say({ t: 'm', m: [{ id: '1', publisher: 'chat', source: 'Chat', message: 'one', action: 'https://x.example/', at: 5, until: 9 }, { id: '1', message: 'other', at: 5 }] });
+  await server.say({ t: 'm', m: [{ id: '1', publisher: 'chat', message: 'one', at: 5 }, { id: '2', message: 'two', at: 6 }] });
+  assert.deepEqual(told, [
+    { id: '1', publisher: 'chat', source: 'Chat', message: 'one', action: 'https://x.example/', at: 5, until: 9 },
+    { id: '1', message: 'other', at: 5 }, { id: '2', message: 'two', at: 6 },
+  ]);
+  await server.say({ t: 'm' });
+  await server.drop();
+});
+
+test('live notifications that nobody takes are not asked for', async () => {
+  const { server, hello } = await open();
+  assert.equal(hello.notifications, undefined);
+  await server.say({ t: 'm', m: [{ id: '1', message: 'one', at: 5 }] });
+  assert.equal(server.sockets.length, 1);
+});
+
+test('an action is a link only if it leads to a page', () => {
+  for (const action of ['https://x.example/a?b#c', 'http://x.example', 'HTTPS://x.example/ä']) assert.equal(actionLink({ action }), action);
+  for (const action of [undefined, '', 'javascript:alert(1)', 'data:text/html,x', ' https://x.example', 'https:/x', 'https://', 'https:///x', 'https://x.example/a b',
+    'https:\n//x', 'java\nscript:alert(1)', 'ftp://x', 'x.example', '//x.example', 'chat:room', 'https://\\x']) {
+    assert.equal(actionLink({ action }), undefined, action);
+  }
 });
 
 test('a lost link is resumed where it was, and what is wanted is said again', async () => {
