@@ -24,6 +24,9 @@ type Presence struct {
 	// Sessions holds open sessions, and closed ones as tombstones for the resume
 	// window, in the order of their opening.
 	Sessions []*View
+	// Stale is since when it may be old, because the node that knows better is not
+	// heard; 0: it is not. Only who asks is told, not who watches.
+	Stale Time
 }
 
 // View is one session within a Presence.

@@ -53,6 +53,8 @@ var (
 	ErrClosed = errors.New("store: stopped")
 	// ErrAlarm: records are still taken, but not for long unless somebody acts.
 	ErrAlarm = errors.New("store: alarm")
+	// ErrBehind: a shard of the checkpoint is stored as of a later position already.
+	ErrBehind = errors.New("store: stored as of a later position")
 	// ErrGap: the log no longer reaches back to the wanted position.
 	ErrGap = errors.New("store: older than the log")
 	// ErrReplaced: another node has started under this node's name.
@@ -87,7 +89,7 @@ type Log interface {
 type Checkpoints interface {
 	// SaveShard stores the state of shard n as of the log position `through`
 	// (the sequence of the last message in it), replacing its last state.
-	// `through` must not go back.
+	// `through` must not go back: ErrBehind says that it does, and nothing is changed.
 	SaveShard(ctx context.Context, n int, through uint64, data []byte) error
 
 	// SaveNote appends a small addition to the checkpoint: what changed since

@@ -31,6 +31,10 @@ func (s *session) record(kind presence.RecordKind, reason presence.Reason, at pr
 // returns runs after the lock is released. The caller may hold the lock: the
 // committer never calls back on its stack.
 func (t *Tracker) claim(sh *shard, rec presence.Record, applied func(err error) (after func())) {
+	if t.peers != nil {
+		t.fly(sh, rec, applied)
+		return
+	}
 	t.committer.Submit(store.Claim{Record: rec, Done: func(pos store.Position, err error) {
 		sh.mu.Lock()
 		var replaced []func()
@@ -66,7 +70,7 @@ func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (aft
 	}
 	for i := range sh.facts {
 		f := &sh.facts[i]
-		if f.Kind != presence.RecordClosed || f.Reason != presence.ReasonReplaced {
+		if f.Kind != presence.RecordClosed || f.Reason != presence.ReasonReplaced || t.peers != nil {
 			continue
 		}
 		if s := u.session(f.Session.ID); s != nil && s.phase.Open() {
@@ -81,6 +85,7 @@ type operation struct {
 	sh      *shard
 	s       *session // nil: it is about the whole user
 	opening bool     // it decides whether the session is open
+	taken   bool     // another node is about to take the session over; nobody here waits
 	done    chan struct{}
 	err     error
 	over    bool
@@ -89,6 +94,9 @@ type operation struct {
 
 // finish ends the operation: the lock is held.
 func (op *operation) finish() {
+	if op.over {
+		return
+	}
 	op.over = true
 	if op.s != nil && op.s.pending == op {
 		op.s.pending = nil

@@ -19,6 +19,9 @@ type ConnectParams struct {
 	// made. At another door than before, bytes on the link count again though the
 	// session called Heartbeat.
 	Door string
+	// Maker is the incarnation in the epoch of the session's token: the node that
+	// made it has it, when nothing is known of it here. 0 on a single node.
+	Maker uint64
 }
 
 // Connected says what Connect found.
@@ -48,9 +51,21 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 	if t.draining.Load() {
 		return Connected{}, errDraining
 	}
+	if t.peers != nil {
+		if owner, ok := t.elsewhere(ref, p.Maker); ok {
+			return t.takeOver(ctx, ref, owner, p)
+		}
+		if t.peers.frozen.Load() {
+			return Connected{}, errIsolated
+		}
+	}
 	sh, s, err := t.acquire(ctx, ref, anyOperation)
 	if err != nil {
 		return Connected{}, err
+	}
+	if s.foreign { // it went while this waited
+		sh.mu.Unlock()
+		return Connected{}, errElsewhere
 	}
 	device := *s.device
 	device.Addr = p.Addr
@@ -68,6 +83,7 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 	default:
 		s.device = &device
 		t.take(s, p.Link)
+		t.tell(s)
 		sh.mu.Unlock()
 	}
 	if p.Initial != nil {
@@ -85,12 +101,7 @@ func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectPa
 	}
 	device := c.Device
 	policy := t.policy(s)
-	count := 0
-	for _, o := range s.user.sessions {
-		if o != s && o.phase != presence.PhaseClosed && !policy.MultiDevice.Replaces(&device, o.device) {
-			count++
-		}
-	}
+	count := s.others(policy, &device)
 	if count >= policy.SessionsPerUser {
 		sh.mu.Unlock()
 		return c, tooMany(count)
@@ -98,7 +109,7 @@ func (t *Tracker) reopen(ctx context.Context, sh *shard, s *session, p ConnectPa
 	if s.kept.fromDisk {
 		c.Restored, c.RestoredFriends, c.Unclean = s.few().restored, s.kept.friends, true
 	}
-	c.Epoch = s.epoch.Next(t.cfg.Incarnation)
+	c.Epoch = s.epoch.Next(t.incarnation.Load())
 	return c, t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordOpened, epoch: c.Epoch})
 }
 
@@ -111,7 +122,7 @@ func (t *Tracker) moveHere(ctx context.Context, sh *shard, s *session, p Connect
 	}
 	c.Restored, c.RestoredFriends, c.Unclean = s.few().restored, s.kept.friends, true
 	device := c.Device
-	c.Epoch = s.epoch.Next(t.cfg.Incarnation)
+	c.Epoch = s.epoch.Next(t.incarnation.Load())
 	err := t.open(ctx, sh, s, opening{ConnectParams: p, device: &device, kind: presence.RecordMoved, epoch: c.Epoch})
 	if err == nil && p.Initial != nil {
 		err = t.restate(ctx, ref, p.Initial)
@@ -200,9 +211,11 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 		switch f := s.user.folded.Session(s.id); {
 		case err != nil:
 			op.err = unavailable(err)
-			if s.phase == presence.PhaseCreated && op.refused {
+			if s.phase == presence.PhaseCreated && (op.refused || s.foreign) {
 				after = t.forget(s)
 			}
+		case f != nil && f.Phase == presence.FoldOpen && f.Epoch != rec.Epoch:
+			op.err = errElsewhere // another node won
 		case f == nil || f.Phase != presence.FoldOpen || f.Epoch != rec.Epoch:
 			// Replaced while it was on its way: the log does not open it.
 			op.err = errGone
@@ -221,12 +234,16 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 
 // opened makes a stored opening visible. The lock is held.
 func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Status, o opening) (after func()) {
+	if s.foreign {
+		t.adopt(s)
+	}
 	s.epoch, s.revision, s.status, s.device = rec.Epoch, rec.Revision, status, o.device
 	if rec.Kind == presence.RecordMoved {
 		s.view = nil
 		t.take(s, o.Link)
 		s.kept.listed = false
 		t.note(s)
+		t.tell(s)
 		return nil
 	}
 	u := s.user
@@ -244,12 +261,16 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	t.take(s, o.Link)
 	s.kept.listed = false
 	t.note(s)
+	t.tell(s)
 	return t.publish(u)
 }
 
 // abandon undoes an opening that was stored after its caller was refused. The
 // lock is held.
 func (t *Tracker) abandon(s *session, rec *presence.Record) (after func()) {
+	if s.foreign {
+		return t.abandonTaken(s, rec)
+	}
 	s.epoch, s.revision = rec.Epoch, rec.Revision // a later opening must claim a higher epoch
 	if rec.Kind == presence.RecordMoved {
 		return nil // it is lost as it was, until its time is over
@@ -302,6 +323,10 @@ func (t *Tracker) LinkLost(ref Ref, l Link) {
 // are kept; time stands still for them; newcomers are refused.
 func (t *Tracker) Drain(spread func() End) {
 	t.draining.Store(true)
+	t.endLinks(spread)
+}
+
+func (t *Tracker) endLinks(spread func() End) {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()

@@ -31,6 +31,10 @@ func (t *Tracker) beginClose(ctx context.Context, ref Ref, reason presence.Reaso
 	if err != nil {
 		return nil, false, 0, err
 	}
+	if s.foreign {
+		sh.mu.Unlock()
+		return nil, false, 0, errElsewhere
+	}
 	now := t.now()
 	switch s.phase {
 	case presence.PhaseClosed:
@@ -102,6 +106,7 @@ func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Ti
 		l.End(End{Cause: CauseClosed, Reason: reason})
 	}
 	t.calm(s)
+	t.tell(s)
 	t.setUntil(s, t.policy(s).ResumeWindow)
 	tell := t.publish(u)
 	if reason.Resumable() {

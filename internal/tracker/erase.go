@@ -37,7 +37,7 @@ func (t *Tracker) Erase(ctx context.Context, name presence.User) (Erased, error)
 	case len(u.sessions) == 0 && u.folded.Seq == 0 && len(u.folded.Sessions) == 0:
 		at := u.folded.Erased
 		sh.mu.Unlock()
-		return Erased{At: at}, t.saveAll(ctx) // it may have been the last time that failed
+		return Erased{At: at}, t.saveErased(ctx, name) // it may have been the last time that failed
 	}
 	op := &operation{sh: sh, done: make(chan struct{})}
 	u.erasing = op // nobody opens a session from here on
@@ -59,7 +59,15 @@ func (t *Tracker) Erase(ctx context.Context, name presence.User) (Erased, error)
 	if err := op.wait(ctx); err != nil {
 		return e, err
 	}
-	return e, t.saveAll(ctx)
+	return e, t.saveErased(ctx, name)
+}
+
+// saveErased returns when nothing on disk but the log has the user.
+func (t *Tracker) saveErased(ctx context.Context, name presence.User) error {
+	if t.peers != nil {
+		return t.saveEverywhere(ctx, t.shardIndex(name))
+	}
+	return t.saveAll(ctx)
 }
 
 // claimErasure submits the record that erases u, whose sessions were dropped.

@@ -73,7 +73,7 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 	}
 	s := &session{
 		id: presence.NewSessionID(), public: presence.NewPublicID(), user: u,
-		device: &p.Device, epoch: presence.Epoch{Incarnation: t.cfg.Incarnation},
+		device: &p.Device, epoch: presence.Epoch{Incarnation: t.incarnation.Load()},
 	}
 	if p.IdempotencyKey != "" {
 		s.seldom().idem = p.IdempotencyKey

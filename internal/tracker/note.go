@@ -50,6 +50,8 @@ const (
 	leastVersion = 1
 )
 
+var errTold = errors.New("tracker: of an unknown form; it was sent by another version of Porchlight")
+
 var errCut = errors.New("tracker: checkpoint is cut short")
 
 func (n *note) append(dst []byte) []byte {

@@ -198,7 +198,7 @@ func (t *Tracker) rearm(apps map[presence.AppID]bool) {
 				continue
 			}
 			for _, s := range u.sessions {
-				if s.phase == presence.PhaseLive && !s.dead && s.life.ttl == 0 {
+				if s.phase == presence.PhaseLive && !s.dead && !s.foreign && s.life.ttl == 0 {
 					t.arm(s)
 				}
 			}

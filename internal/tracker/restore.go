@@ -60,6 +60,11 @@ func (t *Tracker) restore(ctx context.Context) error {
 			t.shards[i].save.through = max(t.shards[i].save.through, good)
 		}
 	}
+	if t.peers != nil && t.peers.Notes != nil {
+		if err := t.loadNodeNotes(ctx, keep); err != nil {
+			return fmt.Errorf("load what the nodes noted of their sessions: %w", err)
+		}
+	}
 	fold := func(sequence uint64, list []presence.Record) error {
 		records += uint64(len(list))
 		t.refold(sequence, list, &through)
@@ -121,7 +126,9 @@ func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
 				f := &u.folded.Sessions[j]
 				if f.Phase == presence.FoldOpen {
 					t.reviveSession(u, f, notes)
-					t.online.Add(1)
+					if t.peers == nil {
+						t.online.Add(1)
+					}
 					open++
 				}
 			}
@@ -177,6 +184,10 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	}
 	s.life.timer.Fire = func() { t.fire(s) }
 	u.sessions = append(u.sessions, s)
+	if t.peers != nil {
+		t.reviveForeign(s)
+		return
+	}
 	s.count()
 	if s.kept.noted {
 		// Its note is the only place on disk for what it says, until the shard is
@@ -189,6 +200,10 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 // Ready begins the time in which devices of restored sessions may come back.
 // Call it when the doors are open.
 func (t *Tracker) Ready() {
+	if t.peers != nil {
+		t.unheard()
+		return
+	}
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()

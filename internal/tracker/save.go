@@ -38,12 +38,14 @@ type saver struct {
 	quit, done chan struct{}
 	once       sync.Once
 	asked      chan request
+	nodes      nodeSaver
 }
 
 // request asks the saver to write at once and is answered when it has.
 type request struct {
-	all  bool // the whole checkpoint, and nothing of what was before; else notes
-	done chan error
+	all   bool // the whole checkpoint, and nothing of what was before; else notes
+	shard int  // among several nodes, with all: one more than the only shard
+	done  chan error
 }
 
 func newSaver(t *Tracker) *saver {
@@ -67,7 +69,7 @@ func (t *Tracker) WatchesChanged(ref Ref) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if u := sh.users[ref.User]; u != nil {
-		if s := u.session(ref.Session); s != nil && s.phase.Open() {
+		if s := u.session(ref.Session); s != nil && s.phase.Open() && !s.foreign {
 			if !s.kept.fromDisk {
 				s.kept.friends = false  // the list has it now
 				if s.few().until == 0 { // nothing else of it counts for an open session
@@ -136,6 +138,9 @@ func (v *saver) round(ctx context.Context, most int, age time.Duration) error {
 	if err := v.notes(ctx); err != nil {
 		return err
 	}
+	if v.t.peers != nil {
+		return v.roundNodes(ctx, most, age)
+	}
 	wrote := false
 	for range Shards {
 		if most == 0 {
@@ -175,6 +180,12 @@ func (v *saver) notes(ctx context.Context) error {
 	}
 	if len(dirty) == 0 && v.t.online.Load() == 0 {
 		return nil
+	}
+	if v.t.peers != nil {
+		if v.t.peers.Notes == nil {
+			return nil
+		}
+		return v.groupNotes(ctx, dirty)
 	}
 	message := appendNotes(nil, v.t.now())
 	for i, s := range dirty {
@@ -230,7 +241,7 @@ func (v *saver) one(dst []byte, s *session) []byte {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if !s.phase.Open() {
+	if !s.phase.Open() || s.foreign {
 		s.kept.listed = false
 		return dst
 	}
@@ -272,7 +283,7 @@ func (v *saver) shard(ctx context.Context, n int) error {
 	sh.mu.Lock()
 	for _, u := range sh.users {
 		for _, s := range u.sessions {
-			if s.phase.Open() {
+			if s.phase.Open() && v.t.peers == nil {
 				open = append(open, s)
 			}
 		}
@@ -322,7 +333,7 @@ func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session]watched)
 		for _, s := range u.sessions {
 			w, asked := watches[s]
 			switch {
-			case !s.phase.Open():
+			case !s.phase.Open() || t.peers != nil:
 			case s.kept.fromDisk && !s.kept.noted:
 				// Nobody must take its list for a known one.
 			case asked:

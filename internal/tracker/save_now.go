@@ -15,14 +15,19 @@ func (t *Tracker) saveNotes(ctx context.Context) error { return t.save(ctx, fals
 func (t *Tracker) saveAll(ctx context.Context) error { return t.save(ctx, true) }
 
 func (t *Tracker) save(ctx context.Context, all bool) error {
+	return t.saveRequest(ctx, request{all: all})
+}
+
+func (t *Tracker) saveRequest(ctx context.Context, r request) error {
 	if t.saver == nil {
 		return nil
 	}
 	timer := time.NewTimer(storeWait)
 	defer timer.Stop()
 	done := make(chan error, 1)
+	r.done = done
 	select {
-	case t.saver.asked <- request{all, done}:
+	case t.saver.asked <- r:
 	case <-t.saver.done:
 		return errDraining
 	case <-timer.C:
@@ -53,8 +58,16 @@ func (v *saver) answer(ctx context.Context, first request) {
 		}
 	}
 	err := v.notes(ctx)
-	if err == nil && all {
+	switch {
+	case err != nil || !all:
+	case v.t.peers == nil:
 		err = v.rewrite(ctx)
+	default:
+		for _, r := range waiting {
+			if r.all && err == nil {
+				err = v.oneShard(ctx, r.shard-1)
+			}
+		}
 	}
 	if err != nil {
 		v.t.log.Warn("the checkpoint cannot be written; who waits for it is told to try again", "error", err)

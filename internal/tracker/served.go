@@ -89,7 +89,7 @@ func (t *Tracker) put(ctx context.Context, p PutParams) (put Put, err error) {
 		err = t.open(ctx, sh, s, opening{ConnectParams: ConnectParams{Initial: p.Status}, device: &p.Device, kind: presence.RecordOpened, epoch: s.epoch})
 	case s.kept.fromDisk:
 		s.life.ttl = p.TTL
-		err = t.open(ctx, sh, s, opening{device: &p.Device, kind: presence.RecordMoved, epoch: s.epoch.Next(t.cfg.Incarnation)})
+		err = t.open(ctx, sh, s, opening{device: &p.Device, kind: presence.RecordMoved, epoch: s.epoch.Next(t.incarnation.Load())})
 	default:
 		s.life.ttl = p.TTL
 		t.renew(s)

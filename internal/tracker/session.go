@@ -53,6 +53,8 @@ type session struct {
 	phase   presence.Phase
 	dead    bool // never comes back: refused opening, or gone
 	over    bool // closed, and the resume window is over; only remembered
+	foreign bool // another node has it; none of life counts but until and ttl
+	held    bool // foreign: a third node is about to take it over, until life.until
 	custom  custom
 	kept    kept
 	life    life
@@ -219,6 +221,10 @@ func (t *Tracker) acquireOpen(ctx context.Context, ref Ref, inTheWay func(*opera
 		sh.mu.Unlock()
 		return nil, nil, fault.New(fault.SessionNotConnected, "the session has no stream yet: call ConnectToIsOnlineSession first")
 	}
+	if s.foreign {
+		sh.mu.Unlock()
+		return nil, nil, errElsewhere
+	}
 	if s.kept.fromDisk {
 		// Its epoch is the former run's: a revision given now could be one that
 		// watchers have seen already with another status.
@@ -232,6 +238,9 @@ func (t *Tracker) acquireOpen(ctx context.Context, ref Ref, inTheWay func(*opera
 // heard notes a call on the session as a sign of life; a lost session gets its
 // grace anew, but one that was found at start has its own time. The lock is held.
 func (t *Tracker) heard(s *session) {
+	if s.foreign {
+		return
+	}
 	s.life.heard = t.wheel.Now()
 	if s.phase == presence.PhaseLost && !s.kept.fromDisk {
 		t.setUntil(s, t.policy(s).Grace)

@@ -46,13 +46,13 @@ func (s *session) enter(p presence.Phase) {
 // count and uncount add a session of the table to its app's tally, and take it
 // out again.
 func (s *session) count() {
-	if s.phase != presence.PhaseClosed {
+	if s.phase != presence.PhaseClosed && !s.foreign {
 		s.user.tally.phases[s.phase].Add(1)
 	}
 }
 
 func (s *session) uncount() {
-	if s.phase != presence.PhaseClosed {
+	if s.phase != presence.PhaseClosed && !s.foreign {
 		s.user.tally.phases[s.phase].Add(-1)
 	}
 }

@@ -49,7 +49,7 @@ func (t *Tracker) fire(s *session) {
 func (t *Tracker) fired(s *session) (after func()) {
 	now := t.wheel.Now()
 	switch {
-	case s.dead || t.draining.Load():
+	case s.dead || t.draining.Load() || t.peers != nil && t.still(s):
 		return nil
 	case s.pending != nil && s.pending.opening:
 		// It is about to change the phase; look again soon.

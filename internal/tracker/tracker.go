@@ -78,6 +78,8 @@ type Config struct {
 	RestartGrace time.Duration // 30 s: how long sessions found at start wait for their devices
 	Wheel        *wheel.Wheel
 	Logger       *slog.Logger
+	// Cluster is nil on a single node.
+	Cluster *Cluster
 }
 
 // Tracker is the table of one node. Make it with New.
@@ -93,12 +95,15 @@ type Tracker struct {
 	shards   [Shards]shard
 	applied  atomic.Uint64 // sequence of the last message of the log in the fold
 	draining atomic.Bool
-	online   atomic.Int64 // open sessions
-	saver    *saver
-	tallies  tallies
-	counts   counts
+	// incarnation is this node's number; another after it was gone for the others.
+	incarnation atomic.Uint64
+	online      atomic.Int64 // open sessions
+	saver       *saver
+	tallies     tallies
+	counts      counts
 	// lastAlive is when the former run of this node was last alive; set at start.
 	lastAlive presence.Time
+	peers     *peering // nil on a single node
 }
 
 // shard is a part of the table.
@@ -109,8 +114,9 @@ type shard struct {
 	save  shardSave
 	// past is the highest version of a user who was taken out of the table.
 	past    uint32
-	updates uint64   // statuses that became current since the start
-	tallies *tallies // not guarded: it has a lock of its own
+	updates uint64      // statuses that became current since the start
+	tallies *tallies    // not guarded: it has a lock of its own
+	peers   *shardPeers // nil on a single node
 }
 
 // New returns a tracker that holds nothing yet. Give it its listener with
@@ -131,6 +137,10 @@ func New(cfg Config) *Tracker {
 		t.shards[i].users = map[presence.User]*user{}
 		t.shards[i].tallies = &t.tallies
 	}
+	t.incarnation.Store(cfg.Incarnation)
+	if cfg.Cluster != nil {
+		t.join(cfg.Cluster)
+	}
 	t.committer = store.NewCommitter(cfg.Log, store.CommitterConfig{Logger: cfg.Logger})
 	return t
 }
@@ -146,6 +156,9 @@ func (t *Tracker) Start(ctx context.Context) error {
 		return err
 	}
 	t.committer.Start()
+	if t.peers != nil {
+		t.startPeers()
+	}
 	if t.cfg.Checkpoints != nil {
 		t.saver = newSaver(t)
 		t.saver.start()
@@ -158,6 +171,9 @@ func (t *Tracker) Start(ctx context.Context) error {
 func (t *Tracker) Stop(ctx context.Context) error {
 	t.draining.Store(true)
 	err := t.committer.Stop(ctx)
+	if t.peers != nil {
+		t.stopPeers(ctx)
+	}
 	if t.saver != nil {
 		if e := t.saver.stop(ctx); err == nil {
 			err = e
@@ -172,11 +188,17 @@ func (t *Tracker) Presence(name presence.User) *presence.Presence {
 	sh := t.shard(name)
 	sh.mu.Lock()
 	u := sh.users[name]
+	stale := t.staleness(u)
 	sh.mu.Unlock()
-	if u == nil {
-		return &presence.Presence{User: name}
+	p := &presence.Presence{User: name}
+	if u != nil {
+		p = u.picture.Load()
 	}
-	return u.picture.Load()
+	if stale != 0 {
+		old := *p
+		old.Stale, p = stale, &old
+	}
+	return p
 }
 
 // Seq returns the number of the user's newest fact, 0 when there is none.

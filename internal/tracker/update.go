@@ -69,7 +69,9 @@ func (t *Tracker) Update(ctx context.Context, ref Ref, edit func(*presence.Statu
 	t.note(s)
 	sh.updates++
 	p := u.paint()
-	if !announce {
+	if announce {
+		t.tell(s)
+	} else {
 		t.postpone(s)
 	}
 	sh.mu.Unlock()
@@ -156,6 +158,7 @@ func (t *Tracker) turned(s *session, status *presence.Status, at presence.Time) 
 		s.shown.Opened, s.shown.Since, s.shown.Revision = u.version, at, revision
 	}
 	t.note(s)
+	t.tell(s)
 	return t.publish(u)
 }
 
@@ -192,6 +195,7 @@ func (t *Tracker) postpone(s *session) {
 		sh.mu.Lock()
 		if s.burst.timer == timer {
 			s.burst.timer = nil
+			t.tell(s)
 		}
 		p := u.picture.Load()
 		sh.mu.Unlock()

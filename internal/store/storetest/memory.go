@@ -34,8 +34,10 @@ type Memory struct {
 	through  uint64
 	counters map[string]uint64
 	rosters  rosters
-	reading  reading
-	mail     mail
+	// nodeNotes are what nodes keep of their sessions.
+	nodeNotes map[notesOf][][]byte
+	reading   reading
+	mail      mail
 }
 
 // faults are how a Memory misbehaves.
@@ -61,7 +63,8 @@ func newMemory(maxBytes int) *Memory {
 	return &Memory{
 		maxBytes: maxBytes, first: 1, note: 1,
 		ids: map[string]store.Position{}, shards: map[int]shard{}, counters: map[string]uint64{},
-		rosters: rosters{values: map[rosterKey]store.Roster{}}, reading: newReading(),
+		nodeNotes: map[notesOf][][]byte{},
+		rosters:   rosters{values: map[rosterKey]store.Roster{}}, reading: newReading(),
 		mail: mail{limit: memoryMail},
 	}
 }
@@ -158,7 +161,7 @@ func (m *Memory) SaveShard(_ context.Context, n int, through uint64, data []byte
 	case n < 0:
 		return store.ErrRefused
 	case through < m.shards[n].through:
-		return errors.New("a shard cannot go back")
+		return fmt.Errorf("shard %d through %d: %w", n, through, store.ErrBehind)
 	}
 	m.shards[n] = shard{through, bytes.Clone(data)}
 	return nil

@@ -82,6 +82,7 @@ func (m *Memory) Reopen() *Memory {
 	n.reading = m.reading.clone()
 	n.mail = m.mail.clone()
 	m.reading.wake()
+	n.nodeNotes = maps.Clone(m.nodeNotes)
 	n.rosters.values, n.rosters.last = maps.Clone(m.rosters.values), m.rosters.last
 	return n
 }

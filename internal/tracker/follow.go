@@ -1,0 +1,263 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// With several nodes every tracker reads the log that all of them write, and
+// folds all of it in its order. A claim of this node takes effect when it is read
+// there, between the other nodes' records: so all nodes decide alike.
+
+// claimKey names a claim in flight: no other of this node is the same.
+type claimKey struct {
+	user     presence.User
+	session  presence.SessionID
+	epoch    presence.Epoch
+	kind     presence.RecordKind
+	revision uint64
+	time     presence.Time
+}
+
+func keyOf(r *presence.Record) claimKey {
+	return claimKey{r.User, r.Session, r.Epoch, r.Kind, r.Revision, r.Time}
+}
+
+// fly submits a record; applied runs when the follower has read and folded it,
+// or the log refused it.
+func (t *Tracker) fly(sh *shard, rec presence.Record, applied func(err error) (after func())) {
+	p, key := t.peers, keyOf(&rec)
+	p.mu.Lock()
+	p.flying[key] = append(p.flying[key], applied)
+	p.mu.Unlock()
+	t.committer.Submit(store.Claim{Record: rec, Done: func(_ store.Position, err error) {
+		if err == nil {
+			return // the follower comes to it
+		}
+		applied := p.landed(key)
+		if applied == nil {
+			return // it was read although its result was unknown
+		}
+		sh.mu.Lock()
+		after := applied(err)
+		sh.mu.Unlock()
+		if after != nil {
+			after()
+		}
+	}})
+}
+
+// landed takes a claim that was read, or refused, off the list.
+func (p *peering) landed(key claimKey) (applied func(error) func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.flying[key]
+	if len(list) == 0 {
+		return nil
+	}
+	if applied = list[0]; len(list) == 1 {
+		delete(p.flying, key)
+	} else {
+		p.flying[key] = list[1:]
+	}
+	return applied
+}
+
+// followAgain is how long the follower waits after the log could not be read.
+const followAgain = 200 * time.Millisecond
+
+// follow reads the log until ctx ends.
+func (t *Tracker) follow(ctx context.Context) {
+	defer close(t.peers.stopped)
+	said := false
+	for ctx.Err() == nil {
+		from := t.applied.Load() + 1
+		err := t.peers.Reading.Follow(ctx, from, func(sequence uint64, list []presence.Record) error {
+			if said {
+				t.log.Info("the log is read again")
+				said = false
+			}
+			t.read(sequence, list)
+			return nil
+		})
+		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
+			return
+		}
+		if !said {
+			t.log.Error("the log cannot be read; openings wait, statuses go on", "from", from, "error", err)
+			said = true
+		}
+		if errors.Is(err, store.ErrGap) {
+			// What is missing was cut because a checkpoint has it; the next start reads
+			// that. Until then last seen times of the gap are missing here.
+			if first, _, err := t.peers.Reading.Ends(ctx); err == nil && first > from {
+				t.applied.Store(first - 1)
+			}
+		}
+		select {
+		case <-time.After(followAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// read takes in one message of the log.
+func (t *Tracker) read(sequence uint64, list []presence.Record) {
+	for i := range list {
+		rec := &list[i]
+		sh := t.shard(rec.User)
+		applied := t.peers.landed(keyOf(rec))
+		sh.mu.Lock()
+		afters := t.foldShared(sh, rec, sequence)
+		switch {
+		case applied != nil:
+			afters = append(afters, applied(nil))
+		case rec.Kind == presence.RecordOpened || rec.Kind == presence.RecordMoved:
+			t.disown(sh, rec)
+		}
+		sh.mu.Unlock()
+		for _, f := range afters {
+			if f != nil {
+				f()
+			}
+		}
+	}
+	t.applied.Store(sequence)
+}
+
+// foldShared is fold among other nodes' records. The lock is held.
+func (t *Tracker) foldShared(sh *shard, rec *presence.Record, sequence uint64) (after []func()) {
+	after = t.fold(sh, rec, store.Position{Sequence: sequence})
+	u := sh.user(rec.User)
+	for i := range sh.facts {
+		f := sh.facts[i]
+		if f.Kind == presence.RecordErased {
+			if u.erasing == nil {
+				after = append(after, t.wipe(sh, u))
+			}
+			continue
+		}
+		after = append(after, t.concluded(sh, u, rec, &f))
+	}
+	return after
+}
+
+// concluded makes a fact of the log visible that this node did not bring about,
+// or not alone. The lock is held.
+func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presence.Fact) (after func()) {
+	s := u.session(f.Session.ID)
+	foreign := s != nil && s.foreign
+	switch f.Kind {
+	case presence.RecordOpened, presence.RecordMoved:
+		if f.Session.Epoch.Incarnation == t.incarnation.Load() {
+			return nil // who claimed it knows
+		}
+		m := s.taken(f)
+		return t.merge(sh, &m)
+	case presence.RecordClosed:
+		seen := f.Time
+		if rec.Kind == presence.RecordClosed && rec.LastSeen != 0 {
+			seen = rec.LastSeen
+		}
+		switch {
+		case foreign && s.phase.Open() && s.epoch.Compare(f.Session.Epoch) <= 0:
+			m := s.told()
+			m.close(f.Reason, f.Time, seen)
+			m.epoch = f.Session.Epoch
+			return t.merge(sh, &m)
+		case s == nil || foreign || !s.phase.Open() || s.epoch.Compare(f.Session.Epoch) > 0:
+		case f.Reason == presence.ReasonNodeLost && (s.life.link != nil || s.life.ttl > 0):
+			t.retake(s) // the others took this node for gone
+		default:
+			return t.finishEnd(s, f.Reason, seen)
+		}
+	case presence.RecordHidden, presence.RecordShown:
+		if foreign && s.phase.Open() && s.epoch == f.Session.Epoch && s.hidden() != f.Session.Hidden {
+			m := s.turnedTold(f)
+			return t.merge(sh, &m)
+		}
+	}
+	return nil
+}
+
+// taken is what an opened or moved of another node tells of a session; s is nil
+// when it was not known here.
+func (s *session) taken(f *presence.Fact) told {
+	fs := &f.Session
+	if s != nil && f.Kind == presence.RecordMoved && s.phase.Open() {
+		m := s.told()
+		m.epoch, m.revision, m.held = fs.Epoch, 1, false
+		return m
+	}
+	m := told{
+		ref: Ref{f.User, fs.ID}, public: fs.Public, epoch: fs.Epoch, revision: 1, status: fs.Status, device: fs.Device,
+		truth: presence.Face{Opened: 1, Changed: 1, Revision: presence.ShownRevision(fs.Epoch, 1), Since: fs.OpenedAt, Updated: fs.OpenedAt},
+		seen:  f.LastSeen, veiled: f.Shown,
+	}
+	if fs.Hidden {
+		m.status = turnedStatus(fs.Status, true)
+	} else {
+		m.shown = m.truth
+	}
+	if s != nil {
+		m.ttl, m.until = s.life.ttl, s.few().until
+		if fs.Hidden {
+			m.shown = presence.Face{Revision: s.shown.Revision}
+		}
+	}
+	return m
+}
+
+// turnedTold is what a hidden or shown of another node tells of its session s,
+// before that node's own word of it comes.
+func (s *session) turnedTold(f *presence.Fact) told {
+	m := s.told()
+	m.revision = max(m.revision, f.Session.HiddenRev)
+	m.status = turnedStatus(s.status, f.Session.Hidden)
+	m.truth.Revision++
+	m.truth.Updated = f.Time
+	if f.Session.Hidden {
+		if m.shown.Opened != 0 && m.shown.Closed == 0 {
+			m.shown.Closed, m.shown.ClosedAt, m.shown.Reason = 1, f.Time, presence.ReasonHidden
+		}
+		m.veiled = max(m.veiled, f.Time)
+		return m
+	}
+	revision := max(m.shown.Revision+1, presence.ShownRevision(s.epoch, 1))
+	m.shown = m.truth
+	m.shown.Since, m.shown.Revision = f.Time, revision
+	return m
+}
+
+func turnedStatus(old *presence.Status, hidden bool) *presence.Status {
+	status := presence.Status{}
+	if old != nil {
+		status = *old
+	}
+	status.Invisible = hidden
+	return &status
+}
+
+// disown closes what the log opened in this node's name although nobody here
+// knows of it: its claim was given up before it was read. The lock is held.
+func (t *Tracker) disown(sh *shard, rec *presence.Record) {
+	if rec.Epoch.Incarnation != t.incarnation.Load() {
+		return
+	}
+	u := sh.user(rec.User)
+	f := u.folded.Session(rec.Session)
+	if f == nil || f.Phase != presence.FoldOpen || f.Epoch != rec.Epoch {
+		return
+	}
+	if s := u.session(rec.Session); s != nil && !s.foreign && s.epoch == rec.Epoch {
+		return
+	}
+	closed := *rec
+	closed.Kind, closed.Reason, closed.Time, closed.Status = presence.RecordClosed, presence.ReasonLinkLost, t.now(), nil
+	closed.Invisible, closed.LastSeen = true, max(u.seen, 1)
+	t.claim(sh, closed, func(error) func() { return nil })
+}

@@ -1,0 +1,146 @@
+package tracker
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// Isolated says that this node is cut off from the others: time stands still for
+// its sessions, nothing is claimed, and the links are told to come back, which
+// may be elsewhere.
+func (t *Tracker) Isolated() {
+	t.peers.frozen.Store(true)
+	t.endLinks(func() End { return End{Cause: CauseDraining, RetryAfter: errIsolated.RetryAfter + rand.N(time.Second)} })
+}
+
+// Frozen says that this node stood still: as Isolated, but the links stay.
+func (t *Tracker) Frozen() { t.peers.frozen.Store(true) }
+
+// Joined says that this node takes part (again), by that number. With another
+// than before, the others count the former as gone: what is connected here is
+// opened anew, and what is not stays theirs to close.
+func (t *Tracker) Joined(self uint64) {
+	former := t.incarnation.Swap(self)
+	t.peers.frozen.Store(false)
+	for i := range t.shards {
+		sh := &t.shards[i]
+		var afters []func()
+		sh.mu.Lock()
+		for _, u := range sh.users {
+			for _, s := range u.sessions {
+				if s.foreign || s.dead {
+					continue
+				}
+				if after := t.rejoin(sh, s, former != self); after != nil {
+					afters = append(afters, after)
+				}
+			}
+		}
+		sh.mu.Unlock()
+		for _, f := range afters {
+			f()
+		}
+	}
+	if former != self {
+		t.gone(former, t.now(), false)
+	}
+}
+
+// rejoin lets time go on for an own session. The lock is held.
+func (t *Tracker) rejoin(sh *shard, s *session, anew bool) (after func()) {
+	switch {
+	case s.phase == presence.PhaseClosed:
+		t.setUntil(s, max(0, s.life.until-t.wheel.Now()))
+	case anew && s.phase.Open() && (s.life.link != nil || s.life.ttl > 0):
+		t.retake(s)
+	case anew && s.phase.Open():
+		after = t.yield(sh, s)
+		m := s.told()
+		t.mirror(sh, s, &m)
+		return after
+	case s.phase == presence.PhaseLive && s.life.ttl == 0:
+		t.arm(s)
+	default: // created, lost, or set by a server
+		t.setUntil(s, max(t.policy(s).Grace, s.life.until-t.wheel.Now()))
+	}
+	return nil
+}
+
+// retake opens an own session anew that the others took for lost while it is
+// connected here. Nobody waits for it. The lock is held.
+func (t *Tracker) retake(s *session) {
+	if t.peers.frozen.Load() {
+		return // Joined does it
+	}
+	t.claimMoved(t.shard(s.user.name), s, s.life.link)
+}
+
+// claimMoved claims the next epoch of s, on a link it has or without one, for no
+// caller. The lock is held.
+func (t *Tracker) claimMoved(sh *shard, s *session, link Link) {
+	if s.pending != nil && !s.pending.taken {
+		// An operation decides first; the sweep, or its end, comes back to it.
+		again := &wheel.Timer{}
+		again.Fire = func() {
+			sh.mu.Lock()
+			defer sh.mu.Unlock()
+			if !s.dead && !s.foreign && s.phase.Open() {
+				t.retake(s)
+			}
+		}
+		t.wheel.Set(again, sweepEvery)
+		return
+	}
+	rec := s.record(presence.RecordMoved, presence.ReasonMoved, t.now())
+	rec.Epoch, rec.Revision = s.epoch.Next(t.incarnation.Load()), 1
+	if f := s.user.folded.Session(s.id); f != nil && f.Epoch.Counter > s.epoch.Counter {
+		rec.Epoch.Counter = f.Epoch.Counter + 1
+	}
+	op := &operation{sh: sh, s: s, opening: true, done: make(chan struct{})}
+	s.pending = op
+	t.claim(sh, rec, func(err error) (after func()) {
+		f := s.user.folded.Session(s.id)
+		if err == nil && f != nil && f.Phase == presence.FoldOpen && f.Epoch == rec.Epoch && !s.dead {
+			after = t.retaken(s, &rec, link)
+		}
+		op.finish()
+		return after
+	})
+}
+
+// retaken makes s this node's own at the epoch of rec, as it is. The lock is held.
+func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after func()) {
+	if s.life.link != nil {
+		link = s.life.link
+	}
+	if s.foreign {
+		t.adopt(s)
+	} else if s.phase == presence.PhaseClosed {
+		return nil // it ended here; its close is on its way at a lower epoch
+	}
+	s.epoch, s.revision = rec.Epoch, rec.Revision
+	s.view = nil
+	if s.life.ttl > 0 {
+		s.enter(presence.PhaseLive)
+		t.outlive(s)
+	} else {
+		t.take(s, link)
+		if link == nil {
+			s.enter(presence.PhaseLost)
+			t.setUntil(s, t.policy(s).Grace)
+		}
+	}
+	s.kept.listed = false
+	t.note(s)
+	t.tell(s)
+	return nil
+}
+
+// still reports that time stands still for s: this node is cut off, or somebody
+// else decides when it ends.
+func (t *Tracker) still(s *session) bool {
+	return t.peers.frozen.Load() && !s.foreign || s.foreign && s.phase.Open()
+}

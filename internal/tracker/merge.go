@@ -1,0 +1,164 @@
+package tracker
+
+import (
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// newer reports whether s is beyond what m says of it.
+func (s *session) newer(m *told) bool {
+	if c := s.epoch.Compare(m.epoch); c != 0 {
+		return c > 0
+	}
+	closed := s.phase == presence.PhaseClosed
+	if closed != m.closed() {
+		return closed
+	}
+	return s.revision > m.revision
+}
+
+// merge takes in what another node, or the log, says of a session that another
+// node has. The lock is held; what it returns is called without it.
+func (t *Tracker) merge(sh *shard, m *told) (after func()) {
+	u := sh.user(m.ref.User)
+	s := u.session(m.ref.Session)
+	after = func() {}
+	switch {
+	case s != nil && s.newer(m), u.erasedSince(m):
+		return after // it is older; a close of it said the rest
+	case s != nil && !s.foreign && m.epoch.Compare(s.epoch) <= 0:
+		return after // nobody but this node speaks for its own
+	case s == nil && m.closed() && t.now().Sub(m.truth.ClosedAt) > t.policyOn(m).ResumeWindow:
+		sh.tidy(u)
+		return after
+	case s == nil:
+		s = &session{id: m.ref.Session, public: m.public, user: u, foreign: true, phase: presence.PhaseClosed}
+		s.life.timer.Fire = func() { t.fire(s) }
+		sh.users[u.name] = u
+		u.sessions = append(u.sessions, s)
+	case !s.foreign:
+		after = t.yield(sh, s)
+	}
+	changed := t.mirror(sh, s, m)
+	seen, veiled := max(u.seen, m.seen), max(u.shown, m.veiled)
+	if seen != u.seen || veiled != u.shown {
+		u.seen, u.shown, changed = seen, veiled, true
+	}
+	if !changed {
+		return after
+	}
+	u.version++
+	sh.save.changed = true
+	before, tell := after, t.publish(u)
+	return func() { before(); tell() }
+}
+
+func (t *Tracker) policyOn(m *told) *Policy {
+	return t.appPolicy(m.ref.User.App).on(m.device.Platform)
+}
+
+// erasedSince reports whether m is from before the user was erased.
+func (u *user) erasedSince(m *told) bool {
+	return u.folded.Erased != 0 && max(m.truth.Since, m.truth.Updated, m.truth.ClosedAt) <= u.folded.Erased
+}
+
+// mirror makes the foreign session s as m says, at the user's next version, and
+// reports whether anybody sees a difference. The lock is held.
+func (t *Tracker) mirror(sh *shard, s *session, m *told) (changed bool) {
+	sh.peers.count(s.epoch.Incarnation, s.mark())
+	version := s.user.version + 1
+	said := !m.closed() && !s.status.Equal(m.status)
+	truth, shown := face(&s.truth, &m.truth, version, said), face(&s.shown, &m.shown, version, said)
+	changed = truth || shown
+	was := s.phase
+	s.epoch, s.revision, s.status, s.held = m.epoch, m.revision, m.status, false
+	s.life.ttl = m.ttl
+	if m.ttl > 0 {
+		s.seldom().until = m.until
+	}
+	if s.device == nil || *s.device != m.device {
+		device := m.device
+		s.device = &device
+	}
+	s.view = nil
+	if m.closed() {
+		s.phase = presence.PhaseClosed
+		if was.Open() || changed {
+			s.over = false
+			t.setUntil(s, max(0, t.policy(s).ResumeWindow-t.now().Sub(s.truth.ClosedAt)))
+		}
+	} else {
+		s.phase, s.over = presence.PhaseLive, false
+		t.wheel.Clear(&s.life.timer)
+		sh.peers.count(s.epoch.Incarnation, s.mark())
+	}
+	return changed
+}
+
+// face makes f as n tells of it, at a version of this node, and reports whether
+// that side sees a difference; said tells that the status is another. A revision
+// that was shown is never followed by a lower one, though a node that came to know
+// of the session by its notes alone may tell one.
+func face(f, n *presence.Face, version uint32, said bool) (changed bool) {
+	if n.Opened == 0 {
+		changed = f.Opened != 0
+		*f = presence.Face{Revision: n.Revision}
+		return changed
+	}
+	anew := f.Opened == 0 || f.Since != n.Since || f.Closed != 0 && n.Closed == 0
+	next := *n
+	next.Opened, next.Changed, next.Closed = f.Opened, f.Changed, 0
+	if anew {
+		next.Opened = version
+	}
+	next.Revision = max(n.Revision, f.Revision)
+	if anew || n.Revision > f.Revision || said && n.Closed == 0 {
+		next.Changed = version
+	}
+	if n.Closed != 0 {
+		if next.Closed = f.Closed; anew || f.Closed == 0 {
+			next.Closed = version
+		}
+	}
+	changed = next.Opened == version || next.Changed == version || next.Closed == version
+	*f = next
+	return changed
+}
+
+// yield lets a session of this node go, which another has taken over. The lock is
+// held.
+func (t *Tracker) yield(sh *shard, s *session) (after func()) {
+	s.uncount()
+	if s.phase.Open() {
+		t.online.Add(-1)
+	}
+	t.untell(sh, s)
+	s.foreign, s.phase = true, presence.PhaseClosed // until mirror says better
+	if l := s.life.link; l != nil {
+		s.life.link = nil
+		l.End(End{Cause: CauseReplaced})
+	}
+	t.wheel.Clear(&s.life.timer)
+	if s.fade != nil {
+		t.wheel.Clear(s.fade)
+	}
+	t.calm(s)
+	if op := s.pending; op != nil && op.taken {
+		op.finish()
+	}
+	s.kept, s.rare, s.custom = kept{}, nil, custom{}
+	s.life.heartbeat, s.life.nodeLost = false, false
+	return func() { t.listener.Gone(s.id) }
+}
+
+// adopt makes a session of another node this node's own; whoever calls it makes
+// it live at an epoch of this node. The lock is held.
+func (t *Tracker) adopt(s *session) {
+	sh := t.shard(s.user.name)
+	sh.peers.count(s.epoch.Incarnation, s.mark())
+	if s.phase.Open() {
+		t.online.Add(1)
+	}
+	s.foreign, s.held = false, false
+	s.phase = presence.PhaseClosed // it was not counted among this node's
+	t.wheel.Clear(&s.life.timer)
+}

@@ -1,0 +1,420 @@
+package tracker
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/store/storetest"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// nodes are several trackers over one log, in a bubble. What lies between them
+// can be cut and lose messages; who is lost, and when, is what the cluster would say.
+type nodes struct {
+	t   testing.TB
+	mem *storetest.Memory
+	cfg Config
+
+	mu   sync.Mutex // guards all below, and cut and joined of the nodes
+	all  []*node    // those that run, and those that ended
+	lose func() bool
+	quit chan struct{}
+}
+
+// node is one tracker with its world.
+type node struct {
+	*rig
+	of       *nodes
+	name     int
+	number   uint64 // incarnation
+	store    *shared
+	inbox    chan func()
+	cut      bool // reaches nobody and nothing
+	dead     bool
+	lostBy   map[uint64]bool // others that were told that it is lost
+	silentBy map[uint64]bool
+	alive    presence.Time
+}
+
+// shared is one node's way to the store that all have.
+type shared struct {
+	*storetest.Memory
+	down atomic.Bool
+	cut  atomic.Bool
+}
+
+func (s *shared) away(ctx context.Context) error {
+	for s.cut.Load() {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: cut off", store.ErrUnknown)
+		}
+	}
+	if s.down.Load() {
+		return store.ErrClosed
+	}
+	return nil
+}
+
+func (s *shared) Append(ctx context.Context, id string, records []presence.Record) (store.Position, error) {
+	if err := s.away(ctx); err != nil {
+		return store.Position{}, err
+	}
+	return s.Memory.Append(ctx, id, records)
+}
+
+func (s *shared) Follow(ctx context.Context, from uint64, f func(uint64, []presence.Record) error) error {
+	return s.Memory.Follow(ctx, from, func(n uint64, list []presence.Record) error {
+		if err := s.away(ctx); err != nil {
+			return err
+		}
+		return f(n, list)
+	})
+}
+
+func (s *shared) SaveNotes(ctx context.Context, incarnation uint64, group int, whole bool, b []byte) error {
+	if err := s.away(ctx); err != nil {
+		return err
+	}
+	return s.Memory.SaveNotes(ctx, incarnation, group, whole, b)
+}
+
+func (s *shared) SaveShard(ctx context.Context, n int, through uint64, b []byte) error {
+	if err := s.away(ctx); err != nil {
+		return err
+	}
+	return s.Memory.SaveShard(ctx, n, through, b)
+}
+
+// inNodes runs f in a bubble with n nodes that know one another.
+func inNodes(t *testing.T, n int, change func(*Config), f func(t *testing.T, c *nodes)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, n, change)
+		defer c.stop()
+		f(t, c)
+	})
+}
+
+func newNodes(t testing.TB, n int, change func(*Config)) *nodes {
+	c := &nodes{t: t, mem: storetest.NewMemory(), quit: make(chan struct{})}
+	c.cfg = Config{Policies: map[presence.AppID]Policy{app: {}}, Logger: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&c.cfg)
+	}
+	for i := range n {
+		c.start(i)
+	}
+	go c.compare()
+	wait(time.Second)
+	return c
+}
+
+// start starts a node of that name, which gets a number of its own.
+func (c *nodes) start(name int) *node {
+	c.t.Helper()
+	number, err := c.mem.Next(context.Background(), "incarnation")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	st := &shared{Memory: c.mem}
+	n := &node{
+		of: c, name: name, number: number, store: st, inbox: make(chan func(), 1<<16),
+		lostBy: map[uint64]bool{}, silentBy: map[uint64]bool{},
+	}
+	n.rig = &rig{t: c.t, mem: c.mem, cfg: c.cfg, wheel: wheel.New(nil), ear: newEar(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}, friends: map[presence.SessionID]bool{}}}
+	cfg := c.cfg
+	cfg.Incarnation, cfg.Wheel, cfg.Log, cfg.Checkpoints = number, n.wheel, st, st
+	cfg.Cluster = &Cluster{Peers: n, Reading: st, Notes: st}
+	n.wheel.Start()
+	n.tr = New(cfg)
+	n.tr.Listen(n.ear, n.lists)
+	if err := n.tr.Start(context.Background()); err != nil {
+		c.t.Fatalf("Start: %v", err)
+	}
+	c.mu.Lock()
+	c.all = append(c.all, n)
+	c.mu.Unlock()
+	go func() {
+		for f := range n.inbox {
+			<-time.After(time.Millisecond)
+			f()
+		}
+	}()
+	n.tr.Joined(number)
+	c.repair()
+	n.tr.Ready()
+	return n
+}
+
+// running lists the nodes that are not dead.
+func (c *nodes) running() (list []*node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.all {
+		if !n.dead {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+func (c *nodes) node(number uint64) *node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.all {
+		if n.number == number && !n.dead {
+			return n
+		}
+	}
+	return nil
+}
+
+// reach reports whether a message from a comes to b now.
+func (c *nodes) reach(a, b *node) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return a != b && !a.dead && !b.dead && !a.cut && !b.cut
+}
+
+// post makes b do f in its turn, unless the message is lost.
+func (c *nodes) post(a, b *node, f func()) {
+	if c.reach(a, b) && (c.lose == nil || !c.lose()) {
+		b.inbox <- f
+	}
+}
+
+// Change implements Peers.
+func (n *node) Change(shard int, b []byte) {
+	b = slices.Clone(b)
+	for _, o := range n.of.running() {
+		n.of.post(n, o, func() { o.tr.Apply(n.number, shard, [][]byte{b}) })
+	}
+}
+
+// Call implements Peers.
+func (n *node) Call(ctx context.Context, to uint64, method string, b []byte) ([]byte, error) {
+	o := n.of.node(to)
+	if o == nil || !n.of.reach(n, o) {
+		return nil, fault.Retry(fault.NodeUnavailable, time.Second, "nobody answers")
+	}
+	answer, err := o.tr.Calls()[method](ctx, n.number, slices.Clone(b))
+	if !n.of.reach(o, n) {
+		return nil, fault.Retry(fault.NodeUnavailable, time.Second, "the answer is lost")
+	}
+	return answer, err
+}
+
+// Nodes implements Peers.
+func (n *node) Nodes() (list []uint64) {
+	for _, o := range n.of.running() {
+		if n.of.reach(n, o) {
+			list = append(list, o.number)
+		}
+	}
+	return list
+}
+
+// ranked is who a key falls to, as this node sees it.
+func (n *node) ranked(key []byte) []uint64 {
+	list := append(n.Nodes(), n.number)
+	rank := func(number uint64) uint64 {
+		h := fnv.New64a()
+		fmt.Fprint(h, number, "/", string(key))
+		return h.Sum64()
+	}
+	slices.SortFunc(list, func(a, b uint64) int {
+		if rank(a) < rank(b) {
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// Owner implements Peers.
+func (n *node) Owner(key []byte) uint64 { return n.ranked(key)[0] }
+
+// Heir implements Peers.
+func (n *node) Heir(key []byte) uint64 {
+	if list := n.ranked(key); len(list) > 1 {
+		return list[1]
+	}
+	return n.number
+}
+
+// compare is the heartbeats: who is silent, lost, returned, and whose shards differ.
+func (c *nodes) compare() {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.quit:
+			return
+		case <-tick.C:
+			c.repair()
+		}
+	}
+}
+
+func (c *nodes) repair() {
+	for _, a := range c.running() {
+		for _, b := range c.running() {
+			if !c.reach(a, b) {
+				continue
+			}
+			var theirs [Shards]uint64
+			a.tr.Digests(a.number, &theirs)
+			b.inbox <- func() { b.mend(a, &theirs) }
+		}
+	}
+}
+
+// mend replaces what differs of a's shards.
+func (n *node) mend(a *node, theirs *[Shards]uint64) {
+	var mine [Shards]uint64
+	n.tr.Digests(a.number, &mine)
+	for shard := range mine {
+		if mine[shard] == theirs[shard] || !n.of.reach(a, n) {
+			continue
+		}
+		var list [][]byte
+		a.tr.Dump(shard, func(b []byte) { list = append(list, slices.Clone(b)) })
+		n.tr.Replace(a.number, shard, list)
+	}
+}
+
+// silence tells the others that nobody hears n since now, and, when it is not
+// back by then, that it is lost.
+func (c *nodes) silence(n *node) {
+	since := presence.At(time.Now())
+	time.AfterFunc(1500*time.Millisecond, func() { c.verdict(n, since, false) })
+	time.AfterFunc(3*time.Second, func() { c.verdict(n, since, true) })
+}
+
+func (c *nodes) verdict(n *node, since presence.Time, lost bool) {
+	for _, o := range c.running() {
+		c.mu.Lock()
+		gone := (n.cut || n.dead) && !o.cut && o != n
+		if gone {
+			n.silentBy[o.number] = true
+			n.lostBy[o.number] = n.lostBy[o.number] || lost
+		}
+		c.mu.Unlock()
+		switch {
+		case gone && lost:
+			o.inbox <- func() { o.tr.Lost(n.number, since) }
+		case gone:
+			o.inbox <- func() { o.tr.Silent(n.number, since) }
+		}
+	}
+}
+
+// isolate cuts a node off; it knows after a second and a half.
+func (c *nodes) isolate(n *node) {
+	c.mu.Lock()
+	n.cut = true
+	c.mu.Unlock()
+	n.store.cut.Store(true)
+	c.silence(n)
+	time.AfterFunc(1500*time.Millisecond, func() {
+		c.mu.Lock()
+		still := n.cut && !n.dead
+		c.mu.Unlock()
+		if still {
+			n.tr.Isolated()
+			for _, o := range c.running() {
+				if o != n {
+					n.tr.Silent(o.number, presence.At(time.Now()))
+				}
+			}
+		}
+	})
+}
+
+// heal lets a node back: as the same incarnation when it was not lost for longer
+// than the grace, else as another.
+func (c *nodes) heal(n *node, anew bool) {
+	n.store.cut.Store(false)
+	number := n.number
+	if anew {
+		var err error
+		if number, err = c.mem.Next(context.Background(), "incarnation"); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	c.mu.Lock()
+	n.cut, n.number = false, number
+	clear(n.lostBy)
+	c.mu.Unlock()
+	for _, o := range c.running() {
+		if o != n {
+			if !anew {
+				o.inbox <- func() { o.tr.Returned(number) }
+			}
+			n.inbox <- func() { n.tr.Returned(o.number) }
+		}
+	}
+	n.tr.Joined(number)
+}
+
+// kill ends a node as kill -9 does.
+func (c *nodes) kill(n *node) {
+	c.mu.Lock()
+	n.dead = true
+	c.mu.Unlock()
+	n.store.down.Store(true)
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	n.tr.Drain(func() End { return End{Cause: CauseDraining} })
+	_ = n.tr.Stop(over)
+	n.wheel.Stop()
+	c.silence(n)
+}
+
+// leave ends a node as SIGTERM does.
+func (c *nodes) leave(n *node) {
+	n.tr.Drain(func() End { return End{Cause: CauseDraining} })
+	if err := n.tr.Stop(context.Background()); err != nil {
+		c.t.Errorf("Stop of node %d: %v", n.name, err)
+	}
+	c.mu.Lock()
+	n.dead = true
+	c.mu.Unlock()
+	n.wheel.Stop()
+	for _, o := range c.running() {
+		o.inbox <- func() { o.tr.Left(n.number) }
+	}
+}
+
+func (c *nodes) stop() {
+	close(c.quit)
+	for _, n := range c.running() {
+		n.store.cut.Store(false)
+		c.leave(n)
+	}
+	synctest.Wait()
+	for _, n := range c.all {
+		close(n.inbox)
+	}
+	<-time.After(10 * time.Second)
+}
+
+// looks is what a node shows of a user to others.
+func (n *node) looks(u presence.User) string {
+	p := n.tr.Presence(u)
+	return fmt.Sprint(sees(p, false), sees(p, true))
+}

@@ -1,0 +1,282 @@
+package tracker
+
+import (
+	"context"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// What the cluster tells of other nodes (cluster.Listener), and what becomes of
+// the sessions of one that is gone.
+
+// join makes the tracker one of several nodes.
+func (t *Tracker) join(c *Cluster) {
+	t.peers = newPeering(c)
+	t.peers.sweep.Fire = t.sweep
+	for i := range t.shards {
+		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}}
+	}
+}
+
+func (t *Tracker) startPeers() {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.peers.end = cancel
+	go t.follow(ctx)
+	t.wheel.Set(&t.peers.sweep, sweepEvery)
+}
+
+func (t *Tracker) stopPeers(ctx context.Context) {
+	t.wheel.Clear(&t.peers.sweep)
+	t.peers.end()
+	select {
+	case <-t.peers.stopped:
+	case <-ctx.Done():
+	}
+}
+
+// origin returns what is known of a node. mu is held.
+func (p *peering) origin(incarnation uint64) *origin {
+	o := p.origins[incarnation]
+	if o == nil {
+		o = &origin{incarnation: incarnation}
+		p.origins[incarnation] = o
+	}
+	return o
+}
+
+func (p *peering) hear(o *origin) {
+	if o.since != 0 {
+		o.since = 0
+		p.stale.Add(-1)
+	}
+	o.over, o.kept = 0, false
+}
+
+func (p *peering) mute(o *origin, since presence.Time) {
+	if o.since == 0 {
+		o.since = max(since, 1)
+		p.stale.Add(1)
+	}
+}
+
+// Silent says that a node is not heard since a time: what is known of its
+// sessions is stale from then on, and nothing is visible.
+func (t *Tracker) Silent(incarnation uint64, since presence.Time) {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute(p.origin(incarnation), since)
+}
+
+// Returned says that it is heard again: its sessions are live again.
+func (t *Tracker) Returned(incarnation uint64) {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hear(p.origin(incarnation))
+}
+
+// Lost says that it is gone, and when it last said that it lives: its sessions
+// have their grace from now on.
+func (t *Tracker) Lost(incarnation uint64, alive presence.Time) {
+	t.gone(incarnation, alive, false)
+}
+
+// Left says that it said goodbye: its sessions wait as for a restart.
+func (t *Tracker) Left(incarnation uint64) { t.gone(incarnation, t.now(), true) }
+
+func (t *Tracker) gone(incarnation uint64, alive presence.Time, kept bool) {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.origin(incarnation)
+	if o.over == 0 {
+		o.over = max(t.wheel.Now(), 1)
+	}
+	o.alive, o.kept = max(alive, o.alive), kept
+}
+
+// unheard notes owners that the table has sessions of and nobody ever heard.
+func (t *Tracker) unheard() {
+	p := t.peers
+	owners := map[uint64]bool{}
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		for owner := range sh.peers.digests {
+			owners[owner] = true
+		}
+		sh.mu.Unlock()
+	}
+	for _, node := range p.Nodes() {
+		delete(owners, node)
+	}
+	delete(owners, t.incarnation.Load())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for owner := range owners {
+		if o := p.origin(owner); o.over == 0 && o.since == 0 {
+			o.over, o.kept = max(t.wheel.Now(), 1), true
+			p.mute(o, o.alive)
+		}
+	}
+}
+
+// sweep ends what waited long enough for the nodes that are gone.
+func (t *Tracker) sweep() {
+	p := t.peers
+	defer t.wheel.Set(&p.sweep, sweepEvery)
+	if p.frozen.Load() || t.draining.Load() {
+		return
+	}
+	p.mu.Lock()
+	var over []origin
+	for _, o := range p.origins {
+		if o.over != 0 {
+			over = append(over, *o)
+		}
+	}
+	p.mu.Unlock()
+	for i := range over {
+		t.sweepOrigin(&over[i])
+	}
+	t.chase()
+}
+
+// sweepOrigin closes the sessions of a node that is gone whose grace is over.
+func (t *Tracker) sweepOrigin(o *origin) {
+	waited := t.wheel.Now() - o.over
+	if !o.kept && waited < t.leastGrace() || o.kept && waited < t.cfg.RestartGrace {
+		return
+	}
+	var afters []func()
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		if sh.peers.digests[o.incarnation] == 0 {
+			sh.mu.Unlock()
+			continue
+		}
+		for _, u := range sh.users {
+			for _, s := range u.sessions {
+				if s.foreign && s.phase.Open() && s.epoch.Incarnation == o.incarnation {
+					if after := t.orphan(sh, s, o, waited); after != nil {
+						afters = append(afters, after)
+					}
+				}
+			}
+		}
+		sh.mu.Unlock()
+		for _, f := range afters {
+			f()
+		}
+		clear(afters)
+		afters = afters[:0]
+	}
+}
+
+// leastGrace is the shortest grace of any app and platform.
+func (t *Tracker) leastGrace() time.Duration {
+	least := t.cfg.RestartGrace
+	for _, a := range *t.policies.Load() {
+		least = min(least, a.Grace)
+		for i := range a.platforms {
+			least = min(least, a.platforms[i].Grace)
+		}
+	}
+	return least
+}
+
+// orphan closes a session whose node is gone, when its grace is over. The lock is
+// held.
+func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration) (after func()) {
+	now := t.wheel.Now()
+	if s.pending != nil || s.held && now < s.life.until || !o.kept && waited < t.policy(s).Grace {
+		return nil
+	}
+	wait := unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now}
+	if s.life.ttl > 0 && s.few().until > t.now() {
+		if !sh.peers.waits(&wait) {
+			sh.peers.unclosed = append(sh.peers.unclosed, wait)
+		}
+		return nil
+	}
+	sh.peers.unclosed = append(sh.peers.unclosed, wait)
+	reason, seen := presence.ReasonNodeLost, max(o.alive, s.truth.Since)
+	if s.life.ttl > 0 {
+		reason, seen = presence.ReasonTimedOut, max(s.few().until.Add(-s.life.ttl), s.truth.Since)
+	}
+	m := s.told()
+	m.close(reason, t.now(), seen)
+	t.counts.closings[reason].Add(1)
+	return t.merge(sh, &m)
+}
+
+func (p *shardPeers) waits(w *unclosed) bool {
+	for i := range p.unclosed {
+		if p.unclosed[i].ref == w.ref && p.unclosed[i].epoch == w.epoch {
+			return true
+		}
+	}
+	return false
+}
+
+// How long the owner of a lost session's end is given to write it before its
+// heir does, and anybody; and after which a claim is made again.
+const (
+	heirAfter  = time.Second
+	anyAfter   = 15 * time.Second
+	claimAgain = 20 * time.Second
+)
+
+// chase writes to the log what became of lost sessions, where that falls to this
+// node, until the log has it.
+func (t *Tracker) chase() {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		if len(sh.peers.unclosed) > 0 {
+			t.chaseShard(sh)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+func (t *Tracker) chaseShard(sh *shard) {
+	now, self := t.wheel.Now(), t.incarnation.Load()
+	kept := sh.peers.unclosed[:0]
+	for _, w := range sh.peers.unclosed {
+		u := sh.users[w.ref.User]
+		if u == nil {
+			continue
+		}
+		s, f := u.session(w.ref.Session), u.folded.Session(w.ref.Session)
+		if s == nil || !s.foreign || s.epoch != w.epoch || f == nil || f.Phase != presence.FoldOpen || f.Epoch != w.epoch {
+			continue // the log has what became of it
+		}
+		waited, key := now-w.since, w.ref.Session[:]
+		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter
+		if mine && s.pending == nil && (w.tried == 0 || now-w.tried >= claimAgain) {
+			w.tried = now
+			t.settleLost(sh, s)
+		}
+		kept = append(kept, w)
+	}
+	clear(sh.peers.unclosed[len(kept):])
+	if sh.peers.unclosed = kept; len(kept) == 0 {
+		sh.peers.unclosed = nil
+	}
+}
+
+// settleLost claims the end of a lost session, or, when a server set it and
+// nobody has to come back for it, the session itself. The lock is held.
+func (t *Tracker) settleLost(sh *shard, s *session) {
+	if s.phase == presence.PhaseClosed {
+		rec := s.record(presence.RecordClosed, s.truth.Reason, t.now())
+		rec.LastSeen, rec.Invisible = max(s.user.seen, s.truth.Since), s.user.folded.Session(s.id).Hidden
+		t.claim(sh, rec, func(error) func() { return nil })
+		return
+	}
+	t.claimMoved(sh, s, nil)
+}

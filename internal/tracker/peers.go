@@ -1,0 +1,202 @@
+package tracker
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// Peers are the other nodes, as a tracker needs them. Incarnations name nodes.
+type Peers interface {
+	// Change tells all of them of a session; it may be called with locks of the
+	// tracker held, and b is the caller's again after it.
+	Change(shard int, b []byte)
+	// Call asks one of them. It fails with NodeUnavailable when nobody answers.
+	Call(ctx context.Context, node uint64, method string, b []byte) ([]byte, error)
+	// Nodes lists the others that are heard.
+	Nodes() []uint64
+	// Owner is the node, of those that are heard and this one, to which a key falls.
+	Owner(key []byte) uint64
+	// Heir is the one that is next, should the owner not do what it must.
+	Heir(key []byte) uint64
+}
+
+// Cluster is what a tracker needs beside its Config to be one of several nodes.
+type Cluster struct {
+	Peers   Peers
+	Reading store.Reading   // of the log that all of them share
+	Notes   store.NodeNotes // nil: nothing but the log outlives a node
+}
+
+// peering is what a tracker keeps as one of several nodes.
+type peering struct {
+	Peers
+	Reading store.Reading
+	Notes   store.NodeNotes
+	// frozen: this node is cut off, or stood still; it ends nothing and claims
+	// nothing until it is joined again.
+	frozen atomic.Bool
+	stale  atomic.Int32 // how many origins are not heard
+	sweep  wheel.Timer
+
+	mu      sync.Mutex // guards all below; it is taken after a shard's, and nothing after it
+	origins map[uint64]*origin
+	// flying are the own claims that the follower has not read.
+	flying map[claimKey][]func(error) func()
+	lists  map[listKey]*listing
+
+	end     context.CancelFunc
+	stopped chan struct{}
+}
+
+// origin is what is known of a node that has, or had, sessions here.
+type origin struct {
+	incarnation uint64
+	since       presence.Time // not heard since; 0: heard
+	// over is when its sessions began to wait for somebody who takes them over: it
+	// is lost, or left. waits then; 0: it is not over.
+	over  time.Duration // the wheel's time
+	alive presence.Time // when it last said that it lives
+	// kept: it said goodbye, or every node started anew: sessions wait as they do
+	// for a restart.
+	kept bool
+}
+
+// shardPeers is what a shard has as one of several nodes; its lock guards it.
+type shardPeers struct {
+	digests  map[uint64]uint64   // by the owner of the sessions
+	told     map[*session]uint64 // what of an own session is in the digest
+	unclosed []unclosed
+}
+
+// unclosed is a session of a lost node that closed here, or must be adopted,
+// and of which the log does not tell yet.
+type unclosed struct {
+	ref   Ref
+	epoch presence.Epoch
+	since time.Duration // wheel time
+	tried time.Duration // wheel time of our last claim; 0: none
+}
+
+// sweepEvery is how often deadlines of lost nodes' sessions are looked at: the
+// promise of ten seconds (R1) has a second to spare.
+const sweepEvery = 200 * time.Millisecond
+
+var (
+	errElsewhere = fault.Retry(fault.NodeUnavailable, time.Second, "another node has the session; ask again")
+	errIsolated  = fault.Retry(fault.NodeUnavailable, 2*time.Second, "this node is cut off from the others; connect to another one")
+)
+
+func newPeering(c *Cluster) *peering {
+	return &peering{
+		Peers: c.Peers, Reading: c.Reading, Notes: c.Notes,
+		origins: map[uint64]*origin{}, flying: map[claimKey][]func(error) func(){}, lists: map[listKey]*listing{},
+		end: func() {}, stopped: make(chan struct{}),
+	}
+}
+
+// Incarnation is the number by which other nodes know this one.
+func (t *Tracker) Incarnation() uint64 { return t.incarnation.Load() }
+
+// OwnerOf names the node that has a session; false when nothing is known of it
+// here: then the incarnation of its token's epoch made it.
+func (t *Tracker) OwnerOf(ref Ref) (incarnation uint64, ok bool) {
+	sh, s, err := t.find(ref)
+	if err != nil {
+		return 0, false
+	}
+	defer sh.mu.Unlock()
+	if s.foreign {
+		return s.epoch.Incarnation, true
+	}
+	return t.incarnation.Load(), true
+}
+
+// tell tells the other nodes of s as it stands. The lock is held.
+func (t *Tracker) tell(s *session) {
+	if t.peers == nil || s.foreign {
+		return
+	}
+	n := t.shardIndex(s.user.name)
+	sh := &t.shards[n]
+	sh.peers.count(t.incarnation.Load(), sh.peers.told[s])
+	if mark := s.mark(); mark == 0 {
+		delete(sh.peers.told, s)
+	} else {
+		sh.peers.told[s] = mark
+		sh.peers.count(t.incarnation.Load(), mark)
+	}
+	m := s.told()
+	t.peers.Change(n, m.append(nil))
+}
+
+// untell takes s out of the digest of this node's own. The lock is held.
+func (t *Tracker) untell(sh *shard, s *session) {
+	sh.peers.count(t.incarnation.Load(), sh.peers.told[s])
+	delete(sh.peers.told, s)
+}
+
+// count puts a session's mark into the digest of its owner, or takes it out.
+func (p *shardPeers) count(owner, mark uint64) {
+	if mark == 0 {
+		return
+	}
+	if d := p.digests[owner] ^ mark; d != 0 {
+		p.digests[owner] = d
+	} else {
+		delete(p.digests, owner)
+	}
+}
+
+// mark is the number that stands for an open session, as it is, in digests.
+func (s *session) mark() uint64 {
+	if !s.phase.Open() {
+		return 0
+	}
+	h := uint64(0)
+	for i := range 8 {
+		h = h<<8 | uint64(s.id[i]^s.id[i+8]<<1)
+	}
+	for _, n := range [...]uint64{uint64(s.epoch.Counter), s.epoch.Incarnation, s.revision} {
+		h = (h ^ n) * 0x9e3779b97f4a7c15
+		h ^= h >> 29
+		h *= 0xbf58476d1ce4e5b9
+		h ^= h >> 32
+	}
+	return h | 1
+}
+
+// staleness is since when the picture of a user may be old, because the node
+// that knows more of him is not heard; 0: it is not. The shard's lock is held; u
+// may be nil.
+func (t *Tracker) staleness(u *user) (since presence.Time) {
+	p := t.peers
+	if p == nil || p.stale.Load() == 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u == nil || u.empty() {
+		for _, o := range p.origins { // any of them may know him
+			if o.since != 0 && o.over == 0 && (since == 0 || o.since < since) {
+				since = o.since
+			}
+		}
+		return since
+	}
+	for _, s := range u.sessions {
+		if !s.foreign || !s.phase.Open() {
+			continue
+		}
+		if o := p.origins[s.epoch.Incarnation]; o != nil && o.since != 0 && (since == 0 || o.since < since) {
+			since = o.since
+		}
+	}
+	return since
+}

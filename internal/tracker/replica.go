@@ -1,0 +1,130 @@
+package tracker
+
+import (
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// What the cluster asks of the table (cluster.Table).
+
+// Apply takes changes of sessions that origin has.
+func (t *Tracker) Apply(origin uint64, shard int, changes [][]byte) {
+	for _, b := range changes {
+		t.apply(origin, shard, b)
+	}
+}
+
+// apply takes one and returns which session it tells of.
+func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
+	m, err := parseTold(b)
+	if err != nil || t.shardIndex(m.ref.User) != shard || m.created {
+		t.log.Warn("another node tells of a session what this one cannot read; its status here is old until the versions agree",
+			"origin", origin, "error", err)
+		return ref, false
+	}
+	if m.epoch.Incarnation != origin {
+		// It still tells of a session that it is about to take over, or has lost.
+		if !m.held {
+			return m.ref, true
+		}
+		t.hold(&m)
+		return m.ref, true
+	}
+	sh := &t.shards[shard]
+	sh.mu.Lock()
+	after := t.merge(sh, &m)
+	sh.mu.Unlock()
+	after()
+	return m.ref, true
+}
+
+// hold keeps a lost node's session open while another node takes it over.
+func (t *Tracker) hold(m *told) {
+	sh := t.shard(m.ref.User)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.users[m.ref.User]; u != nil {
+		if s := u.session(m.ref.Session); s != nil && s.foreign && s.epoch == m.epoch && s.phase.Open() {
+			t.keep(s)
+		}
+	}
+}
+
+// Dump gives f each session of this node's own in a shard.
+func (t *Tracker) Dump(shard int, f func(b []byte)) {
+	var all []told
+	sh := &t.shards[shard]
+	sh.mu.Lock()
+	for _, u := range sh.users {
+		for _, s := range u.sessions {
+			if !s.foreign && !s.dead && !s.over && s.truth.Opened != 0 {
+				all = append(all, s.told())
+			}
+		}
+	}
+	sh.mu.Unlock()
+	var b []byte
+	for i := range all {
+		b = all[i].append(b[:0])
+		f(b)
+	}
+}
+
+// Digests fills d with a number for each shard of origin's sessions.
+func (t *Tracker) Digests(origin uint64, d *[Shards]uint64) {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		d[i] = sh.peers.digests[origin]
+		sh.mu.Unlock()
+	}
+}
+
+// Replace says that these are all the sessions that origin has in a shard. What
+// is not among them goes only if the log does not have it open either: the log
+// decides which sessions there are.
+func (t *Tracker) Replace(origin uint64, shard int, changes [][]byte) {
+	there := make(map[presence.SessionID]bool, len(changes))
+	for _, b := range changes {
+		if ref, ok := t.apply(origin, shard, b); ok {
+			there[ref.Session] = true
+		}
+	}
+	var afters []func()
+	sh := &t.shards[shard]
+	sh.mu.Lock()
+	for _, u := range sh.users {
+		for _, s := range u.sessions {
+			if !s.foreign || s.epoch.Incarnation != origin || !s.phase.Open() || there[s.id] {
+				continue
+			}
+			if f := u.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
+				continue
+			}
+			m := s.told()
+			m.close(presence.ReasonLinkLost, t.now(), m.seen)
+			afters = append(afters, t.merge(sh, &m))
+		}
+	}
+	sh.mu.Unlock()
+	for _, f := range afters {
+		f()
+	}
+}
+
+// close makes m tell that its session closed.
+func (m *told) close(reason presence.Reason, at, seen presence.Time) {
+	end := func(f *presence.Face) {
+		if f.Opened != 0 && f.Closed == 0 {
+			f.Closed, f.ClosedAt, f.Reason = 1, at, reason
+		}
+	}
+	hidden := m.status != nil && m.status.Invisible
+	m.truth.Opened, m.truth.Changed = 1, 1
+	end(&m.truth)
+	end(&m.shown)
+	m.status = nil
+	m.seen = max(m.seen, seen)
+	if !hidden {
+		m.veiled = max(m.veiled, seen)
+	}
+}

@@ -1,0 +1,333 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// A device may come back at another node than it was at. That node takes the
+// session over: it asks the one that has it for all there is of it, claims the
+// next epoch in the log, and is its owner when the log has that.
+
+// takeLimit is how long a session waits at its owner for who takes it over, and
+// holdLimit how long others keep one of a lost node open for that.
+const (
+	takeLimit = storeWait + 2*time.Second
+	holdLimit = 15 * time.Second
+	askLimit  = 3 * time.Second // for the owner's answer; it may be gone without being known to be
+)
+
+const methodTake = "session.take"
+
+// elsewhere names the node that has a session, or made it, if it is another.
+func (t *Tracker) elsewhere(ref Ref, maker uint64) (owner uint64, ok bool) {
+	self := t.incarnation.Load()
+	sh := t.shard(ref.User)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.users[ref.User]; u != nil {
+		if s := u.session(ref.Session); s != nil {
+			return s.epoch.Incarnation, s.foreign
+		}
+	}
+	return maker, maker != 0 && maker != self
+}
+
+// takeOver connects a session that another node has.
+func (t *Tracker) takeOver(ctx context.Context, ref Ref, owner uint64, p ConnectParams) (Connected, error) {
+	if t.peers.frozen.Load() {
+		return Connected{}, errIsolated
+	}
+	t.announceTake(ref)
+	m, list, err := t.askFor(ctx, ref, owner)
+	clean := err == nil
+	if err != nil && !isUnreachable(err) {
+		return Connected{}, err
+	}
+	if clean {
+		t.settle(&m)
+	}
+	sh := t.shard(ref.User)
+	sh.mu.Lock()
+	s, err := t.foreign(sh, ref)
+	if err != nil {
+		sh.mu.Unlock()
+		return Connected{}, err
+	}
+	if !clean {
+		epoch := s.epoch
+		sh.mu.Unlock()
+		known := false
+		switch list, known, err = t.listOf(ctx, ref, epoch.Incarnation); {
+		case err != nil:
+			return Connected{}, err
+		case !known:
+			return Connected{}, t.dismissForeign(ctx, ref)
+		}
+		sh.mu.Lock()
+		if s, err = t.foreign(sh, ref); err != nil {
+			sh.mu.Unlock()
+			return Connected{}, err
+		}
+	}
+	return t.takeForeign(ctx, sh, s, taking{p, list, clean})
+}
+
+// taking is how a session is taken over.
+type taking struct {
+	ConnectParams
+	list  watched
+	clean bool // its owner told all of it
+}
+
+// takeForeign claims s for this node. It is called with the shard locked and
+// nothing pending on s, and returns without it.
+func (t *Tracker) takeForeign(ctx context.Context, sh *shard, s *session, k taking) (Connected, error) {
+	ref := Ref{s.user.name, s.id}
+	device := *s.device
+	device.Addr = k.Addr
+	if k.Door != "" {
+		device.Door = k.Door
+	}
+	c := Connected{
+		Public: s.public, Device: device, Epoch: s.epoch.Next(t.incarnation.Load()), Resumed: s.phase != presence.PhaseCreated,
+		Restored: k.list.users, RestoredFriends: k.list.friends, Unclean: !k.clean,
+	}
+	o := opening{ConnectParams: k.ConnectParams, device: &device, kind: presence.RecordMoved, epoch: c.Epoch}
+	if !s.phase.Open() {
+		if n := s.others(t.policy(s), &device); n >= t.policy(s).SessionsPerUser {
+			if s.phase == presence.PhaseCreated {
+				sh.remove(s)
+			}
+			sh.mu.Unlock()
+			return c, tooMany(n)
+		}
+		o.kind = presence.RecordOpened
+	}
+	moved := o.kind == presence.RecordMoved
+	s.seldom().restored, s.kept.friends = k.list.users, k.list.friends
+	err := t.open(ctx, sh, s, o)
+	if err == nil && moved && k.Initial != nil {
+		err = t.restate(ctx, ref, k.Initial)
+	}
+	return c, err
+}
+
+// others counts the sessions beside s that are not closed and that a device of
+// it would not replace.
+func (s *session) others(policy *Policy, device *presence.Device) (count int) {
+	for _, o := range s.user.sessions {
+		if o != s && o.phase != presence.PhaseClosed && !policy.MultiDevice.Replaces(device, o.device) {
+			count++
+		}
+	}
+	return count
+}
+
+// foreign finds a session that another node has, and that nothing is pending on.
+// The lock is held, also when it fails.
+func (t *Tracker) foreign(sh *shard, ref Ref) (*session, error) {
+	u := sh.users[ref.User]
+	if u == nil {
+		return nil, errGone
+	}
+	s := u.session(ref.Session)
+	switch {
+	case s == nil || s.dead || s.over:
+		return nil, errGone
+	case s.pending != nil || !s.foreign:
+		return nil, errElsewhere // somebody else takes it here at this moment
+	case s.phase == presence.PhaseClosed && !s.truth.Reason.Resumable():
+		return nil, errGone
+	}
+	return s, nil
+}
+
+// announceTake tells the others that a session is about to come here, so that it
+// does not close meanwhile if its node is lost.
+func (t *Tracker) announceTake(ref Ref) {
+	sh := t.shard(ref.User)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.users[ref.User]; u != nil {
+		if s := u.session(ref.Session); s != nil && s.foreign && s.phase.Open() {
+			t.keep(s)
+			m := s.told()
+			t.peers.Change(t.shardIndex(ref.User), m.append(nil))
+		}
+	}
+}
+
+// keep holds a foreign session open for a while. The lock is held.
+func (t *Tracker) keep(s *session) {
+	s.held, s.life.until = true, t.wheel.Now()+holdLimit
+}
+
+// askFor gets a session from its owner.
+func (t *Tracker) askFor(ctx context.Context, ref Ref, owner uint64) (m told, list watched, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	for range 3 {
+		b, err := t.peers.Call(ctx, owner, methodTake, appendRef(nil, ref))
+		if err != nil {
+			return m, list, err
+		}
+		var next uint64
+		if next, m, list, err = parseTake(b); err != nil || next == 0 {
+			return m, list, err
+		}
+		owner = next // it went on
+	}
+	return m, list, errElsewhere
+}
+
+// isUnreachable reports that a call failed because nobody answered it.
+func isUnreachable(err error) bool {
+	return fault.KindOf(err) == fault.NodeUnavailable || errors.Is(err, context.DeadlineExceeded)
+}
+
+// settle puts what the owner said into the table: a session that nobody sees yet
+// is there only from now on.
+func (t *Tracker) settle(m *told) {
+	sh := t.shard(m.ref.User)
+	sh.mu.Lock()
+	if !m.created {
+		after := t.merge(sh, m)
+		sh.mu.Unlock()
+		after()
+		return
+	}
+	defer sh.mu.Unlock()
+	u := sh.user(m.ref.User)
+	if u.session(m.ref.Session) != nil {
+		return
+	}
+	device := m.device
+	s := &session{id: m.ref.Session, public: m.public, user: u, device: &device, epoch: m.epoch, foreign: true, phase: presence.PhaseCreated}
+	s.life.timer.Fire = func() { t.fire(s) }
+	sh.users[u.name] = u
+	u.sessions = append(u.sessions, s)
+	t.setUntil(s, takeLimit)
+}
+
+// serveTake answers a node that wants to take a session over.
+func (t *Tracker) serveTake(ctx context.Context, _ uint64, b []byte) ([]byte, error) {
+	ref, err := parseRef(b)
+	if err != nil {
+		return nil, err
+	}
+	users, friends := t.watchlist.Watches(ref.Session) // the hub's locks come before ours
+	sh, s, err := t.acquire(ctx, ref, anyOperation)
+	if err != nil {
+		return nil, err
+	}
+	defer sh.mu.Unlock()
+	if s.foreign {
+		return appendTake(nil, s.epoch.Incarnation, nil, watched{}), nil
+	}
+	if s.phase == presence.PhaseClosed && !s.truth.Reason.Resumable() {
+		return nil, errGone
+	}
+	few := s.few()
+	list := watched{slices.Concat(users, few.restored), friends || s.kept.friends}
+	slices.Sort(list.users)
+	list.users = slices.Compact(list.users)
+	op := &operation{sh: sh, s: s, opening: true, taken: true, done: make(chan struct{})}
+	s.pending = op
+	timer := &wheel.Timer{}
+	timer.Fire = func() { // it was not taken after all
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		op.finish()
+	}
+	t.wheel.Set(timer, takeLimit)
+	m := s.told()
+	return appendTake(nil, 0, &m, list), nil
+}
+
+func appendRef(dst []byte, ref Ref) []byte {
+	dst = appendTexts(dst, string(ref.User.App), string(ref.User.ID))
+	return append(dst, ref.Session[:]...)
+}
+
+func parseRef(b []byte) (ref Ref, err error) {
+	r := reader{b: b}
+	r.texts((*string)(&ref.User.App), (*string)(&ref.User.ID))
+	r.bytes(ref.Session[:])
+	if r.err == nil && len(r.b) > 0 {
+		r.err = errTold
+	}
+	return ref, r.err
+}
+
+// appendTake writes the answer to who takes a session over: who has it now, if
+// it is another node, or all of it.
+func appendTake(dst []byte, next uint64, m *told, list watched) []byte {
+	if dst = presence.AppendNumber(dst, next); next != 0 {
+		return dst
+	}
+	flags := byte(0)
+	if list.friends {
+		flags = noteFriends
+	}
+	dst = presence.AppendText(append(dst, flags), string(m.append(nil)))
+	for _, w := range list.users {
+		dst = presence.AppendText(dst, string(w))
+	}
+	return dst
+}
+
+func parseTake(b []byte) (next uint64, m told, list watched, err error) {
+	r := reader{b: b}
+	if next = r.number(); next != 0 || r.err != nil {
+		return next, m, list, r.err
+	}
+	var flags [1]byte
+	r.bytes(flags[:])
+	list.friends = flags[0]&noteFriends != 0
+	text := r.text()
+	if r.err != nil {
+		return 0, m, list, r.err
+	}
+	if m, err = parseTold([]byte(text)); err != nil {
+		return 0, m, list, err
+	}
+	for r.err == nil && len(r.b) > 0 {
+		list.users = append(list.users, presence.UserID(r.text()))
+	}
+	return 0, m, list, r.err
+}
+
+// abandonTaken undoes a take-over that was stored after its caller was refused:
+// the log has the session here, so here it waits for its device, or, when it
+// opened for it, it closes again. The lock is held.
+func (t *Tracker) abandonTaken(s *session, rec *presence.Record) (after func()) {
+	list := watched{s.few().restored, s.kept.friends}
+	opened := rec.Kind == presence.RecordOpened
+	if !opened {
+		s.phase = presence.PhaseLive
+	}
+	created := s.phase == presence.PhaseCreated
+	t.adopt(s)
+	s.epoch, s.revision = rec.Epoch, rec.Revision
+	if opened {
+		if created {
+			s.phase = presence.PhaseCreated
+			s.count()
+		}
+		return t.abandon(s, rec)
+	}
+	s.enter(presence.PhaseLost)
+	s.kept = kept{fromDisk: true, noted: true, friends: list.friends}
+	s.life.heard = t.wheel.Now()
+	t.setUntil(s, t.policy(s).Grace)
+	t.note(s)
+	t.tell(s)
+	return nil
+}
