@@ -85,6 +85,11 @@ func TestBackendRequests(t *testing.T) {
 		Status: Status{Show: Busy, Template: &Ref{Token: "in_call", Args: map[string]any{"room": 7}, Fallback: "In a call"}, Properties: map[string]any{"n": int32(3)}},
 	})
 	check("PutPresence", err, session == "s")
+	if _, err = b.SetAttributes(ctx, "alice", Attribute{Name: "a", Value: json.RawMessage(`[1]`), At: time.Now()}); err == nil {
+		t.Errorf("SetAttributes: an answer without a count gave %v", err)
+	}
+	changed, err = b.RemoveAttribute(ctx, "alice", "a/b")
+	check("RemoveAttribute", err, changed)
 	want := []asked{
 		{"PUT", "/api/v1/users/a%2Fb/friends/c%20d?direction=both", ""},
 		{"DELETE", "/api/v1/users/%2E%2E/friends/%25", ""},
@@ -96,6 +101,8 @@ func TestBackendRequests(t *testing.T) {
 		{"GET", "/api/v1/online/count", ""},
 		{"PUT", "/api/v1/users/bot/presence?name=desk+phone",
 			`{"device":{"platform":"phone"},"properties":{"n":3},"rich_text":{"args":{"room":7},"fallback":"In a call","token":"in_call"},"status":"busy","ttl":90}`},
+		{"PUT", "/api/v1/users/alice/attributes", `{"attributes":[{"name":"a","value":[1]}]}`},
+		{"DELETE", "/api/v1/users/alice/attributes/a%2Fb", ""},
 	}
 	if diff := cmp.Diff(want, got()); diff != "" {
 		t.Errorf("the requests differ (-want +got):\n%s", diff)

@@ -41,6 +41,14 @@ func TestBackendCommands(t *testing.T) {
 			t.Errorf("%v: got %q, %v (%s), want %q", args, out, err, errs, c.want)
 		}
 	}
+	says("changed 2 of alice\n", "attributes", "set", "alice", "mood=happy", `seat={"row": 3}`)
+	says("mood=\"happy\"\nseat={\"row\":3}\n", "attributes", "list", "alice")
+	says("seat removed\n", "attributes", "remove", "alice", "seat")
+	says("seat was not there\n", "attributes", "remove", "alice", "seat")
+	says(`{"changed":0,"user":"alice"}`+"\n", "attributes", "set", "alice", "mood=\"happy\"", "--json")
+	if _, errs, err := once(t, "attributes", "set", "alice", "mood", "--http", at); err == nil || !strings.Contains(errs, "NAME=VALUE") {
+		t.Errorf("a word that sets nothing: got %v (%s)", err, errs)
+	}
 
 	set := start(t, "set", "--grpc", grpc, "--user", "bob", "--status", "busy", "--text", "hidden away", "--invisible")
 	var p client.Presence

@@ -23,22 +23,23 @@ var version string
 
 // commands is the command line. Each command is a small file.
 type commands struct {
-	Dev      devCommand      `cmd:"" help:"Run one node for development: app \"demo\", well-known keys, loopback."`
-	Serve    serveCommand    `cmd:"" help:"Run one node with a configuration file."`
-	Token    tokenCommand    `cmd:"" help:"Print an access token (JWT) for a user."`
-	Watch    watchCommand    `cmd:"" help:"Show what users do, live, one line per notification."`
-	Set      setCommand      `cmd:"" help:"Make a session with a status and hold it until Ctrl-C."`
-	Who      whoCommand      `cmd:"" help:"Ask who is online."`
-	Friends  friendsCommand  `cmd:"" help:"Read and write friend lists with a server key."`
-	Drop     dropCommand     `cmd:"" help:"End a user's sessions with a server key."`
-	Notify   notifyCommand   `cmd:"" help:"Put a live notification for a user with a server key."`
-	Webhook  webhookCommand  `cmd:"" help:"See how webhooks are doing, tell them again, receive them."`
-	Changes  changesCommand  `cmd:"" help:"Fetch what happened, with a server key."`
-	Snapshot snapshotCommand `cmd:"" help:"Fetch everybody's presence, with a server key."`
-	History  historyCommand  `cmd:"" help:"Fetch a user's last 30 days, with a server key."`
-	Config   configCommand   `cmd:"" help:"Check configurations."`
-	Bench    benchCommand    `cmd:"" help:"Measure a server under the standard load, beside a null server."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Dev        devCommand        `cmd:"" help:"Run one node for development: app \"demo\", well-known keys, loopback."`
+	Serve      serveCommand      `cmd:"" help:"Run one node with a configuration file."`
+	Token      tokenCommand      `cmd:"" help:"Print an access token (JWT) for a user."`
+	Watch      watchCommand      `cmd:"" help:"Show what users do, live, one line per notification."`
+	Set        setCommand        `cmd:"" help:"Make a session with a status and hold it until Ctrl-C."`
+	Who        whoCommand        `cmd:"" help:"Ask who is online."`
+	Attributes attributesCommand `cmd:"" help:"Read and write attributes of users with a server key."`
+	Friends    friendsCommand    `cmd:"" help:"Read and write friend lists with a server key."`
+	Drop       dropCommand       `cmd:"" help:"End a user's sessions with a server key."`
+	Notify     notifyCommand     `cmd:"" help:"Put a live notification for a user with a server key."`
+	Webhook    webhookCommand    `cmd:"" help:"See how webhooks are doing, tell them again, receive them."`
+	Changes    changesCommand    `cmd:"" help:"Fetch what happened, with a server key."`
+	Snapshot   snapshotCommand   `cmd:"" help:"Fetch everybody's presence, with a server key."`
+	History    historyCommand    `cmd:"" help:"Fetch a user's last 30 days, with a server key."`
+	Config     configCommand     `cmd:"" help:"Check configurations."`
+	Bench      benchCommand      `cmd:"" help:"Measure a server under the standard load, beside a null server."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // console is where a command reads and writes, so that none uses the process's

@@ -8,6 +8,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/topic"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
 
@@ -54,6 +55,7 @@ type Config struct {
 	Tracker  *tracker.Tracker
 	Hub      *hub.Hub
 	Roster   Roster
+	Topics   *topic.Topics
 	Verifier *token.Verifier
 	Ring     *token.Ring
 	Limits   map[presence.AppID]Limits

@@ -249,7 +249,7 @@ func (a *App) startGRPC(context.Context) error {
 	shortest, longest := a.p.Config.Timeouts()
 	a.shortest, a.longest = shortest, longest
 	a.gate = admit.New(admit.Config{
-		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Verifier: a.verifier, Ring: ring,
+		Tracker: a.tracker, Hub: a.hub, Roster: sights{a.roster}, Topics: a.topics, Verifier: a.verifier, Ring: ring,
 		Limits: a.p.Config.DoorLimits(), Revocations: a.revocations, Origins: a.p.Config.Origins(),
 	})
 	a.door = isonline.New(isonline.Config{

@@ -49,7 +49,7 @@ var table = []line{
 	{"internal/facts", with(leaves, "internal/store"), "reads the log for webhooks and pulls: what the fold concludes; knows no engine and no door"},
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
-	{"internal/admit", with(leaves, "internal/tracker", "internal/hub", "internal/token", "internal/revoke"), "what the doors for end users share of the core; no dialect"},
+	{"internal/admit", with(leaves, "internal/tracker", "internal/hub", "internal/token", "internal/revoke", "internal/topic"), "what the doors for end users share of the core; no dialect"},
 
 	// Webhooks: the mechanism knows no dialect.
 	{"internal/webhook", with(leaves, "internal/store", "internal/facts"), "mechanism only; formats judge"},

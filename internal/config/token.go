@@ -17,7 +17,15 @@ type TokenParams struct {
 	Environ   []string
 	App, User string
 	TTL       time.Duration // from now
+	// Topics are what the token says of topics; nil: nothing.
+	Topics *TokenTopics
 }
+
+// TokenTopics is what a token says of topics.
+type TokenTopics = token.Topics
+
+// TokenPublication is where one attribute is published.
+type TokenPublication = token.Publication
 
 // Token makes an access token. It is for the command line and for tests;
 // products sign with their own identity provider.
@@ -35,11 +43,16 @@ func Token(p TokenParams) (string, error) {
 		}
 		return "", fmt.Errorf("%s has no app %q", p.File, p.App)
 	}
-	return c.Token(p.App, p.User, p.TTL)
+	return c.sign(p)
 }
 
 // Token is the same with the app's first secret in c.
 func (c *Config) Token(app, user string, ttl time.Duration) (string, error) {
+	return c.sign(TokenParams{App: app, User: user, TTL: ttl})
+}
+
+func (c *Config) sign(p TokenParams) (string, error) {
+	app, ttl := p.App, p.TTL
 	if _, ok := c.Apps[app]; !ok {
 		return "", fmt.Errorf("the configuration has no app %q", app)
 	}
@@ -50,5 +63,5 @@ func (c *Config) Token(app, user string, ttl time.Duration) (string, error) {
 	if ttl <= 0 {
 		return "", fmt.Errorf("a token that is good for %v is good for nothing; give a time above zero", ttl)
 	}
-	return token.Sign(iss, presence.UserID(user), ttl, time.Now())
+	return token.SignClaims(iss, token.Claims{User: presence.UserID(p.User), TTL: ttl, Topics: p.Topics}, time.Now())
 }

@@ -26,6 +26,7 @@ type grant struct {
 	issued    int64
 	notBefore int64
 	expires   int64
+	topics    *Topics
 }
 
 // judge decides whether g holds at the given time. It runs on every call, for
@@ -41,7 +42,7 @@ func (g grant) judge(now time.Time) (Access, error) {
 	case g.issued > ahead:
 		return Access{}, invalid("the access token was issued in the future (iat); check the clocks")
 	}
-	a := Access{App: g.issuer.app, User: g.user, Expires: time.Unix(g.expires, 0).UTC()}
+	a := Access{App: g.issuer.app, User: g.user, Expires: time.Unix(g.expires, 0).UTC(), Topics: g.topics}
 	if g.issued != 0 {
 		a.IssuedAt = time.Unix(g.issued, 0).UTC()
 	}

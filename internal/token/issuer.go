@@ -92,6 +92,19 @@ func (iss Issuer) signer() (Key, error) {
 // provider signs. It fails when iss is not usable, the user id is not valid, or
 // ttl is too short.
 func Sign(iss Issuer, user presence.UserID, ttl time.Duration, now time.Time) (string, error) {
+	return SignClaims(iss, Claims{User: user, TTL: ttl}, now)
+}
+
+// Claims are what an access token of ours says.
+type Claims struct {
+	User   presence.UserID
+	TTL    time.Duration
+	Topics *Topics // nil: nothing of topics
+}
+
+// SignClaims is Sign for a token that says more.
+func SignClaims(iss Issuer, c Claims, now time.Time) (string, error) {
+	user, ttl := c.User, c.TTL
 	key, err := iss.signer()
 	if err == nil {
 		err = iss.check()
@@ -113,6 +126,9 @@ func Sign(iss Issuer, user presence.UserID, ttl time.Duration, now time.Time) (s
 	}
 	if iss.Audience != "" {
 		claims["aud"] = iss.Audience
+	}
+	if c.Topics != nil {
+		claims[TopicsClaim] = c.Topics
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
 	if key.ID != "" {

@@ -36,6 +36,7 @@ type Access struct {
 	User     presence.UserID
 	IssuedAt time.Time // zero when the token does not say
 	Expires  time.Time // the token is good before this moment, not at it
+	Topics   *Topics   // nil when the token says nothing of topics; shared, read only
 }
 
 // Verifier checks access tokens against a fixed set of issuers. It is safe for
@@ -274,7 +275,8 @@ func (iss *issuer) vouch(claims jwt.MapClaims) (grant, error) {
 			iss.userClaim, presence.MaxUserID)
 	}
 	g.user = presence.UserID(user)
-	return g, nil
+	g.topics, err = readTopics(claims[TopicsClaim])
+	return g, err
 }
 
 // validUser reports whether an access token may name s. Beyond the rule for user

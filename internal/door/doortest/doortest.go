@@ -120,7 +120,7 @@ func New(t testing.TB, cfg Config) *Core {
 		t.Fatal(err)
 	}
 	c.Gate = admit.New(admit.Config{
-		Tracker: c.Tracker, Hub: c.Hub, Roster: c.Roster, Verifier: verifier, Ring: c.Ring, Revocations: c.Revocations,
+		Tracker: c.Tracker, Hub: c.Hub, Roster: c.Roster, Topics: c.Topics, Verifier: verifier, Ring: c.Ring, Revocations: c.Revocations,
 		Limits: map[presence.AppID]admit.Limits{App: cfg.Limits}, Origins: cfg.Origins,
 	})
 	return c
@@ -147,6 +147,16 @@ func (c *Core) Stop() {
 
 // JWT is an access token of a user of App, good for a day.
 func (c *Core) JWT(user string) string { return c.Sign(token.Development(), user, 24*time.Hour) }
+
+// TopicJWT is JWT for a device with topics.
+func (c *Core) TopicJWT(user string, topics token.Topics) string {
+	c.t.Helper()
+	raw, err := token.SignClaims(token.Development(), token.Claims{User: presence.UserID(user), TTL: 24 * time.Hour, Topics: &topics}, time.Now())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.Log.Secret(raw)
+}
 
 // Sign is an access token of an issuer.
 func (c *Core) Sign(iss token.Issuer, user string, ttl time.Duration) string {

@@ -33,6 +33,9 @@ func (d *Door) MakeIsOnlineSession(ctx context.Context, req *isonlinev1.MakeIsOn
 	if err != nil {
 		return nil, err
 	}
+	if err := d.cfg.Gate.Publishes(ctx, a, made.Public); err != nil {
+		return nil, err
+	}
 	p, l := d.cfg.Tracker.PolicyOn(a.App, device.Platform), d.cfg.Gate.Limits(a.App)
 	return &isonlinev1.MakeIsOnlineSessionResponse{
 		SessionId:         made.Public.String(),

@@ -118,6 +118,8 @@ func (c *conn) work(t string) func(r *request) (answered, error) {
 		return c.unwatch
 	case frameGet:
 		return c.get
+	case frameAttrs:
+		return c.attributes
 	}
 	return nil
 }
@@ -125,11 +127,11 @@ func (c *conn) work(t string) func(r *request) (answered, error) {
 func unknown(t string) error {
 	switch t {
 	case "":
-		return fault.Invalid("t", "it says what the frame is; want one of hello, set, patch, watch, unwatch, get, ping, token, bye")
+		return fault.Invalid("t", "it says what the frame is; want one of hello, set, patch, watch, unwatch, get, attributes, ping, token, bye")
 	case frameHello:
 		return fault.Invalid("t", "hello comes once, as the first frame; open another connection")
 	}
-	return fault.Invalid("t", "unknown frame %.40q; want one of set, patch, watch, unwatch, get, ping, token, bye", t)
+	return fault.Invalid("t", "unknown frame %.40q; want one of set, patch, watch, unwatch, get, attributes, ping, token, bye", t)
 }
 
 // ok answers a call that works.
@@ -166,7 +168,7 @@ func (c *conn) told(r *request, err error, began time.Time) {
 // frameOf names a frame in logs and metrics: what a peer made up is not.
 func frameOf(r *request) string {
 	switch r.T {
-	case frameHello, frameSet, framePatch, frameWatch, frameUnwatch, frameGet, framePing, frameToken, frameBye:
+	case frameHello, frameSet, framePatch, frameWatch, frameUnwatch, frameGet, frameAttrs, framePing, frameToken, frameBye:
 		return r.T
 	}
 	return "unknown"
@@ -354,6 +356,9 @@ func (c *conn) renew(r *request) error {
 	}
 	if a.App != c.ref.User.App || a.User != c.ref.User.ID {
 		return fault.New(fault.SessionTokenNotYours, "the access token belongs to another user than the session")
+	}
+	if err := c.retopic(a); err != nil {
+		return err
 	}
 	c.trust(a)
 	return c.ok(r, func(*request) (answered, error) {

@@ -36,6 +36,7 @@ type conn struct {
 
 	// Set by the hello, before the stage is open.
 	ref             tracker.Ref
+	public          presence.PublicID
 	locale          string // of the device
 	watcher         *hub.Watcher
 	attachment      uint64
@@ -45,9 +46,10 @@ type conn struct {
 
 	messages *taking // nil: the device did not ask for live notifications
 
-	mu    sync.Mutex // guards all below
-	stage stage
-	end   tracker.End // the first that the tracker said
+	mu     sync.Mutex // guards all below
+	topics *listening // nil: the device did not ask for any
+	stage  stage
+	end    tracker.End // the first that the tracker said
 }
 
 var (
@@ -132,9 +134,11 @@ func (c *conn) noHello() {
 // connection has it.
 func (c *conn) Closed(_ *socket.Conn, why error) {
 	c.mu.Lock()
-	was := c.stage
+	was, topics := c.stage, c.topics
 	c.set(departed)
+	c.topics = nil
 	c.mu.Unlock()
+	topics.close()
 	c.door.from.leave(c.from)
 	if c.greet != nil {
 		c.door.fresh.remove(c)

@@ -28,7 +28,7 @@ func (c *conn) Fill(_ *socket.Conn, out *socket.Out) (more bool) {
 		c.refuse(goodbye{reason: "INTERNAL", message: internalDetail, kept: true})
 	})
 	c.mu.Lock()
-	stage, end := c.stage, c.end
+	stage, end, topics := c.stage, c.end, c.topics
 	c.mu.Unlock()
 	if stage != open {
 		return false // the hello, or the answer to the device's bye, comes first
@@ -45,8 +45,11 @@ func (c *conn) Fill(_ *socket.Conn, out *socket.Out) (more bool) {
 		}
 		c.rest = nil
 	}
+	if topics != nil {
+		more = c.drainTopics(out, topics)
+	}
 	if c.messages != nil {
-		more = c.drainMessages(out)
+		more = c.drainMessages(out) || more
 		if c.at() != open {
 			return false
 		}

@@ -52,6 +52,7 @@ func (c *conn) hello(r *request) error {
 		d.cfg.Tracker.LinkLost(ref, c)
 		return err
 	}
+	c.public = e.Public
 	c.watcher, c.attachment, c.greet = entry.Watcher, e.Attachment, nil
 	if r.Notifications {
 		c.takeMessages(user)
@@ -59,7 +60,7 @@ func (c *conn) hello(r *request) error {
 	users, rejected := usersOf(r.Watch)
 	c.answer(func(b []byte) []byte { return c.welcome(b, &e, rejected) })
 	c.move(open)
-	c.subscribe(r, users)
+	c.subscribe(r, a, users)
 	c.sock.Wake() // what waited for the welcome
 	return nil
 }
@@ -94,6 +95,11 @@ func (c *conn) session(r *request, a token.Access, user presence.User) (tracker.
 		return tracker.Ref{}, err
 	}
 	made, err := d.cfg.Tracker.Make(d.ctx, tracker.MakeParams{User: user, Device: device})
+	if err == nil {
+		if err = d.cfg.Gate.Publishes(d.ctx, a, made.Public); err != nil {
+			d.cfg.Tracker.Close(d.ctx, made.Ref, presence.ReasonLeft) // nobody will come for it
+		}
+	}
 	return made.Ref, err
 }
 
@@ -112,7 +118,7 @@ func (c *conn) roomFor(user presence.User, id presence.SessionID) error {
 
 // subscribe does what a hello asks for beside the session. What fails is told,
 // and the session stays.
-func (c *conn) subscribe(r *request, users []presence.UserID) {
+func (c *conn) subscribe(r *request, a token.Access, users []presence.UserID) {
 	d := c.door
 	failed := func(part string, err error) {
 		f := c.faultOf(frameHello, err)
@@ -126,6 +132,16 @@ func (c *conn) subscribe(r *request, users []presence.UserID) {
 	if r.Friends {
 		if _, _, err := d.cfg.Gate.WatchFriends(d.ctx, c.ref); err != nil {
 			failed("friends", err)
+		}
+	}
+	if r.Resume != "" { // else it was done before the session opened
+		if err := d.cfg.Gate.Publishes(d.ctx, a, c.public); err != nil {
+			failed("topics", err)
+		}
+	}
+	if r.Topics {
+		if err := c.listen(a); err != nil {
+			failed("topics", err)
 		}
 	}
 }

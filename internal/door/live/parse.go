@@ -21,6 +21,7 @@ const (
 	frameGet     = "get"
 	framePing    = "ping"
 	frameToken   = "token"
+	frameAttrs   = "attributes"
 	frameBye     = "bye"
 )
 
@@ -36,6 +37,7 @@ type request struct {
 	After  *uint64     `json:"after"`
 	Device deviceWords `json:"device"`
 	Watch  []string    `json:"watch"`
+	Topics bool        `json:"topics"`
 	// Notifications asks for live notifications.
 	Notifications bool `json:"notifications"`
 
@@ -50,6 +52,11 @@ type request struct {
 	Friends  bool     `json:"friends"` // and hello
 	Sessions bool     `json:"sessions"`
 	Locale   string   `json:"locale"`
+
+	// attributes
+	User   string           `json:"user"`
+	Set    []attributeWords `json:"set"`
+	Remove []string         `json:"remove"`
 
 	Mode string `json:"mode"` // bye
 }
@@ -115,9 +122,11 @@ func want(path string) string {
 		if path != "device.id" {
 			return "a whole number that is not negative"
 		}
-	case "users", "watch", "clear":
+	case "users", "watch", "clear", "remove":
 		return "a list of texts"
-	case "friends", "notifications", "sessions", "clear_text", "invisible":
+	case "set":
+		return `a list of {"name", "value"}`
+	case "friends", "notifications", "topics", "sessions", "clear_text", "invisible":
 		return "true or false"
 	case "device", "status", "properties", "args":
 		return "an object"
