@@ -114,11 +114,31 @@ func (r *Revocations) Forget(ctx context.Context, user presence.User) error {
 	if err := r.save(ctx, user, nil); err != nil {
 		return err
 	}
+	r.drop(user)
+	return nil
+}
+
+func (r *Revocations) drop(user presence.User) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.users, user)
 	r.count.Store(int64(len(r.users)))
-	return nil
+}
+
+// Stored says what stands in the store of a user, written by this node or by
+// another: a value of kind RosterRevoked, or nil where it was taken away.
+// What cannot be read changes nothing and is logged.
+func (r *Revocations) Stored(user presence.User, value []byte) {
+	if value == nil {
+		r.drop(user)
+		return
+	}
+	at, err := parse(value)
+	if err != nil {
+		r.log.Error("from when on a user's access tokens count cannot be read", "app", user.App, "error", err)
+		return
+	}
+	r.set(user, at)
 }
 
 func (r *Revocations) set(user presence.User, at presence.Time) {

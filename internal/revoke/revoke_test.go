@@ -116,3 +116,39 @@ func TestUnknownForm(t *testing.T) {
 		}
 	}
 }
+
+// TestStoredElsewhere: what another node revokes counts here.
+func TestStoredElsewhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := storetest.NewMemory()
+		here, there := started(t, s), started(t, s)
+		before := time.Now()
+		<-time.After(2 * time.Second)
+		if _, err := there.Revoke(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		tell := func() {
+			v, err := s.LoadRoster(t.Context(), store.RosterRevoked, alice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			here.Stored(alice, v.Value)
+		}
+		tell()
+		if here.Check(alice, before) == nil {
+			t.Error("a token of before counts here")
+		}
+		here.Stored(alice, []byte("rubbish"))
+		if here.Check(alice, before) == nil {
+			t.Error("a token of before counts here, after what cannot be read")
+		}
+		if err := there.Forget(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		tell()
+		if err := here.Check(alice, before); err != nil {
+			t.Errorf("it was taken back: %v", err)
+		}
+	})
+}

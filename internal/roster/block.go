@@ -294,17 +294,21 @@ func (r *Roster) addBook(user presence.User, b book) {
 // doubt says that what is stored of user's book is not known: it is read again
 // before its next use, and behind.
 func (r *Roster) doubt(user presence.User) {
+	r.suspect(user)
+	r.mend(user, 1) // the store may need a moment
+}
+
+func (r *Roster) suspect(user presence.User) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	b := r.books[user]
 	b.again = true
 	r.books[user] = b
-	r.mu.Unlock()
-	r.mend(user, 0)
 }
 
 // mend reads a book in doubt again, until that succeeds.
 func (r *Roster) mend(user presence.User, failures int) {
-	r.chores.after(backoff(failures), func(ctx context.Context) {
+	r.chores.after(wait(failures), func(ctx context.Context) {
 		pass, err := r.pens.take(ctx, user)
 		if err != nil {
 			return // stopping

@@ -190,6 +190,7 @@ func (r *Roster) Push(ctx context.Context, user presence.User, added, removed []
 			return r.refine(ctx, err, user.App)
 		}
 	}
+	defer r.cfg.Pushed(user)
 	if p.list == nil {
 		return nil
 	}
@@ -213,13 +214,6 @@ func (r *Roster) Invalidate(user presence.User) {
 	if r.app(user.App).Source == nil {
 		return
 	}
-	r.mu.Lock()
-	p := r.pages[user]
-	if p == nil || r.drop(p) {
-		r.mu.Unlock()
-		return
-	}
-	p.again = true
-	r.mu.Unlock()
-	r.later(p, 0)
+	r.Reread(user)
+	r.cfg.Pushed(user)
 }

@@ -152,7 +152,7 @@ func (r *Roster) seat(id presence.SessionID, user presence.User) {
 	if !ok {
 		s = seat{user: user}
 	}
-	if app := r.app(user.App); s.page == nil && (app.Visibility == Friends || app.Source != nil) {
+	if app := r.app(user.App); s.page == nil && (app.Visibility == Friends || app.Source != nil || r.cfg.Shared) {
 		s.page = r.page(user)
 		s.page.sessions++
 	}

@@ -28,6 +28,8 @@ type rig struct {
 	present present
 	heard   heard
 	cache   int
+	shared  bool
+	pushed  func(presence.User)
 	// listener is in place of heard, if not nil.
 	listener Listener
 }
@@ -121,7 +123,7 @@ func newRig(t *testing.T, app AppConfig) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	var err error
-	if r.Roster, err = New(Config{Store: r.store, Apps: r.apps, Present: r.present.of, CacheBytes: r.cache}); err != nil {
+	if r.Roster, err = New(Config{Store: r.store, Apps: r.apps, Present: r.present.of, CacheBytes: r.cache, Shared: r.shared, Pushed: r.pushed}); err != nil {
 		r.t.Fatal(err)
 	}
 	if r.listener == nil {

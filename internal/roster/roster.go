@@ -87,7 +87,14 @@ type Config struct {
 	Present func(presence.User) *presence.Presence
 	// CacheBytes bounds the lists in memory that no session needs; 64 MB if zero.
 	CacheBytes int
-	Logger     *slog.Logger // nil drops what is logged
+	// Shared says that other nodes write to the store as well. Then Stored must be
+	// called for all that is written there, and lists of sessions stay in memory.
+	Shared bool
+	// Pushed is called with each user whose list in a Source changed, as Push and
+	// Invalidate were told: other nodes must call Invalidate too. It must not
+	// block. Nil: there are none.
+	Pushed func(presence.User)
+	Logger *slog.Logger // nil drops what is logged
 }
 
 // Roster keeps the lists and blocks of a node. Make it with New.
@@ -125,6 +132,9 @@ func New(cfg Config) (*Roster, error) {
 	}
 	if cfg.Present == nil {
 		cfg.Present = func(presence.User) *presence.Presence { return nil }
+	}
+	if cfg.Pushed == nil {
+		cfg.Pushed = func(presence.User) {}
 	}
 	r := &Roster{
 		cfg: cfg, log: cfg.Logger, listener: nobody{},
