@@ -194,6 +194,7 @@ type loginForm struct {
 	Where string // the host of the app's page for it; empty: the token is pasted
 	Go    string
 	Why   *problem
+	Demo  bool // tokens are made by hand, for development
 }
 
 func (v *visit) showLogin() error {
@@ -214,6 +215,9 @@ func (v *visit) loginPage(code int, f loginForm) error {
 		if u, err := url.Parse(app.LoginURL); err == nil {
 			f.Where, f.Go = u.Host, loginAt(app.LoginURL, f.Next)
 		}
+	}
+	for _, a := range *v.p.apps.Load() {
+		f.Demo = f.Demo || a.AllowPrivate
 	}
 	return v.show(code, view{Page: "login", Title: "Sign in", Body: f, Wrong: f.Why != nil})
 }

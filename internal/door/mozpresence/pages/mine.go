@@ -2,11 +2,13 @@ package pages
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/publisher"
@@ -111,12 +113,27 @@ func checkRegistration(typed publisher.Registration, private bool) []wrong {
 		for _, l := range labels {
 			for _, field := range f.Fields {
 				if field.Path == l.Field {
-					bad = append(bad, wrong{l.Field, l.Label, field.Rule})
+					bad = append(bad, wrong{l.Field, l.Label, advice(typed, field)})
 				}
 			}
 		}
 	}
 	return bad
+}
+
+// advice says what to do about a field, in words for people.
+func advice(typed publisher.Registration, f fault.Field) string {
+	switch {
+	case f.Path == "name" && typed.Name == "":
+		return "Enter a name, such as Chat"
+	case f.Path == "name":
+		return fmt.Sprintf("Enter at most %d characters on one line", publisher.MaxName)
+	case f.Path == "email":
+		return "Enter one e-mail address, such as you@example.com"
+	case f.Path == "description":
+		return fmt.Sprintf("Enter at most %d characters; there are %d", publisher.MaxDescription, utf8.RuneCountInString(typed.Description))
+	}
+	return f.Rule
 }
 
 // oneView is the page of one publisher.
