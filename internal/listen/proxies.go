@@ -88,6 +88,29 @@ func (p *Proxies) Client(peer string, forwardedFor, forwarded []string) string {
 	return client.String()
 }
 
+// Secure reports that a trusted proxy, which the peer is, took TLS off: it says so
+// as the last word of X-Forwarded-Proto, or as proto in the last element of
+// Forwarded. If both are there and do not agree, it did not.
+func (p *Proxies) Secure(peer string, forwardedProto, forwarded []string) bool {
+	if len(forwardedProto)+len(forwarded) == 0 {
+		return false
+	}
+	at, err := netip.ParseAddrPort(peer)
+	if err != nil || !p.Trusts(at.Addr()) {
+		return false
+	}
+	secure := true
+	if n := len(forwardedProto); n > 0 {
+		words := strings.Split(forwardedProto[n-1], ",")
+		secure = strings.EqualFold(strings.TrimSpace(words[len(words)-1]), "https")
+	}
+	if n := len(forwarded); n > 0 {
+		elements := splitQuoted(forwarded[n-1], ',')
+		secure = secure && strings.EqualFold(parameter(elements[len(elements)-1], "proto"), "https")
+	}
+	return secure
+}
+
 // walk goes from the peer towards the client as long as each hop is trusted.
 func (p *Proxies) walk(at netip.AddrPort, hops []string) netip.AddrPort {
 	for i := len(hops) - 1; i >= max(0, len(hops)-maxHops) && p.Trusts(at.Addr()); i-- {
@@ -135,16 +158,17 @@ func forOf(values []string) []string {
 	var hops []string
 	for _, v := range values {
 		for _, element := range splitQuoted(v, ',') {
-			hops = append(hops, forParameter(element))
+			hops = append(hops, parameter(element, "for"))
 		}
 	}
 	return hops
 }
 
-func forParameter(element string) string {
+// parameter is a parameter of an element of Forwarded, or "".
+func parameter(element, wanted string) string {
 	for _, pair := range splitQuoted(element, ';') {
 		name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if !ok || !strings.EqualFold(name, "for") {
+		if !ok || !strings.EqualFold(name, wanted) {
 			continue
 		}
 		if quoted, ok := strings.CutPrefix(value, `"`); ok {

@@ -86,6 +86,43 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// Who is trusted is believed that the client spoke TLS, by its last word.
+func TestSecure(t *testing.T) {
+	t.Parallel()
+	p := proxies(t, "10.0.0.0/8")
+	for _, c := range []struct {
+		peer             string
+		proto, forwarded []string
+		want             bool
+	}{
+		{"10.0.0.1:1", []string{"https"}, nil, true},
+		{"10.0.0.1:1", []string{"HTTPS"}, nil, true},
+		{"10.0.0.1:1", []string{"http, https"}, nil, true},
+		{"10.0.0.1:1", []string{"http", "https"}, nil, true},
+		{"10.0.0.1:1", []string{"https, http"}, nil, false},
+		{"10.0.0.1:1", []string{"https", "http"}, nil, false},
+		{"10.0.0.1:1", []string{""}, nil, false},
+		{"10.0.0.1:1", []string{"httpsx"}, nil, false},
+		{"10.0.0.1:1", nil, []string{"for=203.0.113.7;proto=https"}, true},
+		{"10.0.0.1:1", nil, []string{`for=203.0.113.7;Proto="https"`}, true},
+		{"10.0.0.1:1", nil, []string{"proto=https, for=203.0.113.7"}, false},
+		{"10.0.0.1:1", nil, []string{"for=203.0.113.7"}, false},
+		{"10.0.0.1:1", []string{"https"}, []string{"proto=https"}, true},
+		{"10.0.0.1:1", []string{"https"}, []string{"proto=http"}, false},
+		{"10.0.0.1:1", nil, nil, false},
+		{"203.0.113.7:1", []string{"https"}, nil, false},
+		{"nobody", []string{"https"}, nil, false},
+	} {
+		if got := p.Secure(c.peer, c.proto, c.forwarded); got != c.want {
+			t.Errorf("%s says %q and %q: got %v", c.peer, c.proto, c.forwarded, got)
+		}
+	}
+	var nobody *Proxies
+	if nobody.Secure("10.0.0.1:1", []string{"https"}, nil) {
+		t.Error("nobody is trusted, and believed")
+	}
+}
+
 // Whatever stands in the headers: a stranger is taken as himself, and who comes
 // through a proxy never counts as one of the trusted unless all hops are.
 func FuzzClient(f *testing.F) {
