@@ -65,6 +65,7 @@ var table = []line{
 	{"internal/door/live", with(leaves, append(core, "internal/socket")...), "one dialect over the core and a socket"},
 	{"internal/door/rest", with(leaves, append(core, "internal/webhook", "internal/webhook/native")...), "our own API for servers, over the core; changes are told as the native webhook tells them"},
 	{"internal/door/rongcloud", with(leaves, append(core, "internal/webhook")...), "one dialect: a query over the core, and a format of webhooks"},
+	{"internal/door/mozpresence", with(leaves, append(core, "internal/socket")...), "one dialect over the core and a socket"},
 	{"internal/door/tencentim", with(leaves, append(core, "internal/webhook")...), "one dialect: queries and a kick over the core, and a format of webhooks"},
 
 	{"internal/door/mozpresence/pages", with(leaves, core...), "what people see of that dialect in a browser; its sockets are the door's"},

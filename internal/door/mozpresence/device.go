@@ -1,0 +1,500 @@
+package mozpresence
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/porchlight-dev/porchlight/internal/admit"
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/mailbox"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/socket"
+	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
+)
+
+// The words of a status.
+const (
+	statusOnline      = "online"
+	statusOffline     = "offline"
+	statusUnavailable = "unavailable"
+)
+
+// maxDevice bounds the id that a device gives itself, in bytes.
+const maxDevice = 64
+
+// device is the connection of a device. One at a time of its sessions is
+// current: offline ends it, and the next status begins another.
+type device struct {
+	door   *Door
+	sock   *socket.Conn
+	origin string // of a foreign page; "" is none
+	addr   string
+	pace   pace
+	timer  wheel.Timer // until somebody is known
+
+	// Only Message uses these.
+	access token.Access // of the newest assertion; App "": none yet
+	email  string       // of its claim, if it has one
+	at     place        // of the current session
+
+	mu       sync.Mutex // guards all below
+	name     string     // the user, as the device calls him
+	visit    *visit     // the current session; nil: offline
+	taker    *mailbox.Taker
+	took     bool // the last Fill took notifications
+	departed bool
+	end      *tracker.End
+}
+
+// visit is the link of one session.
+type visit struct {
+	*device
+	ref tracker.Ref
+}
+
+var (
+	_ tracker.Link = (*visit)(nil)
+	_ socket.Door  = (*device)(nil)
+)
+
+// serveDevice takes the handshake of a device. What is wrong with an assertion in
+// it is said on the connection, where a page can read it.
+func (d *Door) serveDevice(w http.ResponseWriter, r *http.Request) {
+	c := &device{door: d, addr: strings.Clone(r.RemoteAddr)}
+	if origin := r.Header.Get("Origin"); origin != "" && !admit.SameOrigin(origin, r.Host) {
+		if why := d.cfg.Gate.RefusesOrigin(origin); why != "" {
+			http.Error(w, why, http.StatusForbidden)
+			return
+		}
+		c.origin = strings.Clone(origin)
+	}
+	var refused error
+	if raw := bearer(r); raw != "" {
+		refused = c.believe(raw)
+	} else if q := r.URL.Query().Get("access_token"); q != "" {
+		refused = c.believe(q)
+	}
+	o := socket.Options{
+		CheckOrigin: func(*http.Request) bool { return true },
+		Silence:     max(2*d.cfg.LongestTimeout, time.Minute),
+	}
+	d.loop.Upgrade(w, r, o, func(s *socket.Conn) socket.Door { // whom it refuses is told
+		c.sock = s
+		c.timer.Fire = c.late
+		if refused != nil {
+			no := d.refusalOf("presence", refused)
+			c.say(no, "", "")
+			s.Close(codeAccess, no.text)
+			return c
+		}
+		d.cfg.Wheel.Set(&c.timer, FirstFrame)
+		return c
+	})
+}
+
+// bearer is the credential of an Authorization header; "" is none.
+func bearer(r *http.Request) string {
+	scheme, rest, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") {
+		return ""
+	}
+	return strings.TrimSpace(rest)
+}
+
+// late ends a connection of which nobody said in time who it is.
+func (c *device) late() {
+	c.mu.Lock()
+	idle := c.name == "" && !c.departed
+	c.mu.Unlock()
+	if idle {
+		c.sock.Close(codeLate, "no status came within "+FirstFrame.String())
+	}
+}
+
+// LastRead is when the connection last gave a sign of life.
+func (c *device) LastRead() time.Duration { return c.sock.LastRead() }
+
+// Shared reports that nobody shares it.
+func (c *device) Shared() bool { return false }
+
+// End makes the connection end with its current session; it says so when it is
+// its turn to be written, for locks of the tracker may be held here.
+func (v *visit) End(e tracker.End) {
+	c := v.device
+	c.mu.Lock()
+	current := c.visit == v && c.end == nil
+	if current {
+		c.end = &e
+	}
+	c.mu.Unlock()
+	if current {
+		c.sock.Wake()
+	}
+}
+
+// Message takes a frame of the device. A bad one is answered and changes nothing.
+func (c *device) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
+	began := time.Now()
+	var f deviceFrame
+	defer c.door.recovered("status", func() { c.say(refuse(errInternal, internalText), f.Status, f.name()) })
+	ok, end := c.pace.admit(c.door.cfg.Wheel.Now(), len(b))
+	if end {
+		c.sock.Close(codeTooMany, "more than "+strconv.Itoa(endFrames)+" frames in a second")
+		return
+	}
+	var no *refusal
+	if kind != socket.Text {
+		no = refuse(errJSON, errNoObject)
+	} else {
+		no = parse(b, &f)
+	}
+	if no == nil && !ok {
+		no = slowDown(time.Second, "more than %d frames in a second", refuseFrames)
+	}
+	if no == nil {
+		if err := c.status(&f); err != nil {
+			no = c.door.refusalOf("status", err)
+		}
+	}
+	c.say(no, f.Status, f.name())
+	code := "OK"
+	if no != nil {
+		code = strconv.Itoa(no.no)
+	}
+	c.door.called("status", code, time.Since(began))
+}
+
+// say answers a status: the README's keys, and those that prototype clients
+// read.
+func (c *device) say(no *refusal, status, user string) {
+	b := make([]byte, 0, 256)
+	if no == nil {
+		b = append(b, `{"result":"OK"`...)
+		b = appendField(b, "status", status)
+	} else {
+		b = append(no.appendKO(append(b, '{')), `,"status":"error"`...)
+	}
+	if user == "" && no == nil {
+		c.mu.Lock()
+		user = c.name
+		c.mu.Unlock()
+	}
+	if len(user) <= presence.MaxUserID {
+		b = appendField(b, "user", user)
+	}
+	c.sock.Send(append(b, '}'))
+}
+
+// status does what a frame asks for.
+func (c *device) status(f *deviceFrame) error {
+	show := presence.Online
+	switch f.Status {
+	case statusOnline, statusOffline:
+	case statusUnavailable:
+		show = presence.Busy
+	default:
+		return refuse(errStatus, "unknown status %.40q; use online, unavailable or offline", f.Status)
+	}
+	if len(f.Device) > maxDevice || !utf8.ValidString(f.Device) {
+		return refuse(errTooLong, "device has %d bytes; at most %d are allowed", len(f.Device), maxDevice)
+	}
+	c.sock.MayBlock()
+	if f.Assertion != "" {
+		if err := c.believe(f.Assertion); err != nil {
+			return err
+		}
+	}
+	if err := c.mayAct(f); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if c.name = f.name(); c.name == "" {
+		c.name = string(c.access.User)
+	}
+	v := c.visit
+	c.mu.Unlock()
+	c.door.cfg.Wheel.Clear(&c.timer)
+	switch {
+	case f.Status == statusOffline:
+		return c.leave(v)
+	case v != nil && (f.Device == "" || f.Device == c.at.id):
+		return c.update(v, show)
+	case v != nil:
+		if err := c.leave(v); err != nil {
+			return err
+		}
+	}
+	return c.enter(f.Device, show)
+}
+
+// believe takes an assertion: an access token of the user whose connection this
+// is.
+func (c *device) believe(raw string) error {
+	a, err := c.door.cfg.Gate.Access(c.door.ctx, raw)
+	if err != nil {
+		return err
+	}
+	if _, served := c.door.app(a.App); !served {
+		return refuse(errAssertion, "the assertion's app has no Mozilla interface here (apps.%s.mozpresence)", a.App)
+	}
+	if c.access.App != "" && (c.access.App != a.App || c.access.User != a.User) {
+		return refuse(errAssertion, "the assertion is of another user; a connection is of one")
+	}
+	if c.origin != "" {
+		if why := c.door.cfg.Gate.RefusesOriginFor(a.App, c.origin); why != "" {
+			return refuse(errAssertion, "%s", why)
+		}
+	}
+	c.access, c.email = a, emailOf(raw)
+	return nil
+}
+
+// mayAct checks that whoever speaks is known, still good, and the one he says.
+func (c *device) mayAct(f *deviceFrame) error {
+	if c.access.App == "" {
+		return refuse(errAssertion, "the assertion is missing: send an access token (JWT) as assertion, or in the Authorization header of the handshake")
+	}
+	if err := c.door.cfg.Gate.Still(c.access, time.Now()); err != nil {
+		return err
+	}
+	for _, name := range []string{f.Email, f.User} {
+		if name != "" && name != string(c.access.User) && (c.email == "" || !strings.EqualFold(name, c.email)) {
+			return refuse(errAssertion, "the assertion is not of this user")
+		}
+	}
+	return nil
+}
+
+// emailOf is the claim email of an access token that was found good.
+func emailOf(raw string) string {
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	var claims struct {
+		Email string `json:"email"`
+	}
+	if json.Unmarshal(b, &claims) != nil || len(claims.Email) > presence.MaxUserID {
+		return ""
+	}
+	return claims.Email
+}
+
+// edit makes a status of a show.
+func edit(show presence.Show) func(*presence.Status) (*presence.Status, error) {
+	return func(old *presence.Status) (*presence.Status, error) {
+		return (&presence.Patch{Show: &show}).Apply(old), nil
+	}
+}
+
+func (c *device) update(v *visit, show presence.Show) error {
+	_, err := c.door.cfg.Tracker.Update(c.door.ctx, v.ref, edit(show))
+	return err
+}
+
+// enter makes the device's session current: the one that it had, if it lives, or
+// a new one.
+func (c *device) enter(id string, show presence.Show) error {
+	d := c.door
+	user := presence.User{App: c.access.App, ID: c.access.User}
+	c.at = place{user, id}
+	if ref, ok := d.devices.find(c.at); ok && id != "" {
+		err := c.connect(ref, nil, show)
+		if kind := fault.KindOf(err); err == nil || kind != fault.SessionGone {
+			return err
+		}
+	}
+	made, err := d.cfg.Tracker.Make(d.ctx, tracker.MakeParams{User: user, Device: presence.Device{ID: id, Addr: c.addr, Door: Name}})
+	if err != nil {
+		return err
+	}
+	if err = c.connect(made.Ref, &presence.Status{Show: show}, show); err != nil {
+		d.cfg.Tracker.Close(d.ctx, made.Ref, presence.ReasonLeft) // nobody will come for it
+		return err
+	}
+	d.devices.keep(c.at, made.Ref)
+	return nil
+}
+
+// connect puts a session on the connection. A new one begins with initial.
+func (c *device) connect(ref tracker.Ref, initial *presence.Status, show presence.Show) error {
+	d := c.door
+	if _, err := d.cfg.Tracker.CheckResume(d.ctx, ref); err != nil {
+		return err
+	}
+	v := &visit{c, ref}
+	c.mu.Lock()
+	c.visit, c.end = v, nil
+	c.mu.Unlock()
+	done, err := d.cfg.Tracker.Connect(d.ctx, ref, tracker.ConnectParams{Link: v, Initial: initial, Addr: c.addr, Door: Name})
+	if err != nil {
+		d.cfg.Tracker.LinkLost(ref, v)
+		c.mu.Lock()
+		c.visit = nil
+		c.mu.Unlock()
+		return err
+	}
+	if done.Resumed {
+		if err := c.update(v, show); err != nil && fault.KindOf(err) != fault.RateLimited {
+			return err
+		}
+	}
+	taker := d.cfg.Mailboxes.Attach(d.ctx, ref.User, c.sock.Wake)
+	c.mu.Lock()
+	gone := c.departed
+	if !gone {
+		c.taker = taker
+	}
+	c.mu.Unlock()
+	if gone { // Closed came meanwhile
+		taker.Close()
+		d.cfg.Tracker.LinkLost(ref, v)
+	}
+	c.sock.Wake()
+	return nil
+}
+
+// leave ends the current session by the device's word.
+func (c *device) leave(v *visit) error {
+	if v == nil {
+		return nil
+	}
+	taker := c.part(v)
+	if taker != nil {
+		taker.Close()
+	}
+	_, err := c.door.cfg.Tracker.Close(c.door.ctx, v.ref, presence.ReasonLeft)
+	if fault.KindOf(err) == fault.SessionGone {
+		err = nil
+	}
+	c.door.devices.forget(c.at, v.ref)
+	return err
+}
+
+// part takes the current session off the connection.
+func (c *device) part(v *visit) *mailbox.Taker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.visit != v {
+		return nil
+	}
+	taker := c.taker
+	c.visit, c.taker, c.took = nil, nil, false
+	return taker
+}
+
+// Closed is the end: the session's link is lost, unless another connection has it.
+func (c *device) Closed(*socket.Conn, error) {
+	c.door.cfg.Wheel.Clear(&c.timer)
+	c.mu.Lock()
+	c.departed = true
+	v := c.visit
+	c.mu.Unlock()
+	if v == nil {
+		return
+	}
+	if taker := c.part(v); taker != nil {
+		taker.Close()
+	}
+	c.door.cfg.Tracker.LinkLost(v.ref, v)
+}
+
+// Fill writes what waits: an end that the tracker said, or notifications.
+func (c *device) Fill(_ *socket.Conn, out *socket.Out) (more bool) {
+	defer c.door.recovered("fill", func() { c.sock.Close(socket.CodeInternal, internalText) })
+	c.mu.Lock()
+	end, taker, took, name := c.end, c.taker, c.took, c.name
+	c.took = false
+	c.mu.Unlock()
+	if end != nil {
+		c.goodbye(out, *end)
+		return false
+	}
+	if taker == nil {
+		return false
+	}
+	if took {
+		taker.Wrote()
+	}
+	for more := true; more && !out.Full(); {
+		var list []mailbox.Message
+		var err error
+		list, more, err = taker.Take(nil, notesInFrame)
+		if err != nil {
+			c.sock.Close(codeSlow, "notifications were not read in time; connect again")
+			return false
+		}
+		if len(list) > 0 {
+			took = true
+			out.Text(func(b []byte) []byte { return appendNotes(b, name, list) })
+			c.mu.Lock()
+			c.took = c.taker == taker
+			c.mu.Unlock()
+		} else if !more {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.took // asked again when it is written
+}
+
+// notesInFrame is how many notifications one frame has: of 512 characters each
+// they are 32 KiB at most as a rule.
+const notesInFrame = 16
+
+// goodbye ends the connection because its session ended.
+func (c *device) goodbye(out *socket.Out, e tracker.End) {
+	switch {
+	case e.Cause == tracker.CauseDraining:
+		no := slowDown(e.RetryAfter, "this node is stopping; connect again")
+		out.Text(func(b []byte) []byte { return append(no.appendKO(append(b, '{')), `,"status":"error"}`...) })
+		c.sock.Close(socket.CodeGoingAway, no.text)
+	case e.Cause == tracker.CauseReplaced || e.Reason == presence.ReasonReplaced:
+		c.sock.Close(codeReplaced, "a newer connection took over")
+	default:
+		c.sock.Close(codeClosed, "the session was closed: "+e.Reason.String())
+	}
+}
+
+// appendNotes appends the frame with notifications.
+func appendNotes(b []byte, user string, list []mailbox.Message) []byte {
+	b = append(b, `{"status":"notification"`...)
+	b = appendField(b, "user", user)
+	b = append(b, `,"notifications":[`...)
+	for i := range list {
+		m := &list[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"userid":`...)
+		id := m.Alias
+		if id == "" {
+			id = user
+		}
+		b = appendText(b, id)
+		b = append(b, `,"appid":`...)
+		b = appendText(b, m.Publisher)
+		b = append(b, `,"message":`...)
+		b = appendText(b, m.Text)
+		b = append(b, `,"action":`...)
+		b = appendText(b, m.Action)
+		b = appendField(b, "source", m.Source)
+		b = appendField(b, "id", m.ID)
+		b = append(b, `,"ts":`...)
+		b = append(strconv.AppendInt(b, int64(m.At), 10), '}')
+	}
+	return append(b, "]}"...)
+}
