@@ -29,6 +29,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/outbound"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	grants "github.com/porchlight-dev/porchlight/internal/publisher"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
@@ -112,6 +113,7 @@ type core struct {
 	topics      *topic.Topics
 	mailboxes   *mailbox.Mailboxes
 	revocations *revoke.Revocations
+	grants      *grants.Registry // and publishers, of the Mozilla interface
 }
 
 // New checks the parameters; nothing is opened before Start.
@@ -145,6 +147,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("ports", a.startPorts, a.stopPorts)
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
 	a.parts.Add("live", a.startLive, a.stopLive)
+	a.parts.Add("mozpresence", a.startMozpresence, a.stopMozpresence)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
 	a.parts.Add("own ports", a.startOwnPorts, a.stopOwnPorts)
 	a.parts.Add("memory", a.startRest, a.stopRest)

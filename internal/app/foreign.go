@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
 	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
 	"github.com/porchlight-dev/porchlight/internal/listen"
@@ -17,7 +18,9 @@ import (
 type foreign struct {
 	rongcloud *rongcloud.Door
 	tencentim *tencentim.Door
-	ports     []ownPort
+	// mozpresence is made before the others: devices connect there.
+	mozpresence *mozpresence.Door
+	ports       []ownPort
 }
 
 // ownPort is one where a door alone answers.
@@ -30,7 +33,8 @@ type ownPort struct {
 // own are the doors that may have a port and a host of their own.
 func (a *App) own() []ownDoor {
 	l := &a.p.Config.Listen
-	return []ownDoor{{"rongcloud", l.RongCloud, a.foreign.rongcloud}, {"tencentim", l.TencentIM, a.foreign.tencentim}}
+	return []ownDoor{{"rongcloud", l.RongCloud, a.foreign.rongcloud}, {"tencentim", l.TencentIM, a.foreign.tencentim},
+		{mozpresence.Name, l.Mozpresence, a.foreign.mozpresence}}
 }
 
 type ownDoor struct {
@@ -124,6 +128,7 @@ func (a *App) makeForeign() {
 
 // setForeign puts the apps of another configuration in place.
 func (a *App) setForeign(c *config.Config) {
+	a.setMozpresence(c)
 	if a.foreign.rongcloud != nil {
 		a.foreign.rongcloud.SetApps(c.RongCloudApps())
 		a.foreign.tencentim.SetApps(c.TencentIMApps())

@@ -140,6 +140,7 @@ func (a *App) later(is *config.Config) (keys []string) {
 		{"listen.tls", was.Listen.TLS != is.Listen.TLS},
 		{"listen.rongcloud", was.Listen.RongCloud != is.Listen.RongCloud},
 		{"listen.tencentim", was.Listen.TencentIM != is.Listen.TencentIM},
+		{"listen.mozpresence", was.Listen.Mozpresence != is.Listen.Mozpresence},
 		{"listen.proxy_protocol", was.Listen.ProxyProtocol != is.Listen.ProxyProtocol},
 		{"data", was.Data != is.Data},
 		{"restart_grace", was.RestartGrace != is.RestartGrace},

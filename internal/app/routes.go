@@ -10,8 +10,10 @@ import (
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/demo"
 	"github.com/porchlight-dev/porchlight/internal/door/live"
+	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
 	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
+	grants "github.com/porchlight-dev/porchlight/internal/publisher"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -37,6 +39,8 @@ func (a *App) routes() dispatcher {
 	if a.p.Demo {
 		d["demo"] = mount{to: demo.New(demo.Config{Token: a.token, Friends: a.roster, Logger: a.log})}
 	}
+	d[mozpresence.SegmentDevices] = mount{to: a.foreign.mozpresence, streams: true}
+	d[mozpresence.SegmentPublishers] = mount{to: a.foreign.mozpresence, streams: true}
 	return d
 }
 
@@ -105,7 +109,8 @@ func limited(w http.ResponseWriter, r *http.Request, streams bool) http.Response
 
 // alone is a door that answers every path.
 func alone(door http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(limited(w, r, false), r) })
+	_, streams := door.(*mozpresence.Door)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(limited(w, r, streams), r) })
 }
 
 // dispatcher finds the mount of a request by the first segment of its path. It
@@ -115,6 +120,9 @@ type dispatcher map[string]mount
 // ServeHTTP answers 404 where nobody is mounted.
 func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segment, _, deeper := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if _, named := d[segment]; !named && grants.ValidID(segment) {
+		segment = mozpresence.SegmentPublishers
+	}
 	m, ok := d[segment]
 	w = limited(w, r, m.streams)
 	switch {

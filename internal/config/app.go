@@ -18,6 +18,8 @@ type App struct {
 	Webhooks  map[string]Webhook `yaml:"webhooks" envPrefix:"WEBHOOKS_"`
 	RongCloud RongCloud          `yaml:"rongcloud" envPrefix:"RONGCLOUD_"`
 	TencentIM TencentIM          `yaml:"tencentim" envPrefix:"TENCENTIM_"`
+	// Mozpresence is Mozilla's Presence interface.
+	Mozpresence Mozpresence `yaml:"mozpresence" envPrefix:"MOZPRESENCE_"`
 }
 
 // ServerKey lets the app's own backend call the server API. The secret alone

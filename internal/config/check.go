@@ -61,6 +61,7 @@ func (l *Listen) check(p *problems, at place) {
 	}{
 		{at.key("http"), l.HTTP}, {at.key("grpc"), l.GRPC},
 		{at.key("rongcloud", "listen"), l.RongCloud.Listen}, {at.key("tencentim", "listen"), l.TencentIM.Listen},
+		{at.key("mozpresence", "listen"), l.Mozpresence.Listen},
 	} {
 		checkAddress(p, one.at, one.addr)
 		other, ok := taken[one.addr]
@@ -71,6 +72,10 @@ func (l *Listen) check(p *problems, at place) {
 	}
 	checkHost(p, at.key("rongcloud", "host"), l.RongCloud.Host)
 	checkHost(p, at.key("tencentim", "host"), l.TencentIM.Host)
+	checkHost(p, at.key("mozpresence", "host"), l.Mozpresence.Host)
+	if h := l.Mozpresence.Host; h != "" && (strings.EqualFold(h, l.RongCloud.Host) || strings.EqualFold(h, l.TencentIM.Host)) {
+		p.add(at.key("mozpresence", "host"), "another door has the same; it says which of them answers")
+	}
 	if h := l.TencentIM.Host; h != "" && strings.EqualFold(h, l.RongCloud.Host) {
 		p.add(at.key("tencentim", "host"), "rongcloud has the same; it says which of them answers")
 	}

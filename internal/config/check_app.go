@@ -34,6 +34,7 @@ func (a *App) check(p *problems, at place) {
 	a.checkWebhooks(p, at.key("webhooks"))
 	a.RongCloud.check(p, at.key("rongcloud"))
 	a.TencentIM.check(p, at.key("tencentim"))
+	a.Mozpresence.check(p, at.key("mozpresence"))
 	for i, o := range a.CORS.Origins {
 		if !validOrigin(o) {
 			p.add(at.key("cors", "origins").item(i), "%.64q is not an origin; write https://app.example without a path, or *", o)

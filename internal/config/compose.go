@@ -36,7 +36,7 @@ func (a App) policy() tracker.Policy {
 		HeartbeatTimeout: a.Policy.HeartbeatTimeout, Grace: a.Policy.Grace, ResumeWindow: a.Policy.ResumeWindow,
 		ConnectBefore: a.Policy.ConnectBefore, MultiDevice: m,
 		SessionsPerUser: a.Limits.Sessions, OpensPerSecond: a.Limits.OpensPerSecond,
-		Platforms: platforms(a.Policy.Platforms), TellCustom: a.tellsCustom(),
+		Platforms: platforms(a.Policy.Platforms), TellCustom: a.tellsCustom(), TellShow: a.Mozpresence.on(),
 	}.WithDefaults()
 }
 

@@ -57,6 +57,8 @@ type Listen struct {
 	// port.
 	RongCloud Own `yaml:"rongcloud" envPrefix:"RONGCLOUD_"`
 	TencentIM Own `yaml:"tencentim" envPrefix:"TENCENTIM_"`
+	// Mozpresence is the same for Mozilla's Presence interface and its pages.
+	Mozpresence Own `yaml:"mozpresence" envPrefix:"MOZPRESENCE_"`
 	// ConnectionsPerAddress limits those at the live door from one address.
 	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS"`
 }
@@ -194,10 +196,11 @@ func Development() *Config {
 			Issuer: iss.Issuer, Audience: iss.Audience,
 			Keys: []Key{{ID: iss.Keys[0].ID, Secret: Secret(iss.Keys[0].Secret)}},
 		},
-		Catalogues: Catalogues{demo: true},
-		CORS:       CORS{Origins: []string{"*"}},
-		RongCloud:  RongCloud{AppKey: DevelopmentRongCloudKey, AppSecret: DevelopmentRongCloudSecret},
-		TencentIM:  TencentIM{SDKAppID: DevelopmentTencentIMApp, Key: DevelopmentTencentIMKey, Admins: []string{DevelopmentTencentIMAdmin}},
+		Catalogues:  Catalogues{demo: true},
+		CORS:        CORS{Origins: []string{"*"}},
+		RongCloud:   RongCloud{AppKey: DevelopmentRongCloudKey, AppSecret: DevelopmentRongCloudSecret},
+		TencentIM:   TencentIM{SDKAppID: DevelopmentTencentIMApp, Key: DevelopmentTencentIMKey, Admins: []string{DevelopmentTencentIMAdmin}},
+		Mozpresence: Mozpresence{Publishers: PublishersOpen, AllowPrivate: true},
 	}}}
 }
 

@@ -40,8 +40,11 @@ type AppSummary struct {
 	Catalogues map[string]string        `json:"catalogues"`
 	Origins    []string                 `json:"origins"`
 	Webhooks   []WebhookSummary         `json:"webhooks"`
-	RongCloud  string                   `json:"rongcloud_app_key,omitempty"`
-	TencentIM  int64                    `json:"tencentim_sdkappid,omitempty"`
+	// Mozpresence says who may register publishers; "": the app has no such
+	// interface.
+	Mozpresence string `json:"mozpresence,omitempty"`
+	RongCloud   string `json:"rongcloud_app_key,omitempty"`
+	TencentIM   int64  `json:"tencentim_sdkappid,omitempty"`
 }
 
 // WebhookSummary is that of one endpoint. Its address is shown without what may
@@ -104,6 +107,7 @@ func (c *Config) appSummary(name string, a App) AppSummary {
 		Keys: []KeySummary{}, ServerKeys: []string{}, Policy: policySummary(p, a.Policy.Visibility),
 		Friends: a.Friends.Source, FriendsURL: shownURL(a.Friends.URL), Catalogues: a.Catalogues.Products, Origins: list(a.CORS.Origins),
 		Limits: a.Limits, Webhooks: []WebhookSummary{}, RongCloud: a.RongCloud.AppKey, TencentIM: a.TencentIM.SDKAppID,
+		Mozpresence: a.Mozpresence.Publishers,
 	}
 	for _, name := range a.webhookNames() {
 		w := a.Webhooks[name].withDefaults()
@@ -214,6 +218,9 @@ func (a AppSummary) webhookRows(row func(name, format string, args ...any)) {
 	}
 	if a.TencentIM != 0 {
 		row("Tencent IM", "sdkappid %d", a.TencentIM)
+	}
+	if a.Mozpresence != "" {
+		row("Mozilla", "publishers %s", a.Mozpresence)
 	}
 }
 

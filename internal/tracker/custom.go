@@ -2,18 +2,19 @@ package tracker
 
 import "github.com/porchlight-dev/porchlight/internal/presence"
 
-// custom is what of a session's custom status, its text, is on its way to the
-// log.
+// custom is what of a session's custom status, its text or how it shows, is on
+// its way to the log.
 type custom struct {
 	claimed bool // one record at a time, so that the newest wins
-	newer   bool // the text changed since it was submitted
+	newer   bool // it changed since it was submitted
 }
 
-// tellCustom writes a new text behind, for the interfaces that report it (design
+// tellCustom writes a new text or show behind, for the interfaces that report it (design
 // §2, Waiting): nobody waits for it, and what the log refuses is lost. The lock is
 // held.
 func (t *Tracker) tellCustom(s *session, old *presence.Status) {
-	if !t.appPolicy(s.user.name.App).TellCustom || sameText(old, s.status) {
+	p := t.appPolicy(s.user.name.App)
+	if (!p.TellCustom || sameText(old, s.status)) && (!p.TellShow || showOf(old) == showOf(s.status)) {
 		return
 	}
 	if s.custom.claimed {
@@ -34,6 +35,13 @@ func (t *Tracker) claimCustom(s *session) {
 		}
 		return nil
 	})
+}
+
+func showOf(s *presence.Status) presence.Show {
+	if s == nil {
+		return presence.Online
+	}
+	return s.Show
 }
 
 func sameText(a, b *presence.Status) bool {

@@ -26,6 +26,9 @@ type Policy struct {
 	// TellCustom writes each new text of a status to the log: some interface of
 	// the app reports it.
 	TellCustom bool
+	// TellShow does the same for each change between online, away and busy: the
+	// Mozilla interface reports those.
+	TellShow bool
 }
 
 // PlatformPolicy is what differs on one platform. A zero field is as in the

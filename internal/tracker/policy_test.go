@@ -14,7 +14,7 @@ func TestPolicyDefaults(t *testing.T) {
 	if got := (Policy{}).WithDefaults(); !reflect.DeepEqual(got, defaults) {
 		t.Errorf("of nothing: got %+v, want %+v", got, defaults)
 	}
-	full := Policy{time.Second, 2, 3, 4, presence.Single, 5, 6, map[string]PlatformPolicy{"ios": {}}, true}
+	full := Policy{time.Second, 2, 3, 4, presence.Single, 5, 6, map[string]PlatformPolicy{"ios": {}}, true, true}
 	if got := full.WithDefaults(); !reflect.DeepEqual(got, full) {
 		t.Errorf("of a full one: got %+v, want it untouched", got)
 	}

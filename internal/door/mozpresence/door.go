@@ -47,8 +47,11 @@ type App struct {
 
 // Facts tells what happened, from the log. facts.Reader is one.
 type Facts interface {
+	// Follow is facts.Reader's.
 	Follow(ctx context.Context, p facts.Params, f func(events []*facts.Event, through facts.Position) error) error
+	// End is the position behind everything that happened.
 	End(ctx context.Context) (facts.Position, error)
+	// At is the position before everything that was stored at t or later.
 	At(ctx context.Context, t time.Time) (facts.Position, error)
 }
 

@@ -65,7 +65,12 @@ type Config struct {
 	// Letters forgets what dead letters say of a user.
 	Letters   Letters
 	Mailboxes Mailboxes
-	Keys      []Key
+	// Grants, when not nil, forgets what an erased user granted at the Mozilla
+	// interface, and the publishers that he registered there.
+	Grants interface {
+		Erase(ctx context.Context, user presence.User) error
+	}
+	Keys []Key
 	// Rates are how many requests a second the keys of an app may make together.
 	Rates map[presence.AppID]float64
 	// Version is the program's, for the description.

@@ -53,6 +53,11 @@ func (d *Door) eraseUser(ctx context.Context, in *eraseIn) (*erasedOut, error) {
 	if err := d.cfg.Letters.EraseLetters(ctx, user); err != nil {
 		return nil, err
 	}
+	if d.cfg.Grants != nil {
+		if err := d.cfg.Grants.Erase(ctx, user); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.cfg.Mailboxes.Erase(ctx, user); err != nil {
 		return nil, err
 	}

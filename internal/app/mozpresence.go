@@ -1,0 +1,31 @@
+package app
+
+import (
+	"context"
+
+	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
+	grants "github.com/porchlight-dev/porchlight/internal/publisher"
+)
+
+// startMozpresence makes the Mozilla door; the gate, the mailboxes and the facts
+// are made.
+func (a *App) startMozpresence(ctx context.Context) (err error) {
+	if a.grants, err = grants.New(grants.Config{Store: a.store, Logger: a.log}); err != nil {
+		return err
+	}
+	a.foreign.mozpresence = mozpresence.New(mozpresence.Config{
+		Gate: a.gate, Tracker: a.tracker, Wheel: a.wheel, Publishers: a.grants, Mailboxes: a.mailboxes, Facts: a.telling.facts,
+		Apps: a.p.Config.MozpresenceApps(), Logger: a.log, ShortestTimeout: a.shortest, LongestTimeout: a.longest, Called: a.called(mozpresence.Name),
+	})
+	return a.foreign.mozpresence.Start(ctx)
+}
+
+func (a *App) stopMozpresence(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, streamsEndLimit)
+	defer cancel()
+	return a.foreign.mozpresence.Stop(ctx)
+}
+
+// setMozpresence puts the apps of another configuration in place.
+func (a *App) setMozpresence(c *config.Config) { a.foreign.mozpresence.SetApps(c.MozpresenceApps()) }
