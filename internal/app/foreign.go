@@ -9,6 +9,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
+	"github.com/porchlight-dev/porchlight/internal/door/mozpresence/pages"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
 	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
 	"github.com/porchlight-dev/porchlight/internal/listen"
@@ -20,6 +21,7 @@ type foreign struct {
 	tencentim *tencentim.Door
 	// mozpresence is made before the others: devices connect there.
 	mozpresence *mozpresence.Door
+	pages       *pages.Pages // of it
 	ports       []ownPort
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
+	"github.com/porchlight-dev/porchlight/internal/door/mozpresence/pages"
 	grants "github.com/porchlight-dev/porchlight/internal/publisher"
 )
 
@@ -14,9 +15,16 @@ func (a *App) startMozpresence(ctx context.Context) (err error) {
 	if a.grants, err = grants.New(grants.Config{Store: a.store, Logger: a.log}); err != nil {
 		return err
 	}
+	a.foreign.pages, err = pages.New(pages.Config{
+		Publishers: a.grants, Gate: a.gate, Apps: a.p.Config.MozpresencePages(), Logger: a.log, Called: a.called(mozpresence.Name),
+	})
+	if err != nil {
+		return err
+	}
 	a.foreign.mozpresence = mozpresence.New(mozpresence.Config{
 		Gate: a.gate, Tracker: a.tracker, Wheel: a.wheel, Publishers: a.grants, Mailboxes: a.mailboxes, Facts: a.telling.facts,
 		Apps: a.p.Config.MozpresenceApps(), Logger: a.log, ShortestTimeout: a.shortest, LongestTimeout: a.longest, Called: a.called(mozpresence.Name),
+		Pages: a.foreign.pages,
 	})
 	return a.foreign.mozpresence.Start(ctx)
 }
@@ -24,8 +32,12 @@ func (a *App) startMozpresence(ctx context.Context) (err error) {
 func (a *App) stopMozpresence(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, streamsEndLimit)
 	defer cancel()
+	defer a.foreign.pages.Close()
 	return a.foreign.mozpresence.Stop(ctx)
 }
 
 // setMozpresence puts the apps of another configuration in place.
-func (a *App) setMozpresence(c *config.Config) { a.foreign.mozpresence.SetApps(c.MozpresenceApps()) }
+func (a *App) setMozpresence(c *config.Config) {
+	a.foreign.mozpresence.SetApps(c.MozpresenceApps())
+	a.foreign.pages.SetApps(c.MozpresencePages())
+}

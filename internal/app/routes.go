@@ -11,6 +11,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/demo"
 	"github.com/porchlight-dev/porchlight/internal/door/live"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
+	"github.com/porchlight-dev/porchlight/internal/door/mozpresence/pages"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
 	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
 	grants "github.com/porchlight-dev/porchlight/internal/publisher"
@@ -41,6 +42,9 @@ func (a *App) routes() dispatcher {
 	}
 	d[mozpresence.SegmentDevices] = mount{to: a.foreign.mozpresence, streams: true}
 	d[mozpresence.SegmentPublishers] = mount{to: a.foreign.mozpresence, streams: true}
+	for _, segment := range pages.Segments() {
+		d[segment] = mount{to: a.foreign.mozpresence}
+	}
 	return d
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
+	"github.com/porchlight-dev/porchlight/internal/door/mozpresence/pages"
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -81,6 +82,22 @@ func (c *Config) MozpresenceApps() (list []mozpresence.App) {
 		if m := c.Apps[name].Mozpresence; m.on() {
 			list = append(list, mozpresence.App{App: presence.AppID(name), QueueTTL: m.queueTTL()})
 		}
+	}
+	return list
+}
+
+// MozpresencePages is what its pages need.
+func (c *Config) MozpresencePages() (list []pages.App) {
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		m := c.Apps[name].Mozpresence
+		if !m.on() {
+			continue
+		}
+		a := pages.App{App: presence.AppID(name), Open: m.Publishers == PublishersOpen, LoginURL: m.LoginURL, AllowPrivate: m.AllowPrivate}
+		for _, id := range m.Developers {
+			a.Developers = append(a.Developers, presence.UserID(id))
+		}
+		list = append(list, a)
 	}
 	return list
 }
