@@ -105,7 +105,8 @@ func (c *Cluster) admit(h *hello) (admitted, answer bool) {
 	case h.fingerprint != c.fingerprint && (p == nil || p.origin == nil):
 		return false, c.refuse(h, fmt.Errorf("cluster: node %q (incarnation %d) has another configuration: its apps, policies and keys must be the same on every node, or it belongs to another cluster under the same prefix %q", h.name, h.incarnation, c.cfg.Prefix))
 	case h.incarnation <= c.past[h.name] && p == nil:
-		return false, false // it left, or was given up, long ago
+		// It was given up long ago. It is listed again, so that it can read that.
+		c.peers[h.incarnation] = &peer{name: h.name, incarnation: h.incarnation, standing: Gone, heard: c.now()}
 	}
 	return true, false
 }
@@ -164,11 +165,17 @@ func (c *Cluster) heard(h *heartbeat) (meet *origin) {
 		if r.standing == Gone && p.counts() && !c.fenced {
 			c.fenced = true
 			c.log.Warn("the others gave this node up: it takes another incarnation", "incarnation", c.self, "node", p.name)
+			c.locate(now) // at once: it must not be another incarnation before it was isolated
 			c.kickLease()
 		}
 	}
-	if h.leaving && p.counts() && p.leaving == 0 && p.origin != nil {
-		p.leaving = max(now, 1)
+	if h.leaving {
+		p.leave(now)
+	}
+	for _, r := range h.others {
+		if q := c.peers[r.incarnation]; r.standing == Left && q != nil {
+			q.leave(now) // others heard its goodbye
+		}
 	}
 	return c.welcome(p)
 }
@@ -206,6 +213,7 @@ func (c *Cluster) meet(name string, incarnation Incarnation) *peer {
 		}
 	}
 	c.peers[incarnation] = p
+	c.reseat()
 	return p
 }
 

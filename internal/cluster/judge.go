@@ -46,7 +46,7 @@ func (c *Cluster) judge(now time.Duration) (crossed bool) {
 	changed := false
 	for _, p := range c.everybody() {
 		silence := now - p.heard
-		if p.leaving != 0 && p.counts() && (p.origin.position.Load() >= p.told || now-p.leaving > byeWait) {
+		if p.leaving != 0 && p.counts() && (p.origin == nil || p.origin.position.Load() >= p.told || now-p.leaving > byeWait) {
 			c.left(p)
 			changed = true
 			continue

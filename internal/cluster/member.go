@@ -32,6 +32,13 @@ type peer struct {
 // lost one still is, while it may return.
 func (p *peer) counts() bool { return p.standing <= Lost }
 
+// leave notes that the peer said goodbye; what it said before is waited for.
+func (p *peer) leave(now time.Duration) {
+	if p.counts() && p.leaving == 0 {
+		p.leaving = max(now, 1)
+	}
+}
+
 // event is something the listener is to hear.
 type event struct {
 	origin *origin // whose lock is held meanwhile; nil: none

@@ -98,6 +98,13 @@ func (n *Network) Resume(name string) {
 	}
 }
 
+// Paused reports whether a node is paused.
+func (n *Network) Paused(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.paused[name] != nil
+}
+
 // Traffic returns what was published until now.
 func (n *Network) Traffic() Traffic {
 	n.mu.Lock()

@@ -22,12 +22,13 @@ type Quorum struct {
 	records map[string]store.Life
 	renewal uint64
 	counter uint64
+	renewed map[string]time.Time
 }
 
 // NewQuorum returns a quorum that is up. Nodes that are paused on the network do
 // not get its answers before they go on.
 func NewQuorum(net *Network) *Quorum {
-	return &Quorum{net: net, cut: map[string]bool{}, records: map[string]store.Life{}}
+	return &Quorum{net: net, cut: map[string]bool{}, records: map[string]store.Life{}, renewed: map[string]time.Time{}}
 }
 
 // SetDown takes the quorum away from all, or gives it back: calls wait until
@@ -60,6 +61,20 @@ func (q *Quorum) SetDelay(d time.Duration) {
 	q.delay = d
 }
 
+// Away reports whether the quorum is out of a node's reach.
+func (q *Quorum) Away(name string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.down || q.cut[name]
+}
+
+// Renewed is how long ago a node's record was last renewed.
+func (q *Quorum) Renewed(name string) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Since(q.renewed[name])
+}
+
 // Next counts incarnations: 1, 2, 3, …
 func (q *Quorum) Next() uint64 {
 	q.mu.Lock()
@@ -83,6 +98,11 @@ var _ store.Liveness = (*Seat)(nil)
 func (s *Seat) reach(ctx context.Context) error {
 	if err := s.q.net.gate(s.wire.name, s.wire.closed); err != nil {
 		return err
+	}
+	select {
+	case <-s.wire.closed:
+		return errClosed // a dead node says nothing, not even goodbye
+	default:
 	}
 	s.q.mu.Lock()
 	away, d := s.q.down || s.q.cut[s.wire.name], s.q.delay
@@ -117,6 +137,7 @@ func (s *Seat) Renew(ctx context.Context, name string, incarnation uint64) error
 		return store.ErrReplaced
 	}
 	s.q.renewal++
+	s.q.renewed[name] = time.Now()
 	s.q.records[name] = store.Life{Name: name, Incarnation: incarnation, Renewal: s.q.renewal}
 	return nil
 }

@@ -1,0 +1,323 @@
+package cluster_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// calm starts nodes, lets them load, and forgets what they heard.
+func (w *world) calm(names ...string) {
+	w.t.Helper()
+	w.start(names...)
+	for i, name := range names {
+		for k := range 50 {
+			w.nodes[name].table.change(uint64(i*1000+k), false)
+		}
+	}
+	wait(time.Second)
+	for _, n := range w.nodes {
+		n.table.seen()
+	}
+}
+
+// alone cuts a node off from all the others.
+func (w *world) alone(name string) {
+	for _, o := range w.names() {
+		if o != name {
+			w.net.CutBoth(name, o)
+		}
+	}
+}
+
+// agree wants all to agree within five seconds.
+func (w *world) agree(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	for w.differ() != "" {
+		if wait(50 * time.Millisecond); time.Since(began) > 5*time.Second {
+			t.Error(w.differ())
+			break
+		}
+	}
+	w.check()
+}
+
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		pause   time.Duration
+		others  []string // what another node hears of it
+		self    []string // what it hears itself
+		renewed bool     // it takes another incarnation
+	}{
+		{700 * time.Millisecond, nil, nil, false},
+		{2 * time.Second, []string{"silent 3", "returned 3"}, []string{"frozen", "joined 3"}, false},
+		{6 * time.Second, []string{"silent 3", "lost 3", "returned 3"}, []string{"frozen", "joined 3"}, false},
+		{30 * time.Second, []string{"silent 3", "lost 3"}, []string{"frozen", "isolated", "joined 4"}, true},
+		{5 * time.Minute, []string{"silent 3", "lost 3"}, []string{"frozen", "isolated", "joined 4"}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.pause.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				defer w.end()
+				w.calm("a", "b", "c")
+				w.net.Pause("c")
+				for range 100 {
+					wait(tt.pause / 100)
+					w.nodes["a"].table.change(uint64(time.Now().UnixNano()%5000), false)
+				}
+				w.net.Resume("c")
+				w.agree(t)
+				wait(time.Second)
+				w.nodes["a"].is(t, "while c stood still", tt.others...)
+				if tt.renewed && w.nodes["c"].table.events[0] == "isolated" {
+					tt.self = tt.self[1:] // it read the verdict before it knew that it had stood still
+				}
+				w.nodes["c"].is(t, "after it stood still", tt.self...)
+				if got := w.nodes["c"].c.Self() != w.nodes["c"].first; got != tt.renewed {
+					t.Errorf("another incarnation: %v, want %v", got, tt.renewed)
+				}
+				if g := w.nodes["c"].c.Counts().Received; g.Gaps != 0 {
+					t.Errorf("what waited was not read: %+v", g)
+				}
+			})
+		})
+	}
+}
+
+func TestNobodyIsLostWithoutQuorum(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.quorum.SetDown(true)
+		wait(4 * time.Second)
+		w.kill("c")
+		wait(30 * time.Second)
+		w.nodes["a"].is(t, "without a quorum", "silent 3")
+		if w.nodes["a"].c.Quorum() {
+			t.Error("says that there is a quorum")
+		}
+		w.quorum.Heal()
+		wait(3 * time.Second)
+		w.nodes["a"].is(t, "with it again", "lost 3")
+		if s := w.nodes["a"].standing("c"); s != "gone" {
+			t.Errorf("c is %s: the time to return had passed long ago", s)
+		}
+	})
+}
+
+// The election of a leader takes 4 to 9 s. Who is heard by a majority is not cut
+// off meanwhile.
+func TestAnElectionIsolatesNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.kill("c")
+		w.quorum.SetDown(true)
+		wait(9 * time.Second)
+		w.quorum.Heal()
+		wait(3 * time.Second)
+		for _, name := range []string{"a", "b"} {
+			w.nodes[name].is(t, "over an election", "silent 3", "lost 3")
+		}
+	})
+}
+
+func TestPartialCuts(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]func(w *world){
+		"one way":  func(w *world) { w.net.Cut("c", "a") },
+		"two ways": func(w *world) { w.net.CutBoth("c", "a") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				defer w.end()
+				w.calm("a", "b", "c")
+				cut(w)
+				for i := range 60 {
+					w.nodes["c"].table.change(uint64(i), false)
+					wait(time.Second)
+				}
+				w.nodes["a"].is(t, "cut off from c", "silent 3")
+				w.nodes["b"].is(t, "cut off from nobody")
+				if s := w.nodes["c"].table.seen(); slices.Contains(s, "isolated") {
+					t.Errorf("c heard %v: b hears it", s)
+				}
+				w.net.Heal()
+				w.agree(t)
+				w.nodes["a"].is(t, "healed", "returned 3")
+			})
+		})
+	}
+}
+
+func TestCutOffNode(t *testing.T) {
+	t.Parallel()
+	for _, quorum := range []bool{true, false} {
+		for _, d := range []time.Duration{4 * time.Second, 20 * time.Second} {
+			t.Run(fmt.Sprint(d, " quorum ", quorum), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					w := newWorld(t, 1)
+					defer w.end()
+					w.calm("a", "b", "c")
+					w.alone("c")
+					w.quorum.Cut("c", !quorum)
+					began := time.Now()
+					for c := w.nodes["c"]; !quorum && c.c.Joined() && time.Since(began) < time.Minute; {
+						wait(10 * time.Millisecond)
+					}
+					if took := time.Since(began); took > 2700*time.Millisecond {
+						t.Errorf("isolated after %v: others call it lost by then", took)
+					}
+					wait(d - time.Since(began))
+					w.nodes["c"].is(t, "cut off", map[bool][]string{
+						true:  {"silent 1", "silent 2"},
+						false: {"silent 1", "silent 2", "isolated"},
+					}[quorum]...)
+					w.net.Heal()
+					w.quorum.Heal()
+					w.agree(t)
+					back := w.nodes["c"].table.seen()
+					want := "joined 3"
+					if d > 9*time.Second {
+						want = "joined 4"
+					}
+					if !slices.Contains(back, want) && (!quorum || d > 9*time.Second) {
+						t.Errorf("healed: c heard %v, want %s", back, want)
+					}
+					if a := w.nodes["a"].table.seen(); slices.Contains(a, "returned 3") != (d < 9*time.Second) {
+						t.Errorf("healed: a heard %v", a)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Who can send to nobody learns it from the others, though the quorum still
+// acknowledges it.
+func TestUnheardNodeIsIsolated(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.net.Cut("c", "a")
+		w.net.Cut("c", "b")
+		wait(2500 * time.Millisecond)
+		w.nodes["c"].is(t, "unheard", "isolated")
+		wait(3 * time.Second)
+		w.net.Heal()
+		w.agree(t)
+		w.nodes["c"].is(t, "heard again", "joined 3")
+	})
+}
+
+// With two nodes the quorum's own record is the third vote.
+func TestTwoNodes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b")
+		w.net.CutBoth("a", "b")
+		wait(time.Minute)
+		w.nodes["a"].is(t, "b renews", "silent 2")
+		w.nodes["b"].is(t, "a renews", "silent 1")
+		w.net.Heal()
+		w.agree(t)
+		w.nodes["a"].table.seen()
+		w.kill("b")
+		began := time.Now()
+		for w.nodes["a"].standing("b") != "lost" {
+			if wait(10 * time.Millisecond); time.Since(began) > 5*time.Second {
+				t.Fatal("not lost")
+			}
+		}
+		t.Logf("lost after %v", time.Since(began))
+		w.nodes["a"].is(t, "b is dead", "silent 2", "lost 2")
+	})
+}
+
+func TestRestartUnderTheSameName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.kill("c")
+		wait(200 * time.Millisecond)
+		w.start("c")
+		wait(10 * time.Millisecond)
+		w.nodes["a"].is(t, "c started again", "lost 3")
+		w.agree(t)
+		if n := len(w.nodes["a"].c.Members()); n != 4 {
+			t.Errorf("%d members, want the former c, too", n)
+		}
+		wait(2 * time.Minute)
+		if n := len(w.nodes["a"].c.Members()); n != 3 {
+			t.Errorf("%d members, want the former c forgotten", n)
+		}
+	})
+}
+
+func TestOwnersFollowMembers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c", "d")
+		owned := map[uint64]int{}
+		before := map[string][2]uint64{}
+		for i := range 4000 {
+			key := []byte(fmt.Sprint(i))
+			owner, heir := w.nodes["a"].c.Owner(key), w.nodes["b"].c.Heir(key, 1)
+			owned[owner]++
+			before[string(key)] = [2]uint64{owner, heir}
+		}
+		for n, count := range owned {
+			if count < 900 || count > 1100 {
+				t.Errorf("%d owns %d of 4000", n, count)
+			}
+		}
+		w.kill("d")
+		wait(4 * time.Second)
+		for key, was := range before {
+			want := was[0]
+			if want == 4 {
+				want = was[1]
+			}
+			if got := w.nodes["c"].c.Owner([]byte(key)); got != want {
+				t.Fatalf("%s went from %v to %d", key, was, got)
+			}
+		}
+		if h := w.nodes["a"].c.Heir([]byte("x"), 3); h != 0 {
+			t.Errorf("a fourth of three: %d", h)
+		}
+	})
+}
+
+func TestMembersSayWhatIsKnown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		var got []string
+		for _, m := range w.nodes["b"].c.Members() {
+			got = append(got, fmt.Sprintf("%s %d %v %s %v %v %d", m.Name, m.Incarnation, m.Standing, m.Version, m.Self, m.Loaded, m.Lag))
+		}
+		if want := "a 1 alive test false true 0, b 2 alive test true true 0, c 3 alive test false true 0"; strings.Join(got, ", ") != want {
+			t.Errorf("got %v", got)
+		}
+		w.kill("c")
+		wait(20 * time.Second)
+		for _, m := range w.nodes["b"].c.Members() {
+			if m.Name == "c" && (m.Standing.String() != "gone" || time.Since(m.Heard) < 19*time.Second) {
+				t.Errorf("got %+v", m)
+			}
+		}
+	})
+}

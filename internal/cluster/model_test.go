@@ -1,0 +1,395 @@
+package cluster_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/cluster/clustertest"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// op is one step of a random history. Its numbers choose among what there is
+// when its turn comes.
+type op struct {
+	Kind   string
+	A, B   int
+	D      time.Duration
+	Faults clustertest.Faults
+}
+
+var opKinds = []string{
+	"change", "change", "change", "tell", "wait", "wait", "wait", "cut", "cut", "cut both", "alone", "mend", "mend all", "faults", "faults",
+	"pause", "resume", "kill", "stop", "start", "start", "quorum away", "quorum back", "quorum cut", "quorum slow",
+}
+
+func genOp() *rapid.Generator[op] {
+	return rapid.Custom(func(t *rapid.T) op {
+		longest := rapid.SampledFrom([]int64{100, 2000, 4000, 12000}).Draw(t, "longest")
+		chance := rapid.SampledFrom([]float64{0, 0, 0.05, 0.4})
+		return op{
+			Kind: rapid.SampledFrom(opKinds).Draw(t, "kind"),
+			A:    rapid.IntRange(0, 99).Draw(t, "a"), B: rapid.IntRange(0, 99).Draw(t, "b"),
+			D: time.Duration(rapid.Int64Range(1, longest).Draw(t, "ms")) * time.Millisecond,
+			Faults: clustertest.Faults{
+				Loss: chance.Draw(t, "loss"), Double: chance.Draw(t, "double"), Reorder: rapid.Bool().Draw(t, "reorder"),
+				Delay:  time.Duration(rapid.IntRange(0, 20).Draw(t, "delay")) * time.Millisecond,
+				Jitter: time.Duration(rapid.IntRange(0, 150).Draw(t, "jitter")) * time.Millisecond,
+			},
+		}
+	})
+}
+
+// TestModel plays random faults with three and with five nodes. Whenever somebody
+// is lost, what was really delivered must allow it; and when the faults stop, all
+// must agree within five seconds.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{2, 3, 5} {
+		t.Run(fmt.Sprint(n, " nodes"), func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(rt *rapid.T) {
+				ops := rapid.SliceOfN(genOp(), 5, 30).Draw(rt, "ops")
+				var trouble string
+				synctest.Test(t, func(t *testing.T) { trouble = play(t, n, ops) })
+				if trouble != "" {
+					rt.Fatal(trouble)
+				}
+			})
+		})
+	}
+}
+
+// play plays one history and returns what was wrong.
+func play(t *testing.T, nodes int, ops []op) string {
+	m := &model{world: newWorld(t, uint64(nodes*100+len(ops))), total: nodes, heard: map[*node]map[cluster.Incarnation]*hearing{}}
+	defer m.end()
+	for i := range nodes {
+		m.begin(i)
+	}
+	for i, o := range ops {
+		m.play(o)
+		synctest.Wait()
+		if m.compare(); m.trouble != "" {
+			return fmt.Sprintf("step %d, %+v: %s", i, o, m.trouble)
+		}
+	}
+	m.net.Heal()
+	m.quorum.Heal()
+	for i := range nodes {
+		m.net.Resume(m.nameOf(i))
+		m.begin(i)
+	}
+	wait(5 * time.Second)
+	m.compare()
+	if d := m.differ(); d != "" {
+		m.fail("five seconds after the faults: %s", d)
+	}
+	m.compareOwners(true)
+	return m.trouble
+}
+
+// model watches what is really delivered.
+type model struct {
+	*world
+	total int
+	ops   int // changes made, so that each is of another session at times
+
+	mu      sync.Mutex // guards what follows
+	trouble string
+	heard   map[*node]map[cluster.Incarnation]*hearing
+	newest  map[string]cluster.Incarnation
+}
+
+// hearing is when a node really got heartbeats of another one.
+type hearing struct {
+	counter uint64
+	times   []time.Time // of the last ones, oldest first
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.trouble == "" {
+		m.trouble = fmt.Sprintf(format, args...)
+	}
+}
+
+func (m *model) nameOf(i int) string { return string(rune('a' + i%m.total)) }
+
+// tapped is a transport that notes which heartbeats come.
+type tapped struct {
+	*clustertest.Wire
+	got func(b []byte)
+}
+
+// Subscribe is cluster.Transport's.
+func (w tapped) Subscribe(subject string, f func(string, []byte, func([]byte))) (func(), error) {
+	if !strings.HasSuffix(subject, ".hb") {
+		return w.Wire.Subscribe(subject, f)
+	}
+	return w.Wire.Subscribe(subject, func(s string, b []byte, reply func([]byte)) { w.got(b); f(s, b, reply) })
+}
+
+// judging is a listener that holds each verdict against what was delivered.
+type judging struct {
+	*sessions
+	lose func(cluster.Incarnation)
+}
+
+// Lost is cluster.Listener's.
+func (j judging) Lost(origin cluster.Incarnation, alive presence.Time) {
+	j.lose(origin)
+	j.sessions.Lost(origin, alive)
+}
+
+// begin starts a node that does not run. Without a quorum it does not come up.
+func (m *model) begin(i int) {
+	name := m.nameOf(i)
+	if m.nodes[name] != nil {
+		return
+	}
+	var n *node
+	n = m.make(name, func(cfg *cluster.Config) {
+		cfg.Transport = tapped{cfg.Transport.(*clustertest.Wire), func(b []byte) { m.got(n, b) }}
+		cfg.Listener = judging{cfg.Listener.(*sessions), func(x cluster.Incarnation) { m.lost(n, x) }}
+	})
+	m.mu.Lock()
+	m.heard[n] = map[cluster.Incarnation]*hearing{}
+	m.mu.Unlock()
+	if err := n.c.Start(m.t.(*testing.T).Context()); err != nil {
+		if strings.Contains(err.Error(), "no quorum") {
+			m.kill(name)
+			return
+		}
+		m.fail("start of %s: %v", name, err)
+		return
+	}
+	for i := range 20 {
+		n.table.change(uint64(i*31), false)
+	}
+}
+
+// got notes a heartbeat: protocol, kind, incarnation, fingerprint, name, version,
+// counter.
+func (m *model) got(n *node, b []byte) {
+	from := binary.LittleEndian.Uint64(b[2:])
+	rest := b[18:]
+	for range 2 {
+		size, k := binary.Uvarint(rest)
+		rest = rest[k+int(size):]
+	}
+	counter, _ := binary.Uvarint(rest)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.heard[n][from]
+	if h == nil {
+		h = &hearing{}
+		m.heard[n][from] = h
+	}
+	if counter > h.counter {
+		h.counter = counter
+		h.times = append(h.times, time.Now())
+		if len(h.times) > 64 {
+			h.times = slices.Delete(h.times, 0, 32)
+		}
+	}
+}
+
+// wasSilent reports whether, at some time within SuspectAfter before now, n had
+// not heard x for LostAfter. m.mu is held.
+func (m *model) wasSilent(n *node, x cluster.Incarnation) bool {
+	h := m.heard[n][x]
+	if h == nil {
+		return true
+	}
+	now := time.Now()
+	end := now
+	for i := len(h.times) - 1; i >= 0; i-- {
+		if end.Sub(h.times[i]) >= cluster.LostAfter {
+			return true
+		}
+		if end = h.times[i]; now.Sub(end) > cluster.SuspectAfter {
+			return false
+		}
+	}
+	return true
+}
+
+// lost holds a verdict of j about x against what was delivered.
+func (m *model) lost(j *node, x cluster.Incarnation) {
+	members, names, later := 0, []string{}, false
+	var name string
+	all := j.c.Members()
+	for _, o := range all {
+		if o.Incarnation == x {
+			name = o.Name
+		}
+	}
+	for _, o := range all {
+		later = later || o.Name == name && o.Incarnation > x
+		if o.Standing <= cluster.Lost {
+			members++
+			names = append(names, fmt.Sprint(o.Name, o.Incarnation, o.Standing))
+		}
+	}
+	if later {
+		return // its process has ended: nobody needs to judge
+	}
+	m.mu.Lock()
+	silent := 0
+	var who []string
+	for n := range m.heard {
+		if m.nodes[n.name] == n && n.name != name && (m.wasSilent(n, x) || n.standing(name) == "left") {
+			silent++
+			who = append(who, n.name)
+		}
+	}
+	m.mu.Unlock()
+	if members%2 == 0 {
+		members++
+		if m.quorum.Renewed(name) >= cluster.LostAfter {
+			silent++
+			who = append(who, "quorum")
+		}
+	}
+	if 2*silent <= members {
+		m.fail("%s lost %s%d, which was silent only to %v of %v", j.name, name, x, who, names)
+	}
+	if since := m.quorum.Renewed(j.name); since > cluster.LostAfter {
+		m.fail("%s lost %s%d %v after its own liveness was acknowledged", j.name, name, x, since)
+	}
+}
+
+// pick returns a node that runs and is not paused, or nil.
+func (m *model) pick(a int) *node {
+	for i := range m.total {
+		name := m.nameOf(a + i)
+		if n := m.nodes[name]; n != nil && !m.net.Paused(name) {
+			return n
+		}
+	}
+	return nil
+}
+
+func (m *model) play(o op) {
+	a, b := m.nameOf(o.A), m.nameOf(o.B)
+	switch n := m.pick(o.A); o.Kind {
+	case "change":
+		for i := 0; n != nil && i < o.B; i++ {
+			m.ops++
+			n.table.change(uint64((m.ops*17+i*i)%3000), i%5 == 0)
+		}
+	case "tell":
+		for i := 0; n != nil && i < 5; i++ {
+			n.tell()
+			wait(time.Millisecond)
+		}
+	case "wait":
+		wait(o.D)
+	case "cut":
+		m.net.Cut(a, b)
+	case "cut both":
+		m.net.CutBoth(a, b)
+	case "alone":
+		for i := range m.total {
+			if c := m.nameOf(i); c != a {
+				m.net.CutBoth(a, c)
+			}
+		}
+		m.quorum.Cut(a, o.B%2 == 0)
+	case "mend":
+		m.net.Mend(a, b)
+		m.net.Mend(b, a)
+	case "mend all":
+		m.net.Heal()
+	case "faults":
+		m.net.SetFaults(o.Faults)
+	default:
+		m.playNode(o)
+	}
+}
+
+// playNode plays what happens to one node, or to the quorum.
+func (m *model) playNode(o op) {
+	a := m.nameOf(o.A)
+	switch n := m.pick(o.A); o.Kind {
+	case "pause":
+		if m.nodes[a] != nil {
+			m.net.Pause(a)
+		}
+	case "resume":
+		m.net.Resume(a)
+	case "kill":
+		if m.nodes[a] != nil {
+			m.kill(a)
+		}
+	case "stop":
+		if n != nil {
+			m.stop(n.name)
+		}
+	case "start":
+		if !m.quorum.Away(a) {
+			m.begin(o.A)
+		}
+	case "quorum away":
+		m.quorum.SetDown(true)
+	case "quorum back":
+		m.quorum.Heal()
+	case "quorum cut":
+		m.quorum.Cut(a, true)
+	case "quorum slow":
+		m.quorum.SetDelay(o.D / 10)
+	}
+}
+
+// compare says what must hold at all times.
+func (m *model) compare() {
+	for _, name := range m.names() {
+		n := m.nodes[name]
+		n.table.mu.Lock()
+		for _, x := range n.table.trouble {
+			m.fail("%s: %s", name, x)
+		}
+		n.table.mu.Unlock()
+		if err := n.c.Err(); err != nil {
+			m.fail("%s failed: %v", name, err)
+		}
+	}
+	m.compareOwners(false)
+}
+
+// compareOwners wants one owner, and one heir, wherever two know the same
+// members; at the end all do.
+func (m *model) compareOwners(all bool) {
+	owners := map[string]string{} // by members: the owners
+	for _, name := range m.names() {
+		c := m.nodes[name].c
+		var members, owns []string
+		for _, o := range c.Members() {
+			if o.Standing <= cluster.Suspect && (o.Self || !o.Heard.IsZero()) {
+				members = append(members, fmt.Sprint(o.Incarnation))
+			}
+		}
+		for k := range 20 {
+			key := []byte{byte(k)}
+			owns = append(owns, fmt.Sprint(c.Owner(key), c.Heir(key, 1)))
+		}
+		key, got := strings.Join(members, " "), strings.Join(owns, " ")
+		if was, ok := owners[key]; ok && was != got {
+			m.fail("%s says who owns is %s, others with the same members %s say %s", name, got, key, was)
+		}
+		owners[key] = got
+	}
+	if all && len(owners) > 1 {
+		m.fail("members differ: %v", owners)
+	}
+}
