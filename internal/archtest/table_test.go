@@ -47,6 +47,7 @@ var table = []line{
 	{"internal/mailbox", with(leaves, "internal/store"), "messages kept until their user comes; knows no engine and no door"},
 	{"internal/publisher", with(leaves, "internal/store"), "who the Mozilla interface tells of whom; a door tells them"},
 	{"internal/facts", with(leaves, "internal/store"), "reads the log for webhooks and pulls: what the fold concludes; knows no engine and no door"},
+	{"internal/lease", leaves, "who of several nodes does what; asks the cluster through an interface"},
 	{"internal/roster/httpsource", with(leaves, "internal/roster"), "one way to ask an app's backend for lists"},
 	{"internal/token", leaves, "checks who speaks; keeps nothing"},
 	{"internal/admit", with(leaves, "internal/tracker", "internal/hub", "internal/token", "internal/revoke", "internal/topic"), "what the doors for end users share of the core; no dialect"},

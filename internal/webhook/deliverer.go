@@ -301,6 +301,9 @@ func (s *slot) serve() {
 		case errors.Is(err, errGone):
 			s.tally.stop("gone")
 			s.wait(0)
+		case errors.Is(err, errOwner):
+			s.tally.stop("stopped")
+			s.wait(ownerPoll)
 		default:
 			s.tally.stop("stopped")
 			s.wait(pause)
@@ -310,13 +313,11 @@ func (s *slot) serve() {
 }
 
 func (s *slot) ended(e Endpoint, err error) {
-	log := s.d.cfg.Logger.Error
 	if errors.Is(err, errOwner) {
-		log = s.d.cfg.Logger.Info
-	} else {
-		s.tally.fail(err)
+		return // on all nodes but one
 	}
-	log("a webhook is not served", "app", e.App, "endpoint", e.Name, "error", err)
+	s.tally.fail(err)
+	s.d.cfg.Logger.Error("a webhook is not served", "app", e.App, "endpoint", e.Name, "error", err)
 }
 
 // wait until the endpoint changed, or so long; 0: for ever.

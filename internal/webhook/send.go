@@ -18,6 +18,10 @@ const (
 	userAgent = "Porchlight"
 	// ownerPoll is how often a node looks whether it may serve an endpoint now.
 	ownerPoll = 250 * time.Millisecond
+	// ownerMargin bounds how long before its right ends a node makes no more
+	// attempts: of formats with a longer time-out one may outlast it, which is then
+	// a repeat under the same numbers.
+	ownerMargin = 4 * time.Second
 	// maxDetail bounds what is kept of an error for people.
 	maxDetail = 256
 )
@@ -255,7 +259,7 @@ func (r *run) owned(ctx context.Context) error {
 		case term != r.keeper.term:
 			r.end(errOwner)
 			return errOwner
-		case until.IsZero() || time.Until(until) >= r.policy.Timeout:
+		case until.IsZero() || time.Until(until) >= min(r.policy.Timeout, ownerMargin):
 			return nil
 		}
 		timer := time.NewTimer(ownerPoll)

@@ -522,7 +522,7 @@ func TestOwner(t *testing.T) {
 		r := newRig(t, patient(), oneLane)
 		synctest.Wait()
 		r.stop()
-		mine := &lease{term: 2, until: time.Now().Add(10 * time.Second)}
+		mine := &lease{term: 2, until: time.Now().Add(ownerMargin)}
 		r.owner = mine
 		r.start()
 		defer r.stop()

@@ -1,0 +1,242 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a cluster as one node sees it.
+type world struct {
+	mu      sync.Mutex
+	self    uint64
+	owner   uint64
+	joined  bool
+	renewed time.Time
+	heard   map[uint64]time.Time
+	left    map[uint64]bool
+}
+
+func (w *world) Self() uint64        { return w.self }
+func (w *world) Owner([]byte) uint64 { w.mu.Lock(); defer w.mu.Unlock(); return w.owner }
+func (w *world) Renewed() (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.renewed, w.joined
+}
+
+func (w *world) Heard(n uint64) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.heard[n], w.left[n]
+}
+
+func (w *world) set(f func()) { w.mu.Lock(); defer w.mu.Unlock(); f() }
+
+// counter gives terms to all nodes of a test.
+type counter struct {
+	mu   sync.Mutex
+	last uint64
+	fail bool
+}
+
+func (c *counter) next(context.Context) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail {
+		return 0, errors.New("no quorum")
+	}
+	c.last++
+	return c.last, nil
+}
+
+func newLeases(t *testing.T, w *world, c *counter) *Leases {
+	return New(t.Context(), Config{Cluster: w, Term: c.next, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// held asks twice: the first call may only begin to get a term.
+func held(l *Leases) uint64 {
+	l.Held("a")
+	synctest.Wait()
+	term, _ := l.Held("a")
+	return term
+}
+
+func pass(d time.Duration) { <-time.After(d); synctest.Wait() }
+
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		heard time.Duration // before the owner changes; -1: never
+		left  bool
+		wait  time.Duration // from the change on
+	}{
+		"left with a word":       {500 * time.Millisecond, true, 0},
+		"lost after 3 s":         {3 * time.Second, false, 2 * time.Second},
+		"alive, hands it over":   {0, false, 5 * time.Second},
+		"nobody knows of it":     {-1, false, 5 * time.Second},
+		"lost longer than it is": {time.Minute, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{self: 2, owner: 1, joined: true, heard: map[uint64]time.Time{}, left: map[uint64]bool{}}
+				l := newLeases(t, w, &counter{})
+				if got := held(l); got != 0 {
+					t.Fatalf("another has it: got term %d", got)
+				}
+				pass(time.Minute)
+				w.set(func() {
+					w.owner, w.left[1] = 2, test.left
+					if test.heard >= 0 {
+						w.heard[1] = time.Now().Add(-test.heard)
+					}
+				})
+				if test.wait > 0 {
+					if got := held(l); got != 0 {
+						t.Errorf("at once: got term %d", got)
+					}
+					pass(test.wait - time.Millisecond)
+					if got := held(l); got != 0 {
+						t.Errorf("a little early: got term %d", got)
+					}
+					pass(time.Millisecond)
+				}
+				w.set(func() { w.renewed = time.Now() })
+				if got := held(l); got != 1 {
+					t.Errorf("got term %d, want 1", got)
+				}
+				l.Stop()
+				if got, _ := l.Held("a"); got != 0 {
+					t.Errorf("stopped: got term %d", got)
+				}
+			})
+		})
+	}
+}
+
+func TestOutOfReach(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{self: 1, owner: 1, joined: true, renewed: time.Now().Add(Length)}
+		l := newLeases(t, w, &counter{})
+		l.Held("a")
+		pass(Length)
+		if got := held(l); got != 1 {
+			t.Fatalf("got term %d, want 1", got)
+		}
+		renewed := time.Now()
+		w.set(func() { w.renewed, w.joined = renewed, false })
+		pass(Length - time.Millisecond)
+		if got, until := l.Held("a"); got != 1 || !until.Equal(renewed.Add(Length)) {
+			t.Errorf("got term %d until %v, want 1 until %v", got, until, renewed.Add(Length))
+		}
+		pass(time.Millisecond)
+		if got := held(l); got != 0 {
+			t.Errorf("too long out of reach: got term %d", got)
+		}
+		w.set(func() { w.renewed, w.joined = time.Now(), true })
+		if got := held(l); got != 0 {
+			t.Errorf("back: another may have had it, got term %d at once", got)
+		}
+		pass(Length)
+		if got := held(l); got != 2 {
+			t.Errorf("got term %d, want 2", got)
+		}
+		l.Stop()
+	})
+}
+
+func TestNoTerm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &counter{fail: true}
+		w := &world{self: 1, owner: 1, joined: true, renewed: time.Now().Add(time.Hour)}
+		l := newLeases(t, w, c)
+		l.Held("a")
+		pass(Length)
+		if got := held(l); got != 0 {
+			t.Errorf("got term %d without one", got)
+		}
+		c.mu.Lock()
+		c.fail = false
+		c.mu.Unlock()
+		pass(retry)
+		if got := held(l); got != 1 {
+			t.Errorf("got term %d, want 1", got)
+		}
+		l.Stop()
+	})
+}
+
+// TestTermsDiffer: whatever nodes see of each other, no two ever have a duty under
+// one term, and who has it is, in his own view, its owner.
+func TestTermsDiffer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
+			c := &counter{}
+			worlds := make([]*world, 3)
+			all := make([]*Leases, 3)
+			for i := range worlds {
+				worlds[i] = &world{self: uint64(i + 1), owner: 1, joined: true, renewed: time.Now(), heard: map[uint64]time.Time{}, left: map[uint64]bool{}}
+				all[i] = newLeases(t, worlds[i], c)
+			}
+			alive := []bool{true, true, true} // its renewals arrive
+			terms := map[uint64]int{}
+			for range rapid.IntRange(20, 120).Draw(rt, "steps") {
+				i := rapid.IntRange(0, 2).Draw(rt, "node")
+				switch rapid.IntRange(0, 3).Draw(rt, "what") {
+				case 0:
+					alive[i] = !alive[i]
+					worlds[i].set(func() { worlds[i].joined = alive[i] })
+				case 1: // its view of the owner changes: only to nodes that are alive
+					to := uint64(rapid.IntRange(1, 3).Draw(rt, "to"))
+					if alive[to-1] {
+						worlds[i].set(func() { worlds[i].owner = to })
+					}
+				}
+				pass(time.Duration(rapid.IntRange(0, 1500).Draw(rt, "ms")) * time.Millisecond)
+				now := time.Now()
+				for j, w := range worlds {
+					if alive[j] {
+						w.set(func() { w.renewed = now })
+						for _, o := range worlds {
+							o.set(func() { o.heard[w.self] = now })
+						}
+					}
+				}
+				for j, l := range all {
+					l.Held("a")
+					synctest.Wait()
+					term, until := l.Held("a")
+					if term == 0 {
+						continue
+					}
+					if owner := worlds[j].Owner(nil); owner != worlds[j].self {
+						rt.Fatalf("node %d has what is node %d's", worlds[j].self, owner)
+					}
+					if !time.Now().Before(until) {
+						rt.Fatalf("node %d has what it may not have since %v", worlds[j].self, time.Since(until))
+					}
+					if was, ok := terms[term]; ok && was != j {
+						rt.Fatalf("nodes %d and %d have term %d", was, j, term)
+					}
+					terms[term] = j
+				}
+			}
+			for _, l := range all {
+				l.Stop()
+			}
+		})
+	})
+}
