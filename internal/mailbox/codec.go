@@ -15,7 +15,7 @@ const entryVersion = 1
 type recordKind byte
 
 const (
-	recordPut   recordKind = 1 // a message: where it goes, its life, its text
+	recordPut   recordKind = 1 // a message: where it goes, what gave way to it, its life, its text
 	recordTaken recordKind = 2 // the user's messages through a number were handed over
 	recordPurge recordKind = 3 // a publisher's queue for the user is emptied
 	recordErase recordKind = 4 // all queues of the user are
@@ -33,6 +33,12 @@ type record struct {
 	body      []byte // as appendBody made it; shares the entry's memory
 	offset    int    // of body in the entry
 	hash      uint64 // of the id in body
+	dropped   dropped
+}
+
+// cost is about how many bytes the record of a message takes.
+func (r *record) cost() uint32 {
+	return uint32(recordMargin + len(r.user.App) + len(r.user.ID) + len(r.publisher) + len(r.body))
 }
 
 func (r *record) expires() presence.Time {
@@ -61,6 +67,8 @@ func appendRecord(dst []byte, r *record) []byte {
 		dst = presence.AppendNumber(presence.AppendNumber(dst, r.number), uint64(r.at))
 	case recordErase:
 		return dst
+	case recordPut:
+		dst = r.dropped.append(dst)
 	}
 	dst = presence.AppendNumber(presence.AppendText(dst, r.publisher), r.life)
 	return append(presence.AppendNumber(dst, uint64(len(r.body))), r.body...)
@@ -133,6 +141,7 @@ func (r *record) parse(b []byte, size int) (rest []byte, err error) {
 		}
 		r.at = presence.Time(at)
 	case recordPut:
+		r.dropped, b, err = parseDropped(b)
 	default:
 		return nil, errEntry
 	}

@@ -18,6 +18,9 @@ const (
 	// one of them has (protocol note C4).
 	handOver = time.Second
 
+	// maxTaken is how many hand-overs one entry takes.
+	maxTaken = 4096
+
 	// maxEntry is from how many bytes on an entry takes no further call. Smaller
 	// ones are quicker to read back for one message.
 	maxEntry = 512 << 10
@@ -130,55 +133,78 @@ type taken struct {
 	number uint64
 }
 
+// batch is what goes into one entry.
+type batch struct {
+	changes []*change
+	taken   []taken
+}
+
 // gather takes what waits, as much as one entry holds.
-func (m *Mailboxes) gather() (changes []*change, out []taken, records []byte) {
+func (m *Mailboxes) gather() (b batch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, b := range m.handed {
-		if len(records) >= maxEntry {
-			break
-		}
-		out = append(out, taken{b, b.handed})
-		records = appendRecord(records, &record{kind: recordTaken, user: b.user, number: b.handed})
+	for _, box := range m.handed[:min(len(m.handed), maxTaken)] {
+		b.taken = append(b.taken, taken{box, box.handed})
 	}
-	puts := 0
-	for len(m.waiting) > 0 && len(records) < maxEntry && puts+m.waiting[0].puts <= numbersPerEntry {
+	bytes, records := 0, 0
+	for len(m.waiting) > 0 && bytes < maxEntry && records+len(m.waiting[0].records) <= numbersPerEntry {
 		c := m.waiting[0]
 		m.waiting = m.waiting[1:]
-		m.queued -= len(c.records)
-		puts += c.puts
-		changes, records = append(changes, c), append(records, c.records...)
+		m.queued -= c.bytes
+		bytes, records = bytes+c.bytes, records+len(c.records)
+		b.changes = append(b.changes, c)
 	}
-	m.storing = len(records) > 0
-	return changes, out, records
+	m.storing = !b.empty()
+	return b
+}
+
+func (b *batch) empty() bool { return len(b.changes)+len(b.taken) == 0 }
+
+// plan makes the records of an entry that comes next, and the sizes. The lock is held.
+func (b *batch) plan(x *index, at presence.Time) []byte {
+	p := newPlan(x, at)
+	for _, t := range b.taken {
+		p.add(&record{kind: recordTaken, user: t.box.user, number: t.number})
+	}
+	for _, c := range b.changes {
+		c.sizes = make([]int, len(c.records))
+		for i := range c.records {
+			c.sizes[i] = p.add(&c.records[i])
+		}
+	}
+	if p.records == nil {
+		return []byte{} // all were there already
+	}
+	return p.records
 }
 
 // commit stores one entry of what waits, and reports whether more does.
 func (m *Mailboxes) commit(ctx context.Context) (more bool, err error) {
-	changes, out, records := m.gather()
-	if len(records) == 0 {
+	b := m.gather()
+	if b.empty() {
 		return false, nil
 	}
-	did, err := m.write(ctx, records)
+	err = m.write(ctx, b.plan)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.storing = false
 	if err != nil {
-		m.stats.Refused += uint64(len(changes))
-		m.log.Warn("mailboxes cannot be stored", "calls", len(changes), "hand_overs", len(out), "error", err)
-		for _, c := range changes {
+		m.stats.Refused += uint64(len(b.changes))
+		m.log.Warn("mailboxes cannot be stored", "calls", len(b.changes), "hand_overs", len(b.taken), "error", err)
+		for _, c := range b.changes {
 			c.done <- fault.Retry(fault.LogUnavailable, retryAfter, "%s", reasonOf(err))
 		}
 		return len(m.waiting) > 0, err
 	}
-	for _, t := range out {
+	for _, t := range b.taken {
 		if t.box.handed == t.number {
-			m.handed = slices.DeleteFunc(m.handed, func(b *box) bool { return b == t.box })
+			m.handed = slices.DeleteFunc(m.handed, func(o *box) bool { return o == t.box })
 		}
 	}
-	for _, c := range changes {
-		c.sizes, did.sizes = did.sizes[:c.puts], did.sizes[c.puts:]
-		m.stats.Put += uint64(c.puts)
+	for _, c := range b.changes {
+		if c.records[0].kind == recordPut {
+			m.stats.Put += uint64(len(c.records))
+		}
 		c.done <- nil
 	}
 	return len(m.waiting) > 0 || len(m.handed) > 0, nil
@@ -192,38 +218,56 @@ func reasonOf(err error) string {
 	return "the store did not answer; what was asked may be done or not"
 }
 
-// write stores an entry of records behind the last, and folds it and all that
-// others have stored before it.
-func (m *Mailboxes) write(ctx context.Context, records []byte) (did folded, err error) {
-	m.mu.Lock()
-	at, name := max(m.clock, m.now()), rand.Uint64()
-	m.clock = at
-	m.mu.Unlock()
-	raw := append(appendEntry(make([]byte, 0, len(records)+24), name, at), records...)
-	end := time.Now().Add(storeFor)
-	for wait := firstBackoff; ; wait = min(2*wait, lastBackoff) {
+// errOthers: somebody else has written since an entry was made that cannot be made anew.
+var errOthers = errors.New("mailbox: another node has written meanwhile")
+
+// write stores an entry behind the last, and folds it and all that others have stored
+// before it. The records are made for the queues as they are, and made anew
+// when others were first; nil is to give up then.
+func (m *Mailboxes) write(ctx context.Context, records func(x *index, at presence.Time) []byte) error {
+	end, wait := time.Now().Add(storeFor), firstBackoff
+	raw, name := m.entry(records)
+	for {
+		if raw == nil {
+			return errOthers
+		}
 		seq, err := m.cfg.Store.AppendMail(ctx, m.last, raw)
 		if err == nil {
-			return m.apply(seq, raw)
+			_, err = m.apply(seq, raw)
+			return err
 		}
 		moved := errors.Is(err, store.ErrMoved)
 		if !moved && !errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrClosed) {
-			return folded{}, err
+			return err
 		}
 		// Somebody was first, or it is stored and nobody told us.
 		switch mine, readErr := m.catchUp(ctx, name); {
-		case readErr == nil && mine != nil:
-			return *mine, nil
+		case readErr == nil && mine:
+			return nil
 		case readErr == nil && moved:
+			raw, name = m.entry(records)
 			continue
 		case time.Now().After(end) || ctx.Err() != nil:
-			return folded{}, fmt.Errorf("%w: %w", store.ErrUnknown, errors.Join(err, readErr))
+			return fmt.Errorf("%w: %w", store.ErrUnknown, errors.Join(err, readErr))
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
+		wait = min(2*wait, lastBackoff)
 	}
+}
+
+// entry makes an entry of records, which may be none; nil if there are none to be.
+func (m *Mailboxes) entry(records func(x *index, at presence.Time) []byte) (raw []byte, name uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at, name := m.judge(), rand.Uint64()
+	body := records(&m.index, at)
+	if body == nil {
+		return nil, 0
+	}
+	return append(appendEntry(make([]byte, 0, len(body)+24), name, at), body...), name
 }
 
 // apply folds an entry and gives what came to who takes it.
@@ -245,14 +289,12 @@ func (m *Mailboxes) apply(seq uint64, raw []byte) (folded, error) {
 	return did, nil
 }
 
-// catchUp folds what is stored behind the last entry known, and returns what the
-// entry of that name did, nil if it is not among them.
-func (m *Mailboxes) catchUp(ctx context.Context, name uint64) (mine *folded, err error) {
+// catchUp folds what is stored behind the last entry known, and reports
+// whether the entry of that name is among it.
+func (m *Mailboxes) catchUp(ctx context.Context, name uint64) (mine bool, err error) {
 	last, err := m.cfg.Store.ReplayMail(ctx, m.last+1, func(seq uint64, raw []byte) error {
 		did, err := m.apply(seq, raw)
-		if err == nil && did.name == name {
-			mine = &did
-		}
+		mine = mine || err == nil && did.name == name
 		return err
 	})
 	if err == nil {
@@ -263,7 +305,7 @@ func (m *Mailboxes) catchUp(ctx context.Context, name uint64) (mine *folded, err
 	return mine, err
 }
 
-// judge sets the clock that messages are judged by.
+// judge sets the clock that messages are judged by. The lock is held.
 func (m *Mailboxes) judge() presence.Time {
 	m.clock = max(m.clock, m.now())
 	return m.clock

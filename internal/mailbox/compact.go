@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -36,10 +37,14 @@ func (m *Mailboxes) upkeep(ctx context.Context) {
 		i = m.sweep(i, sweepEntries)
 		m.mu.Unlock()
 	}
+	// What was written anew in this round is not looked at again, whatever it takes.
+	m.mu.Lock()
+	through := m.last
+	m.mu.Unlock()
 	err := m.cut(ctx)
 	for err == nil && ctx.Err() == nil {
 		var moved bool
-		if moved, err = m.moveOn(ctx); !moved {
+		if moved, err = m.moveOn(ctx, through); !moved {
 			break
 		}
 		if _, err := m.commit(ctx); err != nil {
@@ -67,8 +72,8 @@ func (m *Mailboxes) cut(ctx context.Context) error {
 }
 
 // moveOn writes the first messages anew if that is worth it, and cuts behind them.
-func (m *Mailboxes) moveOn(ctx context.Context) (moved bool, err error) {
-	list, wanted := m.movable()
+func (m *Mailboxes) moveOn(ctx context.Context, through uint64) (moved bool, err error) {
+	list, wanted := m.movable(through)
 	if !wanted {
 		return false, nil
 	}
@@ -76,7 +81,7 @@ func (m *Mailboxes) moveOn(ctx context.Context) (moved bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var records []byte
+	records := []byte{} // an entry of none is one
 	for _, p := range list {
 		h := p.held
 		body := texts[h]
@@ -89,7 +94,14 @@ func (m *Mailboxes) moveOn(ctx context.Context) (moved bool, err error) {
 		}
 		records = appendRecord(records, &r)
 	}
-	if _, err := m.write(ctx, records); err != nil {
+	after := m.last
+	err = m.write(ctx, func(x *index, _ presence.Time) []byte {
+		if x.last != after {
+			return nil // some may have left
+		}
+		return records
+	})
+	if err != nil {
 		return false, err
 	}
 	m.mu.Lock()
@@ -99,9 +111,9 @@ func (m *Mailboxes) moveOn(ctx context.Context) (moved bool, err error) {
 }
 
 // movable are the first messages of the stream, if they should be written anew: more
-// has gone than lives, or somebody was erased. An empty list that is wanted makes an
+// has gone than lives, or somebody was erased. Those behind through are not. An empty list that is wanted makes an
 // entry in which nobody is, so that the last one can be cut.
-func (m *Mailboxes) movable() (list []place, wanted bool) {
+func (m *Mailboxes) movable(through uint64) (list []place, wanted bool) {
 	slack := min(mostSlack, m.cfg.Store.MailLimit()/16)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,6 +126,9 @@ func (m *Mailboxes) movable() (list []place, wanted bool) {
 	}
 	if scrub && m.entries[0].sequence > m.scrub {
 		m.scrub, scrub = 0, false
+	}
+	if m.entries[0].sequence > through {
+		return nil, false
 	}
 	if !scrub && m.total <= 2*m.live+slack {
 		return nil, false

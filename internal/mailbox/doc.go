@@ -8,9 +8,9 @@
 // Everything that happens to mailboxes is an entry of one stream of the store
 // (store.Mailboxes): messages put, queues purged, users erased. One goroutine
 // (commit.go) makes one entry of all that waits, so a hundred messages cost one
-// sync of the disk, stores it behind the last one it has folded, and folds it
-// (fold.go). The fold alone changes queues, and a start is nothing but the fold of
-// the whole stream: counts are exact, and the same for whoever reads the stream.
+// sync of the disk: it works out what becomes of the queues (plan.go), stores that
+// behind the last entry it has folded, and folds it (fold.go). The fold alone changes
+// queues, and a start is nothing but the fold of what is left of the stream.
 //
 // In memory is an index: for each message where it stands, when its time is over and
 // a hash of its id, about 150 bytes with its share of the maps. The text of the newest

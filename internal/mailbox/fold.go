@@ -17,6 +17,7 @@ type held struct {
 	queue   *queue
 	offset  uint32 // of the body in the entry
 	size    uint32
+	cost    uint32 // of the whole record, about
 	at      presence.Time
 	expires presence.Time // 0: never
 	hash    uint64
@@ -57,6 +58,7 @@ type entry struct {
 	size     int
 	live     []*held // what was put or moved there; those that left it may still be on it
 	count    int     // that have not left
+	puts     int     // messages put so far
 	latest   presence.Time
 	lasting  bool // something in it never expires
 }
@@ -85,7 +87,6 @@ func newIndex(textBound int64) index {
 // folded is what an entry did.
 type folded struct {
 	name  uint64
-	sizes []int  // of each put, in order
 	came  []*box // who has a new message
 	erase bool   // somebody was erased
 }
@@ -115,9 +116,8 @@ func (x *index) take(e *entry, r *record, did *folded) {
 	switch r.kind {
 	case recordPut:
 		q := x.queueOf(r.user, r.publisher)
-		size, fresh := x.put(e, q, r)
-		did.sizes = append(did.sizes, size)
-		if fresh && !slices.Contains(did.came, q.box) {
+		x.put(e, q, r)
+		if !slices.Contains(did.came, q.box) {
 			did.came = append(did.came, q.box)
 		}
 		return
@@ -143,26 +143,22 @@ func (x *index) take(e *entry, r *record, did *folded) {
 	x.tidy(b)
 }
 
-// put adds a message, unless its id is there, and returns how many the queue has.
-func (x *index) put(e *entry, q *queue, r *record) (size int, fresh bool) {
+// put adds a message, in place of the one that gave way to it.
+func (x *index) put(e *entry, q *queue, r *record) {
 	x.drop(q, func(h *held) bool { return h.dead(x.clock) })
-	if slices.ContainsFunc(q.held, func(h *held) bool { return h.hash == r.hash }) {
-		return len(q.held), false
+	if d := r.dropped; d.some {
+		if d.here {
+			d.number += e.sequence * numbersPerEntry
+		}
+		x.drop(q, func(h *held) bool { return h.number == d.number })
 	}
-	if len(q.held) >= Capacity {
-		x.leave(q.held[0])
-		q.held = slices.Delete(q.held, 0, 1)
-	}
-	h := &held{
-		number: e.sequence*numbersPerEntry + uint64(len(e.live)), queue: q,
-		at: r.at, expires: r.expires(), hash: r.hash,
-	}
+	h := &held{number: e.sequence*numbersPerEntry + uint64(e.puts), queue: q, at: r.at, expires: r.expires(), hash: r.hash}
+	e.puts++
 	x.place(h, e, r)
 	q.held = append(q.held, h)
 	x.count++
-	x.live += int64(h.size)
-	x.byApp[q.box.user.App] += int64(h.size)
-	return len(q.held), true
+	x.live += int64(h.cost)
+	x.byApp[q.box.user.App] += int64(h.cost)
 }
 
 // move makes a message stand in e. One that is not known was cut away with the
@@ -180,13 +176,13 @@ func (x *index) move(e *entry, q *queue, r *record) {
 	x.place(h, e, r)
 	q.held = slices.Insert(q.held, i, h)
 	x.count++
-	x.live += int64(h.size)
-	x.byApp[q.box.user.App] += int64(h.size)
+	x.live += int64(h.cost)
+	x.byApp[q.box.user.App] += int64(h.cost)
 }
 
 // place makes h stand in e as r says.
 func (x *index) place(h *held, e *entry, r *record) {
-	h.in, h.offset, h.size = e, uint32(r.offset), uint32(len(r.body))
+	h.in, h.offset, h.size, h.cost = e, uint32(r.offset), uint32(len(r.body)), r.cost()
 	h.body = bytes.Clone(r.body)
 	x.text += int64(len(h.body))
 	e.live = append(e.live, h)
@@ -215,8 +211,8 @@ func (x *index) leave(h *held) {
 	}
 	h.in = nil
 	x.count--
-	x.live -= int64(h.size)
-	if x.byApp[h.queue.box.user.App] -= int64(h.size); x.byApp[h.queue.box.user.App] == 0 {
+	x.live -= int64(h.cost)
+	if x.byApp[h.queue.box.user.App] -= int64(h.cost); x.byApp[h.queue.box.user.App] == 0 {
 		delete(x.byApp, h.queue.box.user.App)
 	}
 	x.text -= int64(len(h.body))

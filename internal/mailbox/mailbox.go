@@ -77,9 +77,9 @@ type Stats struct {
 
 // change is a call on its way into the stream.
 type change struct {
-	records []byte
-	puts    int
-	sizes   []int // of the puts
+	records []record
+	bytes   int
+	sizes   []int // of the puts' queues, one for each record
 	done    chan error
 }
 
@@ -140,19 +140,16 @@ func (m *Mailboxes) Put(ctx context.Context, items []Item) ([]Receipt, error) {
 		return nil, err
 	}
 	receipts := make([]Receipt, len(items))
-	c := &change{puts: len(items), done: make(chan error, 1)}
+	c := &change{records: make([]record, len(items)), done: make(chan error, 1)}
 	need := map[presence.AppID]int64{}
-	var body []byte
 	for i := range items {
 		it := &items[i]
 		if receipts[i].ID = it.ID; it.ID == "" {
 			receipts[i].ID = rand.Text()
 		}
-		body = appendBody(body[:0], &Message{ID: receipts[i].ID, Alias: it.Alias, Source: it.Source, Text: it.Text, Action: it.Action})
-		c.records = appendRecord(c.records, &record{
-			kind: recordPut, user: it.User, publisher: it.Publisher, life: lifeOf(it.TTL), body: body,
-		})
-		need[it.User.App] += int64(len(body))
+		body := appendBody(nil, &Message{ID: receipts[i].ID, Alias: it.Alias, Source: it.Source, Text: it.Text, Action: it.Action})
+		c.records[i] = record{kind: recordPut, user: it.User, publisher: it.Publisher, life: lifeOf(it.TTL), body: body, hash: hashID(receipts[i].ID)}
+		need[it.User.App] += int64(c.records[i].cost())
 	}
 	if err := m.room(need); err != nil {
 		return nil, err
@@ -196,7 +193,7 @@ func (m *Mailboxes) room(need map[presence.AppID]int64) error {
 // Purge empties a publisher's queue for a user, and returns when that is on disk.
 // What connections have been given and have not taken is not told any more.
 func (m *Mailboxes) Purge(ctx context.Context, user presence.User, publisher string) error {
-	return m.do(ctx, &change{done: make(chan error, 1), records: appendRecord(nil, &record{kind: recordPurge, user: user, publisher: publisher})})
+	return m.do(ctx, &change{done: make(chan error, 1), records: []record{{kind: recordPurge, user: user, publisher: publisher}}})
 }
 
 // Erase empties all queues of a user, and returns when that is on disk. What the
@@ -209,7 +206,7 @@ func (m *Mailboxes) Erase(ctx context.Context, user presence.User) error {
 	if never {
 		return nil
 	}
-	return m.do(ctx, &change{done: make(chan error, 1), records: appendRecord(nil, &record{kind: recordErase, user: user})})
+	return m.do(ctx, &change{done: make(chan error, 1), records: []record{{kind: recordErase, user: user}}})
 }
 
 // Size is how many messages a queue has now.
@@ -242,17 +239,20 @@ func (m *Mailboxes) Stats() Stats {
 
 // do hands a change over and waits until it is on disk.
 func (m *Mailboxes) do(ctx context.Context, c *change) error {
+	for i := range c.records {
+		c.bytes += int(c.records[i].cost())
+	}
 	m.mu.Lock()
 	switch {
 	case m.closing || m.stop == nil:
 		m.mu.Unlock()
 		return fault.Retry(fault.LogUnavailable, retryAfter, "the mailboxes of this node are not open")
-	case m.queued+len(c.records) > maxWaiting && len(m.waiting) > 0:
+	case m.queued+c.bytes > maxWaiting && len(m.waiting) > 0:
 		m.mu.Unlock()
 		return fault.Retry(fault.LogUnavailable, retryAfter, "too many messages wait to be stored")
 	}
 	m.waiting = append(m.waiting, c)
-	m.queued += len(c.records)
+	m.queued += c.bytes
 	m.mu.Unlock()
 	m.poke()
 	select {

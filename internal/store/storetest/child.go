@@ -88,6 +88,7 @@ func writeForEver(s store.Store) {
 		saveRosters(ctx, s, n<<32|i)
 		saveNames(ctx, s, n<<32|i)
 		keepReading(ctx, s, n<<32|i)
+		keepMail(ctx, s, n<<32|i)
 	}
 }
 

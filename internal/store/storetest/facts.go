@@ -28,6 +28,7 @@ import (
 //	base AT FROM BYTES, dropping AT   the same of bases
 //	erased ID            a user who was in bases is erased
 //	told SEQ             a follower got a message
+//	mail SEQ AT, cutting SEQ   an entry of the mailboxes is stored; they are about to be cut
 //
 // The facts of several children on one directory add up.
 type facts struct {
@@ -41,10 +42,11 @@ type facts struct {
 	advancing [2]uint64 // last begun, perhaps done: through, note
 	advanced  [2]uint64 // last acknowledged
 	reading   readingFacts
+	mail      mailFacts
 }
 
 func newFacts() *facts {
-	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}, rosters: map[int]rosterFact{}, names: map[uint64]nameFact{}, reading: newReadingFacts()}
+	return &facts{records: map[store.Position]int{}, shards: map[int]uint64{}, notes: map[uint64]uint64{}, rosters: map[int]rosterFact{}, names: map[uint64]nameFact{}, reading: newReadingFacts(), mail: mailFacts{stored: map[uint64]uint64{}}}
 }
 
 // rosterFact is what is known of one user's roster.
@@ -59,6 +61,7 @@ func (f *facts) clone() *facts {
 	c.records, c.shards, c.notes = maps.Clone(f.records), maps.Clone(f.shards), maps.Clone(f.notes)
 	c.rosters, c.names = maps.Clone(f.rosters), maps.Clone(f.names)
 	c.reading.letters, c.reading.bases = maps.Clone(f.reading.letters), maps.Clone(f.reading.bases)
+	c.mail = f.mail.clone()
 	c.reading.erased = slices.Clone(f.reading.erased)
 	return &c
 }
@@ -111,6 +114,9 @@ func (f *facts) add(line string) error {
 		err = scan(&f.advanced[0], &f.advanced[1])
 	default:
 		var known bool
+		if known, err = f.mail.add(word, scan); known {
+			break
+		}
 		if known, err = f.reading.add(word, scan); !known {
 			return fmt.Errorf("the child said %q", line)
 		}
@@ -133,6 +139,7 @@ func (f *facts) verify(t testing.TB, open Open, dir string) (found int) {
 	f.verifyRosters(t, s)
 	f.verifyNames(t, s)
 	f.reading.verify(t, s)
+	f.mail.verify(t, s)
 	if n, err := s.Next(context.Background(), "incarnation"); err != nil || n <= f.counter {
 		t.Errorf("counter: got %d, %v, want a number after %d", n, err, f.counter)
 	} else {
