@@ -27,7 +27,7 @@ func (c *conn) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 			c.refuse(c.farewellOf(err, r.Resume != ""))
 		}
 	})
-	ok, end := c.pace.admit(c.door.cfg.Wheel.Now(), len(b))
+	ok, end := c.pace.Admit(c.door.cfg.Wheel.Now(), len(b))
 	switch {
 	case end:
 		c.refuse(goodbye{
@@ -44,7 +44,7 @@ func (c *conn) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 		c.refuse(goodbye{reason: frameInvalid, message: errNoObject.Error(), kept: c.at() == open})
 		return
 	case !ok && c.at() != fresh:
-		err = fault.Retry(fault.RateLimited, time.Second, "more than %d frames in a second, a long one counting for each 4 KiB", refuseFrames)
+		err = fault.Retry(fault.RateLimited, time.Second, "more than %d frames in a second, a long one counting for each 4 KiB", admit.FramesRefused)
 	}
 	if c.at() == fresh {
 		c.begin(&r, err, began)

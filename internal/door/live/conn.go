@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -30,9 +31,9 @@ const (
 type conn struct {
 	door  *Door
 	sock  *socket.Conn
-	greet *greeting // nil once the hello is done
-	from  place     // counted in door.from
-	pace  pace      // only Message uses it
+	greet *greeting   // nil once the hello is done
+	from  admit.Place //  counted in door.from
+	pace  admit.Pace  // only Message uses it
 
 	// Set by the hello, before the stage is open.
 	ref             tracker.Ref
@@ -139,7 +140,7 @@ func (c *conn) Closed(_ *socket.Conn, why error) {
 	c.topics = nil
 	c.mu.Unlock()
 	topics.close()
-	c.door.from.leave(c.from)
+	c.door.from.Leave(c.from)
 	if c.greet != nil {
 		c.door.fresh.remove(c)
 	}

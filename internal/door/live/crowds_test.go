@@ -112,8 +112,8 @@ func TestHellosAtOnceAreCounted(t *testing.T) {
 		if got := all(again(one), again(two)); got["welcome"] != 2 {
 			t.Errorf("two sessions that come back at once: %v", got)
 		}
-		if len(n.door.coming.of) > 0 {
-			t.Errorf("left over: %v", n.door.coming.of)
+		if n.door.coming.Len() > 0 {
+			t.Errorf("left over: %d users", n.door.coming.Len())
 		}
 	})
 }

@@ -84,8 +84,8 @@ type Door struct {
 	loop   *socket.Loop
 	enc    *encoder
 	limits atomic.Pointer[Limits]
-	from   addresses
-	coming arrivals
+	from   admit.Addresses
+	coming admit.Arrivals
 	fresh  waiting
 
 	// ctx is that of all calls; never is over from the begin, for calls that must

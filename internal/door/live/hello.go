@@ -32,7 +32,7 @@ func (c *conn) hello(r *request) error {
 		}
 	}
 	user := presence.User{App: a.App, ID: a.User}
-	defer d.coming.leave(user, c)
+	defer d.coming.Leave(user, c)
 	ref, err := c.session(r, a, user)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (c *conn) roomFor(user presence.User, id presence.SessionID) error {
 	if most == 0 {
 		return nil
 	}
-	if n, ok := c.door.coming.enter(user, arrival{c, id}, most); !ok {
+	if n, ok := c.door.coming.Enter(c.door.cfg.Tracker, user, admit.Arrival{Link: c, Session: id}, most); !ok {
 		return crowdError{n}
 	}
 	return nil

@@ -125,7 +125,7 @@ func (n *node) stopDoor() {
 	if left := n.door.standing.Load(); left != 0 {
 		n.t.Errorf("%d connections are counted as standing", left)
 	}
-	if left := len(n.door.from.count); left != 0 {
+	if left := n.door.from.Len(); left != 0 {
 		n.t.Errorf("%d addresses are counted", left)
 	}
 }

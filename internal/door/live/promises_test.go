@@ -415,14 +415,14 @@ func TestPace(t *testing.T) {
 			read(t, alice.ask(`{"t":"ping"}`), &e)
 			answers[e.T+e.Reason]++
 		}
-		if answers["pong"]+answers["errorRATE_LIMITED"] != 300 || answers["pong"] < refuseFrames || answers["errorRATE_LIMITED"] == 0 {
+		if answers["pong"]+answers["errorRATE_LIMITED"] != 300 || answers["pong"] < admit.FramesRefused || answers["errorRATE_LIMITED"] == 0 {
 			t.Errorf("got %v", answers)
 		}
 		wait(time.Second)
 		if got := alice.ask(`{"t":"ping"}`); !strings.HasPrefix(got, `{"t":"pong"`) {
 			t.Errorf("a second later: %s", got)
 		}
-		for range 2 * endFrames {
+		for range 2 * admit.FramesEnd {
 			if alice.Send(`{"t":"ping"}`) != nil {
 				break
 			}

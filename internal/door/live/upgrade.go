@@ -42,8 +42,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err := d.greet(r, g)
-	from := placeOf(g.addr)
-	crowded := !d.from.enter(from, d.limits.Load().PerAddress)
+	from := admit.PlaceOf(g.addr)
+	crowded := !d.from.Enter(from, d.limits.Load().PerAddress)
 	if crowded {
 		from = 0
 	}
@@ -61,7 +61,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	o := socket.Options{Protocols: []string{Protocol}, CheckOrigin: func(*http.Request) bool { return true }}
 	if d.loop.Upgrade(w, r, o, open) != nil { // the peer was told
-		d.from.leave(from)
+		d.from.Leave(from)
 	}
 }
 
