@@ -148,6 +148,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("grpc", a.startGRPC, a.stopGRPC)
 	a.parts.Add("live", a.startLive, a.stopLive)
 	a.parts.Add("mozpresence", a.startMozpresence, a.stopMozpresence)
+	a.parts.Add("stringee", a.startStringee, a.stopStringee)
 	a.parts.Add("http", a.startHTTP, a.stopHTTP)
 	a.parts.Add("own ports", a.startOwnPorts, a.stopOwnPorts)
 	a.parts.Add("memory", a.startRest, a.stopRest)
@@ -238,7 +239,7 @@ func (a *App) startTracker(ctx context.Context) error {
 	}
 	a.hub = hub.New(a.tracker, sights{a.roster})
 	a.roster.Listen(a.hub)
-	a.tracker.Listen(listeners{a.hub, a.roster, a.topics}, a.hub)
+	a.tracker.Listen(listeners{a.hub, a.roster, a.topics, &a.foreign.stringee}, a.hub)
 	return a.tracker.Start(ctx)
 }
 
@@ -314,7 +315,7 @@ func (a *App) markReady(context.Context) error {
 }
 
 // drain is the first thing a stop does.
-func (a *App) drain(context.Context) error {
+func (a *App) drain(ctx context.Context) error {
 	a.ready.Store(false)
 	a.door.Drain()
 	a.api.Drain()
@@ -322,5 +323,6 @@ func (a *App) drain(context.Context) error {
 	a.tracker.Drain(func() tracker.End {
 		return tracker.End{Cause: tracker.CauseDraining, RetryAfter: shortestReturn + rand.N(spread+1)}
 	})
+	a.foreign.stringee.Load().Away(ctx)
 	return nil
 }

@@ -6,11 +6,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence/pages"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
+	"github.com/porchlight-dev/porchlight/internal/door/stringee"
 	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
 	"github.com/porchlight-dev/porchlight/internal/listen"
 )
@@ -22,7 +24,9 @@ type foreign struct {
 	// mozpresence is made before the others: devices connect there.
 	mozpresence *mozpresence.Door
 	pages       *pages.Pages // of it
-	ports       []ownPort
+	// stringee is made before the others: users connect there.
+	stringee atomic.Pointer[stringee.Door]
+	ports    []ownPort
 }
 
 // ownPort is one where a door alone answers.
@@ -36,7 +40,8 @@ type ownPort struct {
 func (a *App) own() []ownDoor {
 	l := &a.p.Config.Listen
 	return []ownDoor{{"rongcloud", l.RongCloud, a.foreign.rongcloud}, {"tencentim", l.TencentIM, a.foreign.tencentim},
-		{mozpresence.Name, l.Mozpresence, a.foreign.mozpresence}}
+		{mozpresence.Name, l.Mozpresence, a.foreign.mozpresence},
+		{stringee.Name, config.Own{Listen: l.Stringee.Listen, Host: l.Stringee.Host}, a.foreign.stringee.Load()}}
 }
 
 type ownDoor struct {
@@ -131,6 +136,10 @@ func (a *App) makeForeign() {
 // setForeign puts the apps of another configuration in place.
 func (a *App) setForeign(c *config.Config) {
 	a.setMozpresence(c)
+	d := a.foreign.stringee.Load()
+	d.SetApps(c.StringeeApps())
+	d.SetPlaces(c.StringeePlaces())
+	d.SetLimits(stringee.Limits(c.ConnectionLimits()))
 	if a.foreign.rongcloud != nil {
 		a.foreign.rongcloud.SetApps(c.RongCloudApps())
 		a.foreign.tencentim.SetApps(c.TencentIMApps())

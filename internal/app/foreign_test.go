@@ -151,6 +151,7 @@ func TestDoorsOfTheirOwn(t *testing.T) {
 	tenants(p.Config, map[string]config.App{"one": {JWT: tenant("k").JWT, RongCloud: config.RongCloud{AppKey: "one", AppSecret: "s1"}}})
 	p.Config.Listen.RongCloud = config.Own{Listen: "127.0.0.1:0", Host: "API.rong.example"}
 	p.Config.Listen.TencentIM = config.Own{Host: "console.tim.example"}
+	p.Config.Listen.Stringee = config.OwnStringee{Host: "api.stringee.example"}
 	a := running(t, p)
 	if a.DoorAddr("rongcloud") == nil || a.DoorAddr("tencentim") != nil {
 		t.Fatalf("ports: got %v and %v, want one", a.DoorAddr("rongcloud"), a.DoorAddr("tencentim"))
@@ -162,6 +163,9 @@ func TestDoorsOfTheirOwn(t *testing.T) {
 		{"its own port, its path", own, own, "/user/checkOnline.json", `"code":1001`},
 		{"its host", shared, "api.RONG.example:80", "/healthz", `"code":404`},
 		{"its host, its path", shared, "api.rong.example", "/user/checkOnline.json", `"code":1001`},
+		{"Stringee's host", shared, "api.stringee.example", "/healthz", `"r":404`},
+		{"Stringee's host, its page", shared, "api.stringee.example", "/", "Stringee's client connects here"},
+		{"its path without a host", shared, "elsewhere.example", "/v1/users", `"r":405`},
 		{"the other's host", shared, "console.tim.example", "/", `"ErrorCode":60009`},
 		{"another host", shared, "elsewhere.example", "/user/x", `"code":404`},
 		{"another host, a path of ours", shared, "elsewhere.example", "/healthz", "this page is read with GET"},

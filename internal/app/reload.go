@@ -141,6 +141,8 @@ func (a *App) later(is *config.Config) (keys []string) {
 		{"listen.rongcloud", was.Listen.RongCloud != is.Listen.RongCloud},
 		{"listen.tencentim", was.Listen.TencentIM != is.Listen.TencentIM},
 		{"listen.mozpresence", was.Listen.Mozpresence != is.Listen.Mozpresence},
+		{"listen.stringee.listen", was.Listen.Stringee.Listen != is.Listen.Stringee.Listen},
+		{"listen.stringee.host", was.Listen.Stringee.Host != is.Listen.Stringee.Host},
 		{"listen.proxy_protocol", was.Listen.ProxyProtocol != is.Listen.ProxyProtocol},
 		{"data", was.Data != is.Data},
 		{"restart_grace", was.RestartGrace != is.RestartGrace},

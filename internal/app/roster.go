@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/door/stringee"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
@@ -92,16 +94,21 @@ func (a *App) setRosterApps(apps map[presence.AppID]roster.AppConfig, sources ma
 }
 
 // listeners hear of the tracker's changes: the hub of all, the topics of who
-// comes and goes, the roster of whom it need not keep a list for any more.
+// comes and goes, the roster of whom it need not keep a list for any more, and once
+// it is there Stringee's door, for its users' other devices.
 type listeners struct {
 	hub    *hub.Hub
 	roster *roster.Roster
 	topics *topic.Topics
+	door   *atomic.Pointer[stringee.Door]
 }
 
 func (l listeners) Changed(p *presence.Presence) {
 	l.hub.Changed(p)
 	l.topics.Changed(p)
+	if d := l.door.Load(); d != nil {
+		d.Changed(p)
+	}
 }
 
 func (l listeners) Gone(id presence.SessionID) {

@@ -13,6 +13,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence/pages"
 	"github.com/porchlight-dev/porchlight/internal/door/rongcloud"
+	"github.com/porchlight-dev/porchlight/internal/door/stringee"
 	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
 	grants "github.com/porchlight-dev/porchlight/internal/publisher"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -23,7 +24,7 @@ import (
 // for one mux of them all would panic where their wildcards overlap.
 func (a *App) routes() dispatcher {
 	d := dispatcher{
-		"":        {exact: true, to: http.HandlerFunc(front)},
+		"":        {streams: true, to: http.HandlerFunc(a.root)},
 		"healthz": {exact: true, to: http.HandlerFunc(healthz)},
 		"readyz":  {exact: true, to: http.HandlerFunc(a.readyz)},
 		"metrics": {exact: true, to: a.metrics.Handler()},
@@ -36,6 +37,9 @@ func (a *App) routes() dispatcher {
 
 		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web(), streams: true},
 		live.Name: {to: a.live, streams: true},
+	}
+	for _, segment := range stringee.Segments() {
+		d[segment] = mount{to: a.foreign.stringee.Load()}
 	}
 	if a.p.Demo {
 		d["demo"] = mount{to: demo.New(demo.Config{Token: a.token, Friends: a.roster, Logger: a.log})}
@@ -113,8 +117,9 @@ func limited(w http.ResponseWriter, r *http.Request, streams bool) http.Response
 
 // alone is a door that answers every path.
 func alone(door http.Handler) http.Handler {
-	_, streams := door.(*mozpresence.Door)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(limited(w, r, streams), r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		door.ServeHTTP(limited(w, r, r.Header.Get("Upgrade") != ""), r) // a socket sees to such peers itself
+	})
 }
 
 // dispatcher finds the mount of a request by the first segment of its path. It
@@ -143,7 +148,7 @@ func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // front is the page for who comes by.
 func front(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port, and here for browsers; /live is for WebSocket; the REST API is at /api/v1, described by /openapi.json; /healthz, /readyz and /metrics are here.\n"))
+	w.Write([]byte("Porchlight is running. The IsOnline service is on the gRPC port, and here for browsers; /live is for WebSocket, and so is / for Stringee's client; the REST API is at /api/v1, described by /openapi.json; /healthz, /readyz and /metrics are here.\n"))
 }
 
 // healthz says that the process lives.

@@ -70,6 +70,7 @@ var table = []line{
 	{"internal/door/tencentim", with(leaves, append(core, "internal/webhook")...), "one dialect: queries and a kick over the core, and a format of webhooks"},
 
 	{"internal/door/mozpresence/pages", with(leaves, core...), "what people see of that dialect in a browser; its sockets are the door's"},
+	{"internal/door/stringee", with(leaves, append(core, "internal/socket")...), "one dialect over the core and a socket"},
 
 	{"internal/demo", []string{"internal/presence"}, "a page, and the part of a product's backend that it needs; mounted by dev alone"},
 

@@ -20,6 +20,7 @@ type App struct {
 	TencentIM TencentIM          `yaml:"tencentim" envPrefix:"TENCENTIM_"`
 	// Mozpresence is Mozilla's Presence interface.
 	Mozpresence Mozpresence `yaml:"mozpresence" envPrefix:"MOZPRESENCE_"`
+	Stringee    Stringee    `yaml:"stringee" envPrefix:"STRINGEE_"`
 }
 
 // ServerKey lets the app's own backend call the server API. The secret alone

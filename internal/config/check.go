@@ -62,6 +62,7 @@ func (l *Listen) check(p *problems, at place) {
 		{at.key("http"), l.HTTP}, {at.key("grpc"), l.GRPC},
 		{at.key("rongcloud", "listen"), l.RongCloud.Listen}, {at.key("tencentim", "listen"), l.TencentIM.Listen},
 		{at.key("mozpresence", "listen"), l.Mozpresence.Listen},
+		{at.key("stringee", "listen"), l.Stringee.Listen},
 	} {
 		checkAddress(p, one.at, one.addr)
 		other, ok := taken[one.addr]
@@ -70,15 +71,16 @@ func (l *Listen) check(p *problems, at place) {
 		}
 		taken[one.addr] = one.at.String()
 	}
-	checkHost(p, at.key("rongcloud", "host"), l.RongCloud.Host)
-	checkHost(p, at.key("tencentim", "host"), l.TencentIM.Host)
-	checkHost(p, at.key("mozpresence", "host"), l.Mozpresence.Host)
-	if h := l.Mozpresence.Host; h != "" && (strings.EqualFold(h, l.RongCloud.Host) || strings.EqualFold(h, l.TencentIM.Host)) {
-		p.add(at.key("mozpresence", "host"), "another door has the same; it says which of them answers")
+	hosts := map[string]string{}
+	for _, one := range []struct{ door, host string }{{"rongcloud", l.RongCloud.Host}, {"tencentim", l.TencentIM.Host}, {"stringee", l.Stringee.Host}, {"mozpresence", l.Mozpresence.Host}} {
+		checkHost(p, at.key(one.door, "host"), one.host)
+		name := strings.ToLower(one.host)
+		if other, ok := hosts[name]; ok && name != "" {
+			p.add(at.key(one.door, "host"), "%s has the same; it says which of them answers", other)
+		}
+		hosts[name] = one.door
 	}
-	if h := l.TencentIM.Host; h != "" && strings.EqualFold(h, l.RongCloud.Host) {
-		p.add(at.key("tencentim", "host"), "rongcloud has the same; it says which of them answers")
-	}
+	l.Stringee.check(p, at.key("stringee"))
 	if (l.TLS.Cert == "") != (l.TLS.Key == "") {
 		p.add(at.key("tls"), "needs both cert and key, or neither")
 	}

@@ -33,6 +33,7 @@ func (a *App) check(p *problems, at place) {
 	a.Catalogues.check(p, at.key("catalogues"))
 	a.checkWebhooks(p, at.key("webhooks"))
 	a.RongCloud.check(p, at.key("rongcloud"))
+	a.Stringee.check(p, at.key("stringee"))
 	a.TencentIM.check(p, at.key("tencentim"))
 	a.Mozpresence.check(p, at.key("mozpresence"))
 	for i, o := range a.CORS.Origins {

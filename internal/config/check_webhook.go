@@ -296,7 +296,7 @@ func checkForeign(p *problems, at place, s string) {
 // checkForeignApps refuses two apps that stand for the same one elsewhere: a call
 // would not say whose it is.
 func (c *Config) checkForeignApps(p *problems, names []string) {
-	keys, ids := map[string]string{}, map[int64]string{}
+	keys, ids, sids := map[string]string{}, map[int64]string{}, map[string]string{}
 	for _, name := range names {
 		a, at := c.Apps[name], place{"apps", name}
 		if key := a.RongCloud.AppKey; key != "" {
@@ -310,6 +310,12 @@ func (c *Config) checkForeignApps(p *problems, names []string) {
 				p.add(at.key("tencentim", "sdkappid"), "app %s has the same; it selects the app", other)
 			}
 			ids[id] = name
+		}
+		if sid := a.Stringee.KeySID; sid != "" {
+			if other, ok := sids[sid]; ok {
+				p.add(at.key("stringee", "key_sid"), "app %s has the same; it selects the app", other)
+			}
+			sids[sid] = name
 		}
 	}
 }

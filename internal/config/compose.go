@@ -224,8 +224,9 @@ func (a *App) trustsEverybody() bool {
 	known := map[Secret]bool{
 		Secret(token.Development().Keys[0].Secret): true, DevelopmentServerKey: true, DevelopmentWebhookSecret: true,
 		DevelopmentRongCloudSecret: true, DevelopmentTencentIMKey: true,
+		DevelopmentStringeeSecret: true,
 	}
-	mine := []Secret{a.RongCloud.AppSecret, a.TencentIM.Key}
+	mine := []Secret{a.RongCloud.AppSecret, a.TencentIM.Key, a.Stringee.KeySecret}
 	for _, k := range a.JWT.Keys {
 		mine = append(mine, k.Secret)
 	}

@@ -59,7 +59,10 @@ type Listen struct {
 	TencentIM Own `yaml:"tencentim" envPrefix:"TENCENTIM_"`
 	// Mozpresence is the same for Mozilla's Presence interface and its pages.
 	Mozpresence Own `yaml:"mozpresence" envPrefix:"MOZPRESENCE_"`
-	// ConnectionsPerAddress limits those at the live door from one address.
+	// Stringee is the same for that door, and what it tells of where to connect.
+	Stringee OwnStringee `yaml:"stringee" envPrefix:"STRINGEE_"`
+	// ConnectionsPerAddress limits those from one address, at each of the doors with
+	// sockets for users.
 	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS"`
 }
 
@@ -201,6 +204,7 @@ func Development() *Config {
 		RongCloud:   RongCloud{AppKey: DevelopmentRongCloudKey, AppSecret: DevelopmentRongCloudSecret},
 		TencentIM:   TencentIM{SDKAppID: DevelopmentTencentIMApp, Key: DevelopmentTencentIMKey, Admins: []string{DevelopmentTencentIMAdmin}},
 		Mozpresence: Mozpresence{Publishers: PublishersOpen, AllowPrivate: true},
+		Stringee:    Stringee{KeySID: DevelopmentStringeeSID, KeySecret: DevelopmentStringeeSecret, ProjectID: DevelopmentStringeeProject},
 	}}}
 }
 

@@ -20,6 +20,10 @@ func TestOwnPlacesOfDoors(t *testing.T) {
 		"rongcloud: {listen: nowhere}": "listen.rongcloud.listen", "tencentim: {listen: 1.2.3.4}": "listen.tencentim.listen", "rongcloud: {host: \"https://api.example.com\"}": "listen.rongcloud.host",
 		"rongcloud: {host: \"api.example.com:80\"}": "listen.rongcloud.host", "tencentim: {host: api.example.com/v4}": "listen.tencentim.host", "tencentim: {host: \"a b\"}": "listen.tencentim.host",
 		"rongcloud: {host: a.example}, tencentim: {host: A.example}": "rongcloud has the same", "rongcloud: {port: 1}": "port",
+		"stringee: {listen: nowhere}": "listen.stringee.listen", "stringee: {host: \"a b\"}": "listen.stringee.host", "tencentim: {host: a.example}, stringee: {host: A.example}": "tencentim has the same",
+		"stringee: {addresses: [presence.example]}": "listen.stringee.addresses[0]", "stringee: {addresses: [\":443\"]}": "listen.stringee.addresses[0]",
+		"stringee: {elsewhere: [\"https://x.example\"]}": "listen.stringee.elsewhere[0]", "stringee: {elsewhere: [\"ws://a@x.example\"]}": "listen.stringee.elsewhere[0]",
+		"stringee: {elsewhere: [" + strings.Repeat("\"ws://x\",", 17) + "]}": "listen.stringee.elsewhere",
 	} {
 		if _, err := Parse([]byte(app + "listen: {" + bad + "}\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want it refused with %q", bad, err, want)

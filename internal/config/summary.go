@@ -45,6 +45,7 @@ type AppSummary struct {
 	Mozpresence string `json:"mozpresence,omitempty"`
 	RongCloud   string `json:"rongcloud_app_key,omitempty"`
 	TencentIM   int64  `json:"tencentim_sdkappid,omitempty"`
+	Stringee    string `json:"stringee_key_sid,omitempty"`
 }
 
 // WebhookSummary is that of one endpoint. Its address is shown without what may
@@ -108,6 +109,7 @@ func (c *Config) appSummary(name string, a App) AppSummary {
 		Friends: a.Friends.Source, FriendsURL: shownURL(a.Friends.URL), Catalogues: a.Catalogues.Products, Origins: list(a.CORS.Origins),
 		Limits: a.Limits, Webhooks: []WebhookSummary{}, RongCloud: a.RongCloud.AppKey, TencentIM: a.TencentIM.SDKAppID,
 		Mozpresence: a.Mozpresence.Publishers,
+		Stringee:    a.Stringee.KeySID,
 	}
 	for _, name := range a.webhookNames() {
 		w := a.Webhooks[name].withDefaults()
@@ -221,6 +223,9 @@ func (a AppSummary) webhookRows(row func(name, format string, args ...any)) {
 	}
 	if a.Mozpresence != "" {
 		row("Mozilla", "publishers %s", a.Mozpresence)
+	}
+	if a.Stringee != "" {
+		row("Stringee", "key %s", a.Stringee)
 	}
 }
 

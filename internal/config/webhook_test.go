@@ -19,6 +19,7 @@ const (
 	goodKeys = ", secrets: [" + signing + "]"
 	good     = goodURL + goodKeys
 	rongApp  = "    rongcloud: {app_key: plkey, app_secret: s}\n"
+	sidApp   = "    stringee: {key_sid: s, project_id: 1, key_secret: " + secret + "}\n"
 	timApp   = "    tencentim: {sdkappid: 1400000001}\n"
 )
 
@@ -118,6 +119,10 @@ func TestWebhooksAreRefused(t *testing.T) {
 		"a negative window":         {good, "    rongcloud: {app_key: k, app_secret: s, timestamp_window: -1s}\n", "5", "a.rongcloud.timestamp_window: -1s"},
 		"no app key":                {good, "    rongcloud: {app_secret: k}\n", "5", "a.rongcloud.app_key: is missing"},
 		"app key with a space":      {good, "    rongcloud: {app_key: \" k\", app_secret: s}\n", "5", "a.rongcloud.app_key: is not 1 to 256 characters of ASCII"},
+		"no key SID":                {good, "    stringee: {key_secret: " + secret + ", project_id: 1}\n", "5", "a.stringee.key_sid: is missing"},
+		"no key secret":             {good, "    stringee: {key_sid: s, project_id: 1}\n", "5", "a.stringee.key_secret: is missing"},
+		"short key secret":          {good, "    stringee: {key_sid: s, key_secret: short, project_id: 1}\n", "5", "a.stringee.key_secret: has 5 bytes"},
+		"no project":                {good, "    stringee: {key_sid: s, key_secret: " + secret + "}\n", "5", "a.stringee.project_id: 0 is none"},
 		"no sdkappid":               {good, "    tencentim: {key: k, admins: [a]}\n", "5", "a.tencentim.sdkappid: 0 is none"},
 		"negative sdkappid":         {good, "    tencentim: {sdkappid: -1}\n", "5", "a.tencentim.sdkappid: -1"},
 		"no key for admins":         {good, "    tencentim: {sdkappid: 1, admins: [a]}\n", "5", "a.tencentim.key: is missing"},
@@ -176,6 +181,7 @@ func TestWebhooksOfSeveral(t *testing.T) {
 		"a long name":   {name(strings.Repeat("a", 33)), "an endpoint's name"},
 		"too many":      {strings.Replace(withWebhook(good, ""), "{main: {"+good+"}}", "{"+endpoints(17)+"}", 1), "17 endpoints; at most 16"},
 		"same app key":  {withWebhook(good, rongApp) + other + rongApp, "apps.b.rongcloud.app_key: app a has the same"},
+		"same key SID":  {withWebhook(good, sidApp) + other + sidApp, "apps.b.stringee.key_sid: app a has the same"},
 		"same sdkappid": {withWebhook(good, timApp) + other + timApp, "apps.b.tencentim.sdkappid: app a has the same"},
 	} {
 		_, err := Parse([]byte(test.text))
@@ -357,6 +363,7 @@ func TestDevelopmentSecretsStayOnLoopback(t *testing.T) {
 	for name, rest := range map[string]string{
 		"webhook":    "webhooks: {main: {url: \"https://x.example\", secrets: [" + DevelopmentWebhookSecret + "]}}",
 		"RongCloud":  "rongcloud: {app_key: k, app_secret: \"" + DevelopmentRongCloudSecret + "\"}",
+		"Stringee":   "stringee: {key_sid: s, project_id: 1, key_secret: \"" + DevelopmentStringeeSecret + "\"}",
 		"Tencent IM": "tencentim: {sdkappid: 1, key: \"" + DevelopmentTencentIMKey + "\", admins: [a]}",
 		"":           "rongcloud: {app_key: " + DevelopmentRongCloudKey + ", app_secret: s}",
 	} {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,8 @@ type Core struct {
 	Logger      *slog.Logger
 	Log         *Book
 
-	t testing.TB
+	t    testing.TB
+	also atomic.Pointer[func(*presence.Presence)]
 }
 
 // OtherIssuer signs for app Other.
@@ -91,7 +93,7 @@ func New(t testing.TB, cfg Config) *Core {
 	if c.Topics, err = topic.New(topic.Config{Store: c.Store, Source: c.Tracker, Seer: seer{c.Roster}, Logger: c.Logger}); err != nil {
 		t.Fatal(err)
 	}
-	c.Tracker.Listen(ears{c.Hub, c.Roster, c.Topics}, c.Hub)
+	c.Tracker.Listen(ears{c.Hub, c.Roster, c.Topics, &c.also}, c.Hub)
 	c.Wheel.Start()
 	if err := c.Tracker.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -125,6 +127,9 @@ func New(t testing.TB, cfg Config) *Core {
 	})
 	return c
 }
+
+// Tell makes a door hear of each new picture of a user, as in a whole node.
+func (c *Core) Tell(f func(*presence.Presence)) { c.also.Store(&f) }
 
 // Stop ends the core, and fails the test if a secret got into the log.
 func (c *Core) Stop() {

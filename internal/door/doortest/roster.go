@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/admit"
@@ -187,10 +188,17 @@ type ears struct {
 	hub    *hub.Hub
 	roster *Roster
 	topics *topic.Topics
+	also   *atomic.Pointer[func(*presence.Presence)]
 }
 
 // Changed implements tracker.Listener.
-func (e ears) Changed(p *presence.Presence) { e.hub.Changed(p); e.topics.Changed(p) }
+func (e ears) Changed(p *presence.Presence) {
+	e.hub.Changed(p)
+	e.topics.Changed(p)
+	if f := e.also.Load(); f != nil {
+		(*f)(p)
+	}
+}
 
 // Gone implements tracker.Listener.
 func (e ears) Gone(id presence.SessionID) { e.hub.Gone(id); e.roster.Gone(id) }
