@@ -7,8 +7,7 @@ type liveHello struct {
 	T      string          `json:"t"`
 	Token  string          `json:"token"`
 	Device liveDevice      `json:"device"`
-	Watch  []string        `json:"watch,omitempty"`
-	Topics bool            `json:"topics,omitempty"`
+	Watch  []string        `json:"watch"`
 	Status json.RawMessage `json:"status"`
 }
 

@@ -50,21 +50,24 @@ func testNode(t *testing.T, s *server) {
 
 // testBrowser lets web pages in a real browser at servers of their own.
 func testBrowser(t *testing.T, s *server) {
-	chromium := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			chromium = path
-			break
-		}
-	}
-	if chromium == "" {
-		missing(t, "browser", "there is no chromium on this machine")
-	}
+	chromium := browserOf(t)
 	pair := listentest.New(t, 1)
 	runNode(t, "browser", []string{
 		"PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptorFile(t), "PORCHLIGHT_CHROMIUM=" + chromium,
 		"PORCHLIGHT_CERT=" + pair.Cert, "PORCHLIGHT_KEY=" + pair.Key,
-	}, "browser.mjs", "client.browser.mjs", "demo.browser.mjs", "presence.browser.mjs")
+	}, "browser.mjs", "client.browser.mjs", "demo.browser.mjs")
+}
+
+// browserOf finds a browser.
+func browserOf(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	missing(t, "browser", "there is no chromium on this machine")
+	return ""
 }
 
 // runNode runs files of node/ with node's own test runner.
