@@ -75,6 +75,7 @@ func (r *record) running(now presence.Time) (n int) {
 // setCall applies one word of a call: whether it must be stored, and whether it
 // is news.
 func (r *record) setCall(id string, state CallState, now presence.Time) (write, news bool) {
+	r.calls = slices.DeleteFunc(r.calls, func(c call) bool { return now.Sub(c.at) >= CallLife })
 	i := slices.IndexFunc(r.calls, func(c call) bool { return c.id == id })
 	switch {
 	case i < 0 && state == Ended:
@@ -87,7 +88,6 @@ func (r *record) setCall(id string, state CallState, now presence.Time) (write, 
 		news = r.calls[i].state != state
 		r.calls = slices.Delete(r.calls, i, i+1)
 	}
-	r.calls = slices.DeleteFunc(r.calls, func(c call) bool { return now.Sub(c.at) >= CallLife })
 	if state != Ended {
 		if len(r.calls) >= maxCalls {
 			r.calls = slices.Delete(r.calls, 0, 1) // they stand in the order of their last words
