@@ -216,18 +216,18 @@ func TestTokens(t *testing.T) {
 			t.Errorf("after its time: %v", err)
 		}
 		ref := makeSession(t, c, "alice")
-		sealed := c.Log.Secret(c.Gate.Seal(ref, presence.Epoch{}))
-		if got, err := c.Gate.Session(a, sealed); err != nil || got != ref {
-			t.Errorf("got %v, %v, want %v", got, err, ref)
+		sealed := c.Log.Secret(c.Gate.Seal(ref, presence.Epoch{Incarnation: 7}))
+		if got, maker, err := c.Gate.Session(a, sealed); err != nil || got != ref || maker != 7 {
+			t.Errorf("got %v of node %d, %v, want %v of 7", got, maker, err, ref)
 		}
 		bob, err := c.Gate.Access(t.Context(), c.JWT("bob"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Gate.Session(bob, sealed); fault.KindOf(err) != fault.SessionTokenNotYours {
+		if _, _, err := c.Gate.Session(bob, sealed); fault.KindOf(err) != fault.SessionTokenNotYours {
 			t.Errorf("bob with alice's: %v", err)
 		}
-		if _, err := c.Gate.Session(bob, "x"+sealed); fault.KindOf(err) != fault.SessionTokenInvalid {
+		if _, _, err := c.Gate.Session(bob, "x"+sealed); fault.KindOf(err) != fault.SessionTokenInvalid {
 			t.Errorf("altered: %v", err)
 		}
 		c.Tracker.SetPolicies(map[presence.AppID]tracker.Policy{doortest.Other: {}})

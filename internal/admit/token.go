@@ -40,16 +40,16 @@ func (g *Gate) stands(a token.Access) error {
 }
 
 // Session opens a session token and checks that it belongs to the user of the
-// access token.
-func (g *Gate) Session(a token.Access, sealed string) (tracker.Ref, error) {
+// access token. maker is the incarnation of the node that made the session.
+func (g *Gate) Session(a token.Access, sealed string) (ref tracker.Ref, maker uint64, err error) {
 	s, err := g.ring.Load().Open(sealed)
 	if err != nil {
-		return tracker.Ref{}, err
+		return tracker.Ref{}, 0, err
 	}
 	if err := s.Check(a); err != nil {
-		return tracker.Ref{}, err
+		return tracker.Ref{}, 0, err
 	}
-	return tracker.Ref{User: presence.User{App: a.App, ID: a.User}, Session: s.Session}, nil
+	return tracker.Ref{User: presence.User{App: a.App, ID: a.User}, Session: s.Session}, s.Epoch.Incarnation, nil
 }
 
 // Seal makes the session token of a session.

@@ -41,15 +41,18 @@ const (
 
 // KeeperConfig is what a Keeper is made of. Store is required.
 type KeeperConfig struct {
-	Store  Store
+	Store Store
+	// Mine says whether this node is the one that keeps bases; nil: always.
+	Mine   func() bool
 	Logger *slog.Logger // nil drops what is logged
 }
 
 // Keeper makes bases in the background, so that readers find one not long
 // before the position they begin at, and drops those that are too many. One
-// keeper per store is enough.
+// keeper of a store is enough: of several nodes, the one whose Mine says so.
 type Keeper struct {
 	store Store
+	mine  func() bool
 	log   *slog.Logger
 	took  atomic.Int64 // the making of the last base: a time.Duration
 
@@ -64,7 +67,10 @@ func NewKeeper(cfg KeeperConfig) *Keeper {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{store: cfg.Store, log: cfg.Logger}
+	if cfg.Mine == nil {
+		cfg.Mine = func() bool { return true }
+	}
+	return &Keeper{store: cfg.Store, mine: cfg.Mine, log: cfg.Logger}
 }
 
 // Start begins keeping bases. Further calls, and calls after Stop, do nothing.
@@ -120,6 +126,9 @@ func (k *Keeper) run(ctx context.Context, done chan struct{}) {
 
 // look makes a base if one is due and drops those that are too many.
 func (k *Keeper) look(ctx context.Context) error {
+	if !k.mine() {
+		return nil
+	}
 	all, err := k.store.Bases(ctx)
 	if err != nil {
 		return err

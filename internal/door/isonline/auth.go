@@ -28,9 +28,15 @@ func (d *Door) access(ctx context.Context) (token.Access, error) {
 // session reads the JWT and the session token of a call, and checks that they
 // belong to the same user.
 func (d *Door) session(ctx context.Context, sealed string) (tracker.Ref, error) {
+	ref, _, err := d.sessionOf(ctx, sealed)
+	return ref, err
+}
+
+// sessionOf is session, and names the node that made it.
+func (d *Door) sessionOf(ctx context.Context, sealed string) (ref tracker.Ref, maker uint64, err error) {
 	a, err := d.access(ctx)
 	if err != nil {
-		return tracker.Ref{}, err
+		return tracker.Ref{}, 0, err
 	}
 	return d.cfg.Gate.Session(a, sealed)
 }

@@ -56,7 +56,7 @@ func (d *Door) openAside(req *isonlinev1.ConnectToIsOnlineSessionRequest, out tr
 // open checks the call, makes the session visible and attaches its stream.
 func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transport) (*stream, error) {
 	ctx := out.Context()
-	ref, err := d.session(ctx, req.GetSessionToken())
+	ref, maker, err := d.sessionOf(ctx, req.GetSessionToken())
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 			s.leave()
 		}
 	}()
-	e, err := entry.Enter(ctx, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr, Door: Name}, admit.Reader{Encoder: d.enc, Wake: s.wake})
+	e, err := entry.Enter(ctx, tracker.ConnectParams{Link: s, Initial: initial, Addr: addr, Door: Name, Maker: maker}, admit.Reader{Encoder: d.enc, Wake: s.wake})
 	if err != nil {
 		return nil, err
 	}

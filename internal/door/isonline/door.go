@@ -50,6 +50,8 @@ type Config struct {
 	ShortestTimeout, LongestTimeout time.Duration
 	Logger                          *slog.Logger
 
+	// Nodes are the others; nil on a single node.
+	Nodes Nodes
 	// Called, when not nil, hears of each call that was answered: the method, OK or
 	// the reason, and how long it took, or less than 0 for a stream.
 	Called func(method, code string, took time.Duration)

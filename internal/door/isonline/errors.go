@@ -102,6 +102,9 @@ func (d *Door) guardUnary(ctx context.Context, req any, call *grpc.UnaryServerIn
 	began := time.Now()
 	defer func() { d.called(call.FullMethod, err, time.Since(began)) }()
 	defer d.recovered(ctx, call.FullMethod, &err)
+	if resp, there, err := d.forward(ctx, call.FullMethod, req); there {
+		return resp, d.wireError(ctx, call.FullMethod, err)
+	}
 	resp, err = next(ctx, req)
 	return resp, d.wireError(ctx, call.FullMethod, err)
 }

@@ -104,6 +104,14 @@ func unary[Req, Resp any](d *Door, mux *http.ServeMux, procedure string, call fu
 		defer func() { err = d.webError(ctx, procedure, err) }()
 		defer func() { d.called(procedure, err, time.Since(began)) }()
 		defer d.recovered(ctx, procedure, &err)
+		answer, there, err := d.forward(ctx, procedure, req.Msg)
+		if there {
+			if err != nil {
+				return nil, err
+			}
+			resp, _ := answer.(*Resp)
+			return connect.NewResponse(resp), nil
+		}
 		m, err := call(ctx, req.Msg)
 		if err != nil {
 			return nil, err

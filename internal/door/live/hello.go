@@ -33,7 +33,7 @@ func (c *conn) hello(r *request) error {
 	}
 	user := presence.User{App: a.App, ID: a.User}
 	defer d.coming.Leave(user, c)
-	ref, err := c.session(r, a, user)
+	ref, maker, err := c.session(r, a, user)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (c *conn) hello(r *request) error {
 	}
 	c.ref, c.locale = ref, entry.Device.Locale
 	c.trust(a)
-	e, err := entry.Enter(d.ctx, tracker.ConnectParams{Link: c, Initial: initial, Addr: c.greet.addr, Door: Name},
+	e, err := entry.Enter(d.ctx, tracker.ConnectParams{Link: c, Initial: initial, Addr: c.greet.addr, Door: Name, Maker: maker},
 		admit.Reader{Encoder: d.enc, Wake: c.sock.Wake})
 	if err != nil {
 		d.cfg.Tracker.LinkLost(ref, c)
@@ -78,21 +78,21 @@ func (c *conn) bearer(r *request) (token.Access, error) {
 }
 
 // session finds the session that a hello resumes, or makes one.
-func (c *conn) session(r *request, a token.Access, user presence.User) (tracker.Ref, error) {
+// maker is the node that made it.
+func (c *conn) session(r *request, a token.Access, user presence.User) (ref tracker.Ref, maker uint64, err error) {
 	d := c.door
 	if r.Resume != "" {
-		ref, err := d.cfg.Gate.Session(a, r.Resume)
-		if err != nil {
-			return ref, err
+		if ref, maker, err = d.cfg.Gate.Session(a, r.Resume); err != nil {
+			return ref, maker, err
 		}
-		return ref, c.roomFor(user, ref.Session)
+		return ref, maker, c.roomFor(user, ref.Session)
 	}
 	device, err := r.Device.record(c.greet.addr)
 	if err != nil {
-		return tracker.Ref{}, err
+		return tracker.Ref{}, 0, err
 	}
 	if err := c.roomFor(user, presence.SessionID{}); err != nil {
-		return tracker.Ref{}, err
+		return tracker.Ref{}, 0, err
 	}
 	made, err := d.cfg.Tracker.Make(d.ctx, tracker.MakeParams{User: user, Device: device})
 	if err == nil {
@@ -100,7 +100,7 @@ func (c *conn) session(r *request, a token.Access, user presence.User) (tracker.
 			d.cfg.Tracker.Close(d.ctx, made.Ref, presence.ReasonLeft) // nobody will come for it
 		}
 	}
-	return made.Ref, err
+	return made.Ref, made.Epoch.Incarnation, err
 }
 
 // roomFor refuses one more connection of a user who has too many; the one of the
