@@ -129,6 +129,9 @@ func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
 		ctx, cancel := context.WithTimeout(c.ctx, q.within)
 		defer cancel()
 		answer, err := c.serve(ctx, q.from, q.method, q.b)
+		if err != nil && ctx.Err() != nil {
+			err = fault.Retry(fault.NodeUnavailable, retryCall, "node %q did not answer in time; try again", c.cfg.Name)
+		}
 		reply(appendAnswer(nil, answer, err))
 	}) {
 		<-c.slots

@@ -44,11 +44,16 @@ const (
 	DefaultReturn = 6 * time.Second
 )
 
+// maxName is the most bytes of a node's name: it is in every heartbeat.
+const maxName = 128
+
 // check completes a configuration, or says what is missing.
 func (cfg *Config) check() error {
 	switch {
 	case cfg.Name == "":
 		return errors.New("cluster: the node has no name")
+	case len(cfg.Name) > maxName:
+		return fmt.Errorf("cluster: the node's name has %d bytes: at most %d", len(cfg.Name), maxName)
 	case cfg.Incarnation == 0:
 		return errors.New("cluster: the node has no incarnation")
 	case cfg.Transport == nil || cfg.Liveness == nil || cfg.Table == nil || cfg.Listener == nil:

@@ -1,11 +1,17 @@
 package cluster_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // calm starts nodes, lets them load, and forgets what they heard.
@@ -320,4 +326,88 @@ func TestMembersSayWhatIsKnown(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The judge's own liveness must be acknowledged within three seconds, though it
+// was when the silence began.
+func TestNoVerdictOnAnOldLease(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.net.Cut("c", "a") // a has not heard c for long, b has
+		wait(10 * time.Second)
+		w.quorum.SetDown(true)
+		w.kill("c")
+		wait(20 * time.Second)
+		w.nodes["a"].is(t, "without a quorum", "silent 3")
+	})
+}
+
+// A report that was long on its way says nothing of now.
+func TestOldReportsDoNotCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.net.Cut("c", "a")
+		w.net.Slow("b", "a", 6*time.Second)
+		wait(10 * time.Second) // a hears b again, as it was
+		w.net.Pause("c")
+		wait(4 * time.Second) // b is silent to c, and says so
+		w.net.Resume("c")
+		wait(20 * time.Second)
+		if s := w.nodes["a"].table.seen(); slices.Contains(s, "lost 3") {
+			t.Errorf("a heard %v: b heard c again long ago", s)
+		}
+	})
+}
+
+// blind is a quorum whose records cannot be read any more.
+type blind struct {
+	store.Liveness
+	now *atomic.Bool
+}
+
+// Members is store.Liveness's.
+func (b blind) Members(ctx context.Context) ([]store.Life, error) {
+	if b.now.Load() {
+		return nil, errors.New("blind")
+	}
+	return b.Liveness.Members(ctx)
+}
+
+// A majority is one of all members, those that were never heard among them; who
+// cannot read who they are convicts nobody.
+func TestMajorityIsOfAll(t *testing.T) {
+	t.Parallel()
+	for _, sees := range []bool{true, false} {
+		t.Run(fmt.Sprint("reads ", sees), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				defer w.end()
+				var dark atomic.Bool
+				a := w.make("a", func(cfg *cluster.Config) { cfg.Liveness = blind{cfg.Liveness, &dark} })
+				if err := a.c.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.calm("b", "c")
+				dark.Store(!sees)
+				for _, late := range []string{"d", "e"} {
+					w.net.CutBoth("a", late)
+					w.net.CutBoth("b", late)
+				}
+				w.start("d", "e")
+				w.net.CutBoth("a", "c")
+				w.net.CutBoth("b", "c")
+				wait(20 * time.Second)
+				if got := a.table.seen(); slices.Contains(got, "lost 3") {
+					t.Errorf("a heard %v: d and e hear c", got)
+				}
+				if got := w.nodes["b"].table.seen(); slices.Contains(got, "lost 3") {
+					t.Errorf("b heard %v: d and e hear c", got)
+				}
+			})
+		})
+	}
 }

@@ -131,7 +131,10 @@ func (o *origin) pump() {
 
 // choose gives a pull its shards.
 func (p *repair) choose(l *pull) {
-	for p.waiting > 0 && len(l.shards) < pullShards {
+	for range Shards {
+		if p.waiting == 0 || len(l.shards) == pullShards {
+			break
+		}
 		if i := p.cursor; p.want[i] != NoRepair && !p.under[i] {
 			p.under[i] = true
 			p.waiting--

@@ -29,6 +29,7 @@ type Network struct {
 	dice   *rand.Rand
 	faults Faults
 	cut    map[[2]string]bool // from, to
+	slow   map[[2]string]time.Duration
 	paused map[string]chan struct{}
 	wires  []*Wire
 	sent   Traffic
@@ -43,7 +44,7 @@ type Traffic struct {
 // NewNetwork returns a network without faults. The seed decides which messages
 // its faults meet.
 func NewNetwork(seed uint64) *Network {
-	return &Network{dice: rand.New(rand.NewPCG(seed, seed)), cut: map[[2]string]bool{}, paused: map[string]chan struct{}{}}
+	return &Network{dice: rand.New(rand.NewPCG(seed, seed)), cut: map[[2]string]bool{}, slow: map[[2]string]time.Duration{}, paused: map[string]chan struct{}{}}
 }
 
 // SetFaults is for all messages from now on.
@@ -70,11 +71,19 @@ func (n *Network) Mend(from, to string) {
 	delete(n.cut, [2]string{from, to})
 }
 
+// Slow makes all that is sent from one node to another take so much longer.
+func (n *Network) Slow(from, to string, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.slow[[2]string{from, to}] = d
+}
+
 // Heal undoes all cuts and faults. Who is paused stays so.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cut)
+	clear(n.slow)
 	n.faults = Faults{}
 }
 
@@ -276,7 +285,8 @@ func (w *Wire) send(m message) error {
 func (n *Network) pass(from, to string, put func(d time.Duration, reorder bool)) {
 	n.mu.Lock()
 	f, times := n.faults, 1
-	delays := [2]time.Duration{f.Delay, f.Delay}
+	d := f.Delay + n.slow[[2]string{from, to}]
+	delays := [2]time.Duration{d, d}
 	if from == to {
 		f.Reorder = false
 	} else {

@@ -1,0 +1,128 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/cluster/clustertest"
+	"github.com/porchlight-dev/porchlight/internal/fault"
+)
+
+// callers starts a, and b that serves some methods.
+func callers(t *testing.T) (w *world, served *atomic.Int32) {
+	w = newWorld(t, 1)
+	w.start("a")
+	b := w.make("b", nil)
+	served = &atomic.Int32{}
+	b.c.Handle("fault", func(context.Context, cluster.Incarnation, []byte) ([]byte, error) {
+		return nil, &fault.Error{Kind: fault.SessionGone, Detail: "it is over", RetryAfter: time.Second, Fields: []fault.Field{{Path: "p", Rule: "r"}}}
+	})
+	b.c.Handle("error", func(context.Context, cluster.Incarnation, []byte) ([]byte, error) { return nil, errors.New("broken") })
+	b.c.Handle("count", func(context.Context, cluster.Incarnation, []byte) ([]byte, error) { served.Add(1); return nil, nil })
+	b.c.Handle("hang", func(ctx context.Context, _ cluster.Incarnation, _ []byte) ([]byte, error) {
+		<-ctx.Done()
+		served.Add(1)
+		return nil, ctx.Err()
+	})
+	if err := b.c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wait(time.Second)
+	return w, served
+}
+
+func TestCalls(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, served := callers(t)
+		defer w.end()
+		a := w.nodes["a"].c
+		for _, to := range []cluster.Incarnation{1, 2} {
+			if b, err := a.Call(t.Context(), to, "echo", []byte("hello")); err != nil || string(b) != "hello" {
+				t.Errorf("echo of %d: got %q, %v", to, b, err)
+			}
+		}
+		_, err := a.Call(t.Context(), 2, "fault", nil)
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Kind != fault.SessionGone || f.Detail != "it is over" || f.RetryAfter != time.Second || !slices.Equal(f.Fields, []fault.Field{{Path: "p", Rule: "r"}}) {
+			t.Errorf("a fault comes as %+v", err)
+		}
+		if _, err := a.Call(t.Context(), 2, "error", nil); fault.KindOf(err) != fault.Internal || !strings.Contains(err.Error(), "broken") {
+			t.Errorf("an error comes as %v", err)
+		}
+		if _, err := a.Call(t.Context(), 2, "nothing", nil); err == nil {
+			t.Error("a method that is not there: got no error")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err = a.Call(ctx, 2, "hang", nil)
+		if took := time.Since(began); fault.KindOf(err) != fault.NodeUnavailable || took != 700*time.Millisecond {
+			t.Errorf("hanging: got %v after %v", err, took)
+		}
+		wait(0)
+		if served.Load() != 1 {
+			t.Error("the deadline did not end the call on the other side")
+		}
+		if all := a.CallAll(t.Context(), "echo", []byte("all")); len(all) != 1 || all[0].Name != "b" || string(all[0].B) != "all" {
+			t.Errorf("all: got %+v", all)
+		}
+	})
+}
+
+func TestCallsToWhoIsNotThere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, _ := callers(t)
+		defer w.end()
+		a := w.nodes["a"].c
+		refused := func(what string, to cluster.Incarnation) {
+			t.Helper()
+			began := time.Now()
+			_, err := a.Call(t.Context(), to, "echo", nil)
+			var f *fault.Error
+			if !errors.As(err, &f) || f.Kind != fault.NodeUnavailable || f.RetryAfter == 0 || time.Since(began) != 0 {
+				t.Errorf("%s: got %v after %v", what, err, time.Since(began))
+			}
+		}
+		refused("unknown", 77)
+		w.net.CutBoth("a", "b")
+		wait(2 * time.Second)
+		refused("suspect", 2)
+		w.net.Heal()
+		w.agree(t)
+		w.quorum.Cut("b", true)
+		w.net.CutBoth("a", "b")
+		wait(4 * time.Second) // b is isolated
+		w.net.Heal()
+		wait(600 * time.Millisecond) // and heard, but takes no part yet
+		refused("isolated", 2)
+		w.kill("b")
+		wait(20 * time.Second)
+		refused("gone", 2)
+	})
+}
+
+func TestDoubledCallIsServedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, served := callers(t)
+		defer w.end()
+		w.net.SetFaults(clustertest.Faults{Double: 1, Jitter: 10 * time.Millisecond, Reorder: true})
+		for range 100 {
+			if _, err := w.nodes["a"].c.Call(t.Context(), 2, "count", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait(time.Second)
+		if n := served.Load(); n != 100 {
+			t.Errorf("served %d times, want 100", n)
+		}
+		if n := w.nodes["b"].c.Counts().Calls.Twice; n < 100 {
+			t.Errorf("%d came twice", n)
+		}
+	})
+}

@@ -1,0 +1,284 @@
+package cluster_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/cluster/clustertest"
+)
+
+func TestLossesAreRepaired(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.net.SetFaults(clustertest.Faults{Loss: 0.3, Double: 0.1, Jitter: 30 * time.Millisecond, Reorder: true})
+		for i := range 2000 {
+			w.nodes["a"].table.change(uint64(i%700), i%3 == 0)
+			w.nodes["a"].tell()
+			wait(2 * time.Millisecond)
+		}
+		w.net.Heal()
+		w.agree(t)
+		b := w.nodes["b"].c.Counts()
+		if b.Received.Gaps == 0 || b.Received.Skipped < b.Received.Gaps || b.Received.Late == 0 || b.Repairs.Shards["gap"] == 0 {
+			t.Errorf("got %+v %+v", b.Received, b.Repairs)
+		}
+		for _, m := range w.nodes["b"].c.Members() {
+			if m.Name == "a" && (m.Repairs.Reason != cluster.Gap || m.Repairs.Last.IsZero() || m.Repairs.Shards == 0) {
+				t.Errorf("a: got %+v", m.Repairs)
+			}
+		}
+		if r := w.nodes["b"].table.replica(1); r.tells == 2000 || r.tells < 1000 {
+			t.Errorf("told %d of 2000", r.tells)
+		}
+	})
+}
+
+// One lost batch costs the shards that were in it, not all.
+func TestOneLossIsASmallRepair(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.start("a", "b")
+		for i := range 5000 {
+			w.nodes["a"].table.change(uint64(i), false)
+		}
+		wait(2 * time.Second)
+		w.net.Cut("a", "b")
+		w.nodes["a"].table.change(1, false)
+		w.nodes["a"].table.change(2, true)
+		wait(10 * time.Millisecond)
+		w.net.Heal()
+		w.agree(t)
+		if n := w.nodes["b"].c.Counts().Repairs; n.Shards["gap"] != 2 || n.Sessions > 12 {
+			t.Errorf("got %+v, want two shards of five sessions", n)
+		}
+	})
+}
+
+// Whatever made them differ, tables that do are made equal, and say why.
+func TestDriftIsRepaired(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b")
+		b := w.nodes["b"].table
+		b.replica(1).clear(7)
+		b.replica(1).set(11, 11+1024, 5, false)
+		wait(700 * time.Millisecond)
+		if n := w.nodes["b"].c.Counts().Repairs.Shards["drift"]; n != 0 {
+			t.Errorf("repaired at the first sight: %d", n)
+		}
+		w.agree(t)
+		if n := w.nodes["b"].c.Counts().Repairs.Shards; n["drift"] != 2 {
+			t.Errorf("got %v", n)
+		}
+	})
+}
+
+// stubborn is a table that repairs do not change.
+type stubborn struct{ *sessions }
+
+// Replace is cluster.Table's.
+func (stubborn) Replace(cluster.Incarnation, int, [][]byte) {}
+
+func TestFutileRepairsGrowRare(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.start("a")
+		n := w.make("b", func(cfg *cluster.Config) { cfg.Table = stubborn{cfg.Table.(*sessions)} })
+		w.nodes["a"].table.change(5, false)
+		wait(time.Millisecond)
+		if err := n.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(10 * time.Minute)
+		if n := n.c.Counts().Repairs.Shards["drift"]; n < 50 || n > 80 {
+			t.Errorf("%d repairs in 600 s, want one each 8 s or so", n)
+		}
+	})
+}
+
+// deaf is a transport that can lose all batches of one subject.
+type deaf struct {
+	*clustertest.Wire
+	lose *bool
+}
+
+// Subscribe is cluster.Transport's.
+func (d deaf) Subscribe(subject string, f func(string, []byte, func([]byte))) (func(), error) {
+	if !strings.Contains(subject, ".ch.") {
+		return d.Wire.Subscribe(subject, f)
+	}
+	lost := *d.lose // this subscription never brings anything
+	return d.Wire.Subscribe(subject, func(s string, b []byte, reply func([]byte)) {
+		if !lost {
+			f(s, b, reply)
+		}
+	})
+}
+
+func TestMuteLogIsSubscribedAnew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.start("a")
+		lose := true
+		n := w.make("b", func(cfg *cluster.Config) { cfg.Transport = deaf{cfg.Transport.(*clustertest.Wire), &lose} })
+		if err := n.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lose = false
+		for i := range 50 {
+			w.nodes["a"].table.change(uint64(i), false)
+		}
+		wait(2 * time.Second)
+		if w.differ() == "" {
+			t.Fatal("nothing was lost: the test tests nothing")
+		}
+		w.agree(t)
+		if c := n.c.Counts(); c.Received.Mute != 1 || c.Repairs.Shards["mute"] == 0 {
+			t.Errorf("got %+v %+v", c.Received, c.Repairs)
+		}
+	})
+}
+
+func TestLargeShardComesInParts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.start("a")
+		w.nodes["a"].table.pad = 3000
+		for i := range 500 {
+			w.nodes["a"].table.change(uint64(i*1024+3), false) // 1.5 MB of one shard
+			w.nodes["a"].table.change(uint64(i*1024+4), false)
+		}
+		wait(time.Second)
+		w.start("b")
+		w.agree(t)
+		if p := w.nodes["a"].c.Counts().Repairs.Parts; p < 10 {
+			t.Errorf("3 MB came in %d parts", p)
+		}
+		if l := w.net.Traffic().Largest; l > 512<<10 {
+			t.Errorf("a message of %d bytes", l)
+		}
+	})
+}
+
+// What is asked for at once is bounded, and lost answers are asked for again.
+func TestRepairsSurviveLoss(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b")
+		for i := range 20_000 {
+			w.nodes["a"].table.change(uint64(i), false)
+		}
+		w.net.SetFaults(clustertest.Faults{Loss: 0.2})
+		w.start("c")
+		wait(time.Minute)
+		if d := w.differ(); strings.Contains(d, "c has") && strings.Contains(d, " of 20000") && strings.Contains(d, "has 0 of") {
+			t.Errorf("nothing came through: %s", d)
+		}
+		if w.nodes["c"].c.Counts().Repairs.Lost == 0 {
+			t.Error("no answer was lost: the test tests nothing")
+		}
+		w.net.Heal()
+		w.agree(t)
+	})
+}
+
+func TestFullOutboxDropsTheOldest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b")
+		w.nodes["a"].table.pad = 60_000
+		w.net.Pause("a")
+		for i := range 1000 { // 60 MB while nothing is taken
+			w.nodes["a"].table.change(uint64(i), false)
+		}
+		wait(time.Second)
+		w.net.Resume("a")
+		w.agree(t)
+		if n := w.nodes["a"].c.Counts().Sent.Dropped; n < 200 {
+			t.Errorf("%d batches dropped", n)
+		}
+	})
+}
+
+func TestWhatIsTooLongIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b")
+		a := w.nodes["a"].c
+		if a.Tell("topic", make([]byte, cluster.MaxMessage)) == nil || a.Tell(strings.Repeat("t", 300), nil) == nil {
+			t.Error("got no error")
+		}
+		a.Change(1, make([]byte, cluster.MaxMessage+1))
+		a.Change(cluster.Shards, []byte("x"))
+		a.Change(-1, []byte("x"))
+		wait(time.Second)
+		if n := a.Counts().Sent.Changes; n != 50 {
+			t.Errorf("%d changes were sent", n)
+		}
+		if _, err := a.Call(context.Background(), 2, "echo", make([]byte, cluster.MaxMessage+1)); err == nil {
+			t.Error("a call that long: got no error")
+		}
+		w.nodes["a"].table.pad = cluster.MaxMessage - 17
+		w.nodes["a"].table.change(99, false)
+		w.nodes["a"].table.change(98, false)
+		w.agree(t)
+		if l := w.net.Traffic().Largest; l > 512<<10 {
+			t.Errorf("a message of %d bytes", l)
+		}
+	})
+}
+
+// What a loading node knows already never disappears again: shards that are
+// older than changes that were applied do not undo them.
+func TestLoadingNeverGoesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.start("a")
+		for i := range 3000 {
+			w.nodes["a"].table.change(uint64(i), false)
+		}
+		wait(time.Second)
+		w.net.Slow("a", "b", 3*time.Millisecond)
+		w.net.SetFaults(clustertest.Faults{Jitter: 40 * time.Millisecond})
+		n := w.make("b", nil)
+		done := make(chan error)
+		go func() { done <- n.c.Start(t.Context()) }()
+		known := map[uint64]bool{}
+		for i := range 2000 {
+			w.nodes["a"].table.change(uint64(10_000+i*37), false)
+			wait(time.Millisecond)
+			n.table.mu.Lock()
+			for id := range known {
+				if _, there := n.table.of[1].at[id%cluster.Shards][id]; !there {
+					t.Fatalf("session %d was known, and is not any more", id)
+				}
+			}
+			if r := n.table.of[1]; r != nil {
+				for s := range r.at {
+					for id := range r.at[s] {
+						known[id] = true
+					}
+				}
+			}
+			n.table.mu.Unlock()
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.agree(t)
+	})
+}
