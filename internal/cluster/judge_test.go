@@ -411,3 +411,47 @@ func TestMajorityIsOfAll(t *testing.T) {
 		})
 	}
 }
+
+// Who takes no part judges nobody: here a node whose name was taken by another
+// process while it still had its lease.
+func TestWhoTakesNoPartJudgesNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		first := w.nodes["a"]
+		w.kill("c")
+		wait(2400 * time.Millisecond)
+		w.start("a")
+		wait(5 * time.Second)
+		first.is(t, "its name taken", "silent 3", "isolated")
+		_ = first.c.Stop(t.Context())
+		first.wire.Close()
+	})
+}
+
+// A heartbeat that comes again, or late, is no sign of life.
+func TestOldHeartbeatsAreNoLife(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		ghost := w.net.Wire("ghost")
+		defer ghost.Close()
+		var words [][]byte
+		if _, err := ghost.Subscribe("pl.hb", func(_ string, b []byte, _ func([]byte)) {
+			if b[2] == 3 {
+				words = append(words, b)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		wait(5 * time.Second)
+		w.kill("c")
+		for i := range 40 {
+			_ = ghost.Publish("pl.hb", words[i%len(words)])
+			wait(100 * time.Millisecond)
+		}
+		w.nodes["a"].is(t, "of a ghost", "silent 3", "lost 3")
+	})
+}

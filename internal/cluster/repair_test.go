@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -241,44 +242,93 @@ func TestWhatIsTooLongIsRefused(t *testing.T) {
 	})
 }
 
-// What a loading node knows already never disappears again: shards that are
-// older than changes that were applied do not undo them.
+// What a loading node knows already never disappears again, and what went does
+// not come back: shards that are older than changes that were applied do not undo
+// them, and those that are newer wait for what they contain.
 func TestLoadingNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	t.Run("shards late", func(t *testing.T) { load(t, false) })
+	t.Run("log late", func(t *testing.T) { load(t, true) })
+}
+
+// lagging is a transport on which the log takes longer than all else.
+type lagging struct{ *clustertest.Wire }
+
+// Publish is cluster.Transport's.
+func (l lagging) Publish(subject string, b []byte) error {
+	if !strings.Contains(subject, ".ch.") {
+		return l.Wire.Publish(subject, b)
+	}
+	b = bytes.Clone(b)
+	time.AfterFunc(80*time.Millisecond, func() { _ = l.Wire.Publish(subject, b) })
+	return nil
+}
+
+func load(t *testing.T, late bool) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.end()
-		w.start("a")
+		a := w.make("a", func(cfg *cluster.Config) {
+			if late {
+				cfg.Transport = lagging{cfg.Transport.(*clustertest.Wire)}
+			}
+		})
+		if err := a.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		for i := range 3000 {
 			w.nodes["a"].table.change(uint64(i), false)
 		}
 		wait(time.Second)
-		w.net.Slow("a", "b", 3*time.Millisecond)
-		w.net.SetFaults(clustertest.Faults{Jitter: 40 * time.Millisecond})
+		if !late {
+			w.net.SetFaults(clustertest.Faults{Delay: 3 * time.Millisecond, Jitter: 60 * time.Millisecond})
+		}
 		n := w.make("b", nil)
 		done := make(chan error)
 		go func() { done <- n.c.Start(t.Context()) }()
-		known := map[uint64]bool{}
-		for i := range 2000 {
-			w.nodes["a"].table.change(uint64(10_000+i*37), false)
+		was := map[uint64]string{}
+		for i := range 3000 {
+			for age := 0; age <= min(i, 20); age += 5 { // made, changed thrice, and gone
+				w.nodes["a"].table.change(uint64(10_000+i-age), age == 20)
+			}
 			wait(time.Millisecond)
-			n.table.mu.Lock()
-			for id := range known {
-				if _, there := n.table.of[1].at[id%cluster.Shards][id]; !there {
-					t.Fatalf("session %d was known, and is not any more", id)
-				}
+			n.watch(t, was)
+			if t.Failed() {
+				break
 			}
-			if r := n.table.of[1]; r != nil {
-				for s := range r.at {
-					for id := range r.at[s] {
-						known[id] = true
-					}
-				}
-			}
-			n.table.mu.Unlock()
 		}
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
 		w.agree(t)
+		if len(was) < 3000 {
+			t.Errorf("only %d sessions were ever seen", len(was))
+		}
 	})
+}
+
+// watch looks at what n knows of node 1: each session is there once, and then gone
+// once; those below 10,000 are there for good.
+func (n *node) watch(t *testing.T, was map[uint64]string) {
+	n.table.mu.Lock()
+	defer n.table.mu.Unlock()
+	r := n.table.of[1]
+	if r == nil {
+		return
+	}
+	for shard := range r.at {
+		for id := range r.at[shard] {
+			if was[id] == "gone" {
+				t.Errorf("session %d was gone, and is back", id)
+			}
+			was[id] = "there"
+		}
+	}
+	for id, what := range was {
+		if _, there := r.at[id%cluster.Shards][id]; !there && what == "there" {
+			if was[id] = "gone"; id < 10_000 {
+				t.Errorf("session %d was there, and is gone", id)
+			}
+		}
+	}
 }
