@@ -238,7 +238,7 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 		t.adopt(s)
 	}
 	s.epoch, s.revision, s.status, s.device = rec.Epoch, rec.Revision, status, o.device
-	if rec.Kind == presence.RecordMoved {
+	if rec.Kind == presence.RecordMoved && s.truth.Closed == 0 { // else the log opened it anew
 		s.view = nil
 		t.take(s, o.Link)
 		s.kept.listed = false
@@ -250,19 +250,24 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	u.version++
 	t.online.Add(1)
 	t.counts.openings.Add(1)
-	s.truth = presence.Face{
-		Opened: u.version, Changed: u.version, Revision: presence.ShownRevision(s.epoch, s.revision),
-		Since: rec.Time, Updated: rec.Time,
-	}
-	if !s.hidden() {
-		s.shown = s.truth
-	}
-	s.view = nil
+	s.begin(rec.Time)
 	t.take(s, o.Link)
 	s.kept.listed = false
 	t.note(s)
 	t.tell(s)
 	return t.publish(u)
+}
+
+// begin makes the session open at its user's version. The lock is held.
+func (s *session) begin(at presence.Time) {
+	v := s.user.version
+	s.truth = presence.Face{
+		Opened: v, Changed: v, Revision: presence.ShownRevision(s.epoch, s.revision), Since: at, Updated: at,
+	}
+	if !s.hidden() {
+		s.shown = s.truth
+	}
+	s.view = nil
 }
 
 // abandon undoes an opening that was stored after its caller was refused. The

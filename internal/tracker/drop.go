@@ -52,12 +52,24 @@ func (t *Tracker) Sessions(name presence.User) []Session {
 // the store has it, or LogUnavailable when that takes too long: they are closed
 // all the same. Dropping what is closed or unknown drops nothing.
 func (t *Tracker) Drop(ctx context.Context, name presence.User, public *presence.PublicID) (dropped int, err error) {
+	if dropped, err = t.dropHere(ctx, name, public); t.peers == nil {
+		return dropped, err
+	}
+	far, e := t.dropElsewhere(ctx, name, public)
+	if err == nil {
+		err = e
+	}
+	return dropped + far, err
+}
+
+// dropHere is Drop of what this node has.
+func (t *Tracker) dropHere(ctx context.Context, name presence.User, public *presence.PublicID) (dropped int, err error) {
 	var refs []Ref
 	sh := t.shard(name)
 	sh.mu.Lock()
 	if u := sh.users[name]; u != nil {
 		for _, s := range u.sessions {
-			if public == nil || s.public == *public {
+			if (public == nil || s.public == *public) && !(s.foreign && s.phase.Open()) {
 				refs = append(refs, Ref{name, s.id})
 			}
 		}

@@ -16,6 +16,8 @@ func (t *Tracker) Close(ctx context.Context, ref Ref, reason presence.Reason) (p
 	switch {
 	case err == errGone:
 		return t.now(), nil
+	case err == errElsewhere && t.peers != nil:
+		return t.closeElsewhere(ctx, ref, reason)
 	case err != nil:
 		return 0, err
 	case op != nil:
@@ -31,7 +33,7 @@ func (t *Tracker) beginClose(ctx context.Context, ref Ref, reason presence.Reaso
 	if err != nil {
 		return nil, false, 0, err
 	}
-	if s.foreign {
+	if s.foreign && s.phase.Open() {
 		sh.mu.Unlock()
 		return nil, false, 0, errElsewhere
 	}

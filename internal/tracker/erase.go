@@ -117,6 +117,9 @@ func (t *Tracker) wipe(sh *shard, u *user) (after func()) {
 		if s.truth.Reason.Resumable() && !s.over {
 			gone = append(gone, s.id)
 		}
+		if t.peers != nil {
+			t.untellErased(sh, s)
+		}
 		s.dead = true
 		t.wheel.Clear(&s.life.timer)
 		t.calm(s)

@@ -215,8 +215,7 @@ func (s *session) taken(f *presence.Fact) told {
 // turnedTold is what a hidden or shown of another node tells of its session s,
 // before that node's own word of it comes.
 func (s *session) turnedTold(f *presence.Fact) told {
-	m := s.told()
-	m.revision = max(m.revision, f.Session.HiddenRev)
+	m := s.told() // with its old revision, so that digests differ until that word comes
 	m.status = turnedStatus(s.status, f.Session.Hidden)
 	m.truth.Revision++
 	m.truth.Updated = f.Time

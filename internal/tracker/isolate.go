@@ -12,18 +12,59 @@ import (
 // its sessions, nothing is claimed, and the links are told to come back, which
 // may be elsewhere.
 func (t *Tracker) Isolated() {
-	t.peers.frozen.Store(true)
-	t.endLinks(func() End { return End{Cause: CauseDraining, RetryAfter: errIsolated.RetryAfter + rand.N(time.Second)} })
+	t.freeze()
+	t.endLinks(func() End {
+		return End{Cause: CauseDraining, RetryAfter: errIsolated.RetryAfter + rand.N(time.Second)}
+	})
 }
 
 // Frozen says that this node stood still: as Isolated, but the links stay.
-func (t *Tracker) Frozen() { t.peers.frozen.Store(true) }
+func (t *Tracker) Frozen() { t.freeze() }
+
+func (t *Tracker) freeze() {
+	t.peers.freezes.Add(1)
+	t.peers.frozen.Store(true)
+}
 
 // Joined says that this node takes part (again), by that number. With another
 // than before, the others count the former as gone: what is connected here is
-// opened anew, and what is not stays theirs to close.
+// opened anew, and what is not stays theirs to close. After it was cut off time
+// goes on only when the log was read to its end: others may have taken sessions
+// over meanwhile.
 func (t *Tracker) Joined(self uint64) {
+	p := t.peers
 	former := t.incarnation.Swap(self)
+	if former != self {
+		t.gone(former, t.now(), false)
+	}
+	if !p.frozen.Load() {
+		t.thaw(former != self)
+		return
+	}
+	freezes := p.freezes.Load()
+	p.mu.Lock()
+	p.renewed = p.renewed || former != self
+	ctx := p.ctx
+	p.mu.Unlock()
+	p.joining.Go(func() {
+		for t.catchUp(ctx) != nil {
+			if ctx.Err() != nil {
+				return
+			}
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if freezes != p.freezes.Load() {
+			return // cut off again: the next Joined does it
+		}
+		anew := p.renewed
+		p.renewed = false
+		p.joining.Go(func() { t.thaw(anew) })
+	})
+}
+
+// thaw lets time go on.
+func (t *Tracker) thaw(anew bool) {
 	t.peers.frozen.Store(false)
 	for i := range t.shards {
 		sh := &t.shards[i]
@@ -34,7 +75,7 @@ func (t *Tracker) Joined(self uint64) {
 				if s.foreign || s.dead {
 					continue
 				}
-				if after := t.rejoin(sh, s, former != self); after != nil {
+				if after := t.rejoin(sh, s, anew); after != nil {
 					afters = append(afters, after)
 				}
 			}
@@ -43,9 +84,6 @@ func (t *Tracker) Joined(self uint64) {
 		for _, f := range afters {
 			f()
 		}
-	}
-	if former != self {
-		t.gone(former, t.now(), false)
 	}
 }
 
@@ -122,6 +160,17 @@ func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after fu
 		return nil // it ended here; its close is on its way at a lower epoch
 	}
 	s.epoch, s.revision = rec.Epoch, rec.Revision
+	reopened := s.truth.Closed != 0
+	if reopened {
+		s.user.version++
+		s.begin(rec.Time)
+	} else if f := s.user.folded.Session(s.id); f.OpenedAt == rec.Time {
+		// The others saw it close, and open anew with this.
+		s.truth.Since, s.truth.Revision = rec.Time, max(s.truth.Revision, presence.ShownRevision(s.epoch, s.revision))
+		if s.shown.Open() {
+			s.shown.Since, s.shown.Revision = s.truth.Since, s.truth.Revision
+		}
+	}
 	s.view = nil
 	if s.life.ttl > 0 {
 		s.enter(presence.PhaseLive)
@@ -136,6 +185,9 @@ func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after fu
 	s.kept.listed = false
 	t.note(s)
 	t.tell(s)
+	if reopened {
+		return t.publish(s.user)
+	}
 	return nil
 }
 

@@ -33,6 +33,9 @@ func (t *Tracker) Make(_ context.Context, p MakeParams) (Made, error) {
 	if t.draining.Load() {
 		return Made{}, errDraining
 	}
+	if t.peers != nil && t.peers.frozen.Load() {
+		return Made{}, errIsolated
+	}
 	if policy.gone {
 		return Made{}, fault.New(fault.JWTInvalid, "the app is not served here")
 	}

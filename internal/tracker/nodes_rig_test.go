@@ -3,7 +3,6 @@ package tracker
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"slices"
 	"sync"
@@ -35,16 +34,14 @@ type nodes struct {
 // node is one tracker with its world.
 type node struct {
 	*rig
-	of       *nodes
-	name     int
-	number   uint64 // incarnation
-	store    *shared
-	inbox    chan func()
-	cut      bool // reaches nobody and nothing
-	dead     bool
-	lostBy   map[uint64]bool // others that were told that it is lost
-	silentBy map[uint64]bool
-	alive    presence.Time
+	of     *nodes
+	name   int
+	number uint64 // incarnation
+	store  *shared
+	inbox  chan func()
+	cut    bool // reaches nobody and nothing
+	dead   bool
+	lostBy map[uint64]bool // others that were told that it is lost
 }
 
 // shared is one node's way to the store that all have.
@@ -133,7 +130,7 @@ func (c *nodes) start(name int) *node {
 	st := &shared{Memory: c.mem}
 	n := &node{
 		of: c, name: name, number: number, store: st, inbox: make(chan func(), 1<<16),
-		lostBy: map[uint64]bool{}, silentBy: map[uint64]bool{},
+		lostBy: map[uint64]bool{},
 	}
 	n.rig = &rig{t: c.t, mem: c.mem, cfg: c.cfg, wheel: wheel.New(nil), ear: newEar(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}, friends: map[presence.SessionID]bool{}}}
 	cfg := c.cfg
@@ -228,32 +225,36 @@ func (n *node) Nodes() (list []uint64) {
 	return list
 }
 
-// ranked is who a key falls to, as this node sees it.
-func (n *node) ranked(key []byte) []uint64 {
-	list := append(n.Nodes(), n.number)
-	rank := func(number uint64) uint64 {
-		h := fnv.New64a()
-		fmt.Fprint(h, number, "/", string(key))
-		return h.Sum64()
-	}
-	slices.SortFunc(list, func(a, b uint64) int {
-		if rank(a) < rank(b) {
-			return -1
+// ranked is who a key falls to, as this node sees it, and who is next.
+func (n *node) ranked(key []byte) (first, second uint64) {
+	var best [2]uint64
+	for _, number := range append(n.Nodes(), n.number) {
+		h := number * 0x9e3779b97f4a7c15
+		for _, c := range key {
+			h = (h ^ uint64(c)) * 1099511628211
+			h ^= h >> 31
 		}
-		return 1
-	})
-	return list
+		switch h |= 1; {
+		case h > best[0]:
+			best[1], second = best[0], first
+			best[0], first = h, number
+		case h > best[1]:
+			best[1], second = h, number
+		}
+	}
+	return first, second
 }
 
 // Owner implements Peers.
-func (n *node) Owner(key []byte) uint64 { return n.ranked(key)[0] }
+func (n *node) Owner(key []byte) uint64 {
+	first, _ := n.ranked(key)
+	return first
+}
 
 // Heir implements Peers.
 func (n *node) Heir(key []byte) uint64 {
-	if list := n.ranked(key); len(list) > 1 {
-		return list[1]
-	}
-	return n.number
+	_, second := n.ranked(key)
+	return second
 }
 
 // compare is the heartbeats: who is silent, lost, returned, and whose shards differ.
@@ -310,8 +311,9 @@ func (c *nodes) verdict(n *node, since presence.Time, lost bool) {
 		c.mu.Lock()
 		gone := (n.cut || n.dead) && !o.cut && o != n
 		if gone {
-			n.silentBy[o.number] = true
-			n.lostBy[o.number] = n.lostBy[o.number] || lost
+			if lost {
+				n.lostBy[o.number] = true
+			}
 		}
 		c.mu.Unlock()
 		switch {
@@ -416,5 +418,8 @@ func (c *nodes) stop() {
 // looks is what a node shows of a user to others.
 func (n *node) looks(u presence.User) string {
 	p := n.tr.Presence(u)
-	return fmt.Sprint(sees(p, false), sees(p, true))
+	shown, truth := sees(p, false), sees(p, true)
+	slices.Sort(shown)
+	slices.Sort(truth)
+	return fmt.Sprint(shown, truth)
 }

@@ -170,3 +170,270 @@ func TestALostNodesSessionsClose(t *testing.T) {
 		}
 	})
 }
+
+func TestAllNodesStartAnew(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a := c.all[0]
+		back, _ := a.open(presence.Device{Platform: "ios"})
+		a.lists.set(back.Session, "carol")
+		a.tr.WatchesChanged(back)
+		away, _ := a.open(presence.Device{Platform: "web"})
+		for _, ref := range []Ref{back, away} {
+			if _, err := a.update(ref, presence.Status{Show: presence.Busy}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait(time.Second)
+		for _, n := range slices.Clone(c.all) {
+			c.kill(n)
+		}
+		wait(time.Minute) // longer than any grace
+		var fresh []*node
+		for i := range 3 {
+			fresh = append(fresh, c.start(i))
+		}
+		wait(time.Second)
+		for _, n := range fresh {
+			if got := n.looks(bob); got != "[busy busy] [busy busy]" {
+				t.Fatalf("node %d sees %s", n.name, got)
+			}
+		}
+		got, err := fresh[1].tr.Connect(context.Background(), back, ConnectParams{Link: &wire{}})
+		if err != nil || !got.Resumed || !got.Unclean || !slices.Equal(got.Restored, []presence.UserID{"carol"}) {
+			t.Fatalf("Connect: got %+v, %v", got, err)
+		}
+		wait(27 * time.Second)
+		if got := fresh[2].looks(bob); got != "[busy busy] [busy busy]" {
+			t.Errorf("within the restart grace: %s", got)
+		}
+		wait(3 * time.Second)
+		for _, n := range fresh {
+			if got := n.looks(bob); got != "[busy] [busy]" {
+				t.Errorf("node %d sees %s after it", n.name, got)
+			}
+		}
+		f, facts := a.folded(bob)
+		if last := facts[len(facts)-1]; last.Reason != presence.ReasonNodeLost || last.Session.ID != away.Session || f.LastSeen.Time().After(time.Now().Add(-80*time.Second)) {
+			t.Errorf("the log ends by %+v, last seen %v", last, f.LastSeen.Time())
+		}
+	})
+}
+
+func TestARollingRestartShowsNothing(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		at := c.all[0]
+		ref, _ := at.open(presence.Device{})
+		wait(time.Second)
+		for i := range 3 {
+			n := c.all[i]
+			heard := map[*node]int{}
+			for _, o := range c.running() {
+				heard[o] = o.ear.heard()
+			}
+			c.leave(n)
+			wait(2 * time.Second)
+			next := c.start(i)
+			for at = n; at.dead || at == n; {
+				at = c.running()[0]
+			}
+			if _, err := at.connect(ref, nil); err != nil {
+				t.Fatalf("Connect after node %d left: %v", i, err)
+			}
+			wait(2 * time.Second)
+			for o, calls := range heard {
+				if o != n && o.ear.heard() != calls {
+					t.Errorf("the restart of node %d showed %d changes at node %d", i, o.ear.heard()-calls, o.name)
+				}
+			}
+			if next.ear.heard() != 0 || next.looks(bob) != "[online] [online]" {
+				t.Errorf("the new node %d was shown %d changes, sees %s", i, next.ear.heard(), next.looks(bob))
+			}
+		}
+	})
+}
+
+func TestAnIsolatedNodeIsStaleAndComesBack(t *testing.T) {
+	for _, anew := range []bool{false, true} {
+		t.Run(map[bool]string{false: "within the grace", true: "after it"}[anew], func(t *testing.T) {
+			patient := func(c *Config) { c.Policies[app] = Policy{HeartbeatTimeout: time.Hour} }
+			inNodes(t, 3, patient, func(t *testing.T, c *nodes) {
+				a, b := c.all[0], c.all[1]
+				carol := presence.User{App: app, ID: "carol"}
+				ref, w := a.open(presence.Device{})
+				made, err := b.tr.Make(context.Background(), MakeParams{User: carol})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := b.tr.Connect(context.Background(), made.Ref, ConnectParams{Link: &wire{}}); err != nil {
+					t.Fatal(err)
+				}
+				wait(time.Second)
+				heard := b.ear.heard()
+				c.isolate(a)
+				wait(5 * time.Second)
+				if p := a.tr.Presence(carol); p.Stale == 0 || a.looks(carol) != "[online] [online]" {
+					t.Errorf("the isolated node: stale since %v, sees %s", p.Stale, a.looks(carol))
+				}
+				if got := w.ended(); len(got) != 1 || got[0].Cause != CauseDraining || got[0].RetryAfter == 0 {
+					t.Errorf("its link ended by %+v", got)
+				}
+				_, err = a.tr.Make(context.Background(), MakeParams{User: bob})
+				wantKind(t, "Make at an isolated node", err, fault.NodeUnavailable)
+				if anew {
+					wait(time.Minute)
+				}
+				c.heal(a, anew)
+				wait(time.Second)
+				// The door has not hung up: the device could not connect elsewhere.
+				for _, n := range c.all {
+					if got := n.looks(bob); got != "[online] [online]" {
+						t.Errorf("node %d sees %s", n.name, got)
+					}
+					if p := n.tr.Presence(carol); p.Stale != 0 {
+						t.Errorf("node %d is stale since %v", n.name, p.Stale)
+					}
+				}
+				want := 0
+				if anew {
+					want = 2 // closed, and open again
+				}
+				if got := b.ear.heard() - heard; got != want {
+					t.Errorf("another node was shown %d changes, want %d", got, want)
+				}
+				if owner, _ := b.tr.OwnerOf(ref); owner != a.number {
+					t.Errorf("the owner is %d, want %d", owner, a.number)
+				}
+			})
+		})
+	}
+}
+
+func TestServersSpeakToAnyNode(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		put := func(n *node, show presence.Show, ttl time.Duration) Put {
+			t.Helper()
+			p, err := n.tr.PutPresence(context.Background(), PutParams{User: bob, Name: "bot", Status: &presence.Status{Show: show}, TTL: ttl})
+			if err != nil {
+				t.Fatalf("PutPresence: %v", err)
+			}
+			wait(10 * time.Millisecond)
+			return p
+		}
+		first := put(a, presence.Busy, time.Minute)
+		again := put(b, presence.Away, time.Minute)
+		if again.Opened || again.Public != first.Public || d.looks(bob) != "[away] [away]" {
+			t.Errorf("a put at another node: %+v after %+v, sees %s", again, first, d.looks(bob))
+		}
+		wait(time.Second)
+		heard := d.ear.heard()
+		c.kill(a)
+		wait(20 * time.Second) // nobody has to come back for it
+		if d.ear.heard() != heard || d.looks(bob) != "[away] [away]" {
+			t.Errorf("its node's death showed %d changes, sees %s", d.ear.heard()-heard, d.looks(bob))
+		}
+		put(d, presence.Busy, 30*time.Second)
+		if b.looks(bob) != "[busy] [busy]" {
+			t.Errorf("after a put at a survivor: %s", b.looks(bob))
+		}
+		was, err := b.tr.RemovePresence(context.Background(), bob, "bot")
+		wait(10 * time.Millisecond)
+		if !was || err != nil || d.looks(bob) != "[] []" {
+			t.Errorf("RemovePresence at another node: %v, %v, sees %s", was, err, d.looks(bob))
+		}
+		put(b, presence.Busy, 5*time.Second)
+		wait(6 * time.Second)
+		if d.looks(bob) != "[] []" {
+			t.Errorf("after its time: %s", d.looks(bob))
+		}
+	})
+}
+
+func TestDropAndEraseReachAllNodes(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		ref, w := a.open(presence.Device{Platform: "ios"})
+		b.open(presence.Device{Platform: "web"})
+		created := a.make(presence.Device{Platform: "pc"})
+		wait(time.Second)
+		if n, err := d.tr.Drop(context.Background(), bob, nil); n != 3 || err != nil {
+			t.Errorf("Drop: got %d, %v, want 3", n, err)
+		}
+		wait(10 * time.Millisecond)
+		if got := w.ended(); len(got) != 1 || got[0].Reason != presence.ReasonDropped {
+			t.Errorf("the link ended by %+v", got)
+		}
+		for _, one := range []Ref{ref, created} {
+			_, err := d.tr.Connect(context.Background(), one, ConnectParams{Link: &wire{}, Maker: a.number})
+			wantKind(t, "Connect of a dropped session", err, fault.SessionGone)
+		}
+		a.open(presence.Device{Platform: "ios"})
+		wait(2 * time.Second)
+		e, err := d.tr.Erase(context.Background(), bob)
+		if e.Sessions != 1 || err != nil {
+			t.Errorf("Erase: got %+v, %v", e, err)
+		}
+		wait(10 * time.Millisecond)
+		for _, n := range c.all {
+			if p := n.tr.Presence(bob); len(p.Sessions) != 0 || p.LastSeen != 0 {
+				t.Errorf("node %d still has %+v", n.name, p)
+			}
+		}
+		_ = c.mem.LoadNotes(context.Background(), 0, -1, func(_ uint64, message []byte) error {
+			if _, list, _ := parseNotes(message); len(list) != 0 {
+				t.Errorf("a note is left: %+v", list)
+			}
+			return nil
+		})
+	})
+}
+
+func TestSingleHoldsOverNodes(t *testing.T) {
+	single := func(c *Config) { c.Policies[app] = Policy{MultiDevice: presence.Single} }
+	inNodes(t, 3, single, func(t *testing.T, c *nodes) {
+		var wires [3]*wire
+		var refs [3]Ref
+		var all sync.WaitGroup
+		for i, n := range c.all {
+			refs[i] = n.make(presence.Device{Platform: "ios"})
+			all.Go(func() { wires[i], _ = n.connect(refs[i], nil) })
+		}
+		all.Wait()
+		wait(10 * time.Millisecond)
+		open := 0
+		for i, n := range c.all {
+			if len(wires[i].ended()) == 0 && n.phase(refs[i]) == presence.PhaseLive {
+				open++
+			}
+			if got := n.looks(bob); got != "[online] [online]" {
+				t.Errorf("node %d sees %s", n.name, got)
+			}
+		}
+		if open != 1 {
+			t.Errorf("%d of three logins at once stayed", open)
+		}
+	})
+}
+
+func TestTheLogForgetsWhatAllHaveSaved(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		c.all[0].open(presence.Device{})
+		wait(2 * time.Minute)
+		through, err := c.mem.Load(context.Background(), func(int, uint64, []byte) error { return nil }, func([]byte) error { return nil })
+		if through == 0 || err != nil {
+			t.Errorf("the checkpoint is good through %d, %v", through, err)
+		}
+		c.kill(c.all[0])
+		wait(10 * time.Minute)
+		left := 0
+		_ = c.mem.LoadNotes(context.Background(), 0, -1, func(incarnation uint64, _ []byte) error {
+			if incarnation == c.all[0].number {
+				left++
+			}
+			return nil
+		})
+		if left != 0 {
+			t.Errorf("%d notes of a node that is gone for ten minutes are left", left)
+		}
+	})
+}

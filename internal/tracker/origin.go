@@ -21,7 +21,9 @@ func (t *Tracker) join(c *Cluster) {
 
 func (t *Tracker) startPeers() {
 	ctx, cancel := context.WithCancel(context.Background())
-	t.peers.end = cancel
+	t.peers.mu.Lock()
+	t.peers.ctx, t.peers.end = ctx, cancel
+	t.peers.mu.Unlock()
 	go t.follow(ctx)
 	t.wheel.Set(&t.peers.sweep, sweepEvery)
 }
@@ -33,6 +35,7 @@ func (t *Tracker) stopPeers(ctx context.Context) {
 	case <-t.peers.stopped:
 	case <-ctx.Done():
 	}
+	t.peers.joining.Wait()
 }
 
 // origin returns what is known of a node. mu is held.
@@ -50,7 +53,7 @@ func (p *peering) hear(o *origin) {
 		o.since = 0
 		p.stale.Add(-1)
 	}
-	o.over, o.kept = 0, false
+	o.over, o.kept, o.scanned = 0, false, false
 }
 
 func (p *peering) mute(o *origin, since presence.Time) {
@@ -138,6 +141,7 @@ func (t *Tracker) sweep() {
 		}
 	}
 	p.mu.Unlock()
+	t.share()
 	for i := range over {
 		t.sweepOrigin(&over[i])
 	}
@@ -151,16 +155,24 @@ func (t *Tracker) sweepOrigin(o *origin) {
 		return
 	}
 	var afters []func()
+	all := t.scanAll(o.incarnation)
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
-		if sh.peers.digests[o.incarnation] == 0 {
+		if sh.peers.digests[o.incarnation] == 0 && !all {
 			sh.mu.Unlock()
 			continue
 		}
 		for _, u := range sh.users {
 			for _, s := range u.sessions {
-				if s.foreign && s.phase.Open() && s.epoch.Incarnation == o.incarnation {
+				switch {
+				case !s.foreign || s.epoch.Incarnation != o.incarnation:
+				case all && s.phase == presence.PhaseClosed:
+					// The node told of its end, and may have died before the log had it.
+					if f := u.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
+						sh.peers.wait(s, t.wheel.Now())
+					}
+				case s.phase.Open():
 					if after := t.orphan(sh, s, o, waited); after != nil {
 						afters = append(afters, after)
 					}
@@ -174,6 +186,15 @@ func (t *Tracker) sweepOrigin(o *origin) {
 		clear(afters)
 		afters = afters[:0]
 	}
+}
+
+// isOver reports whether a node is lost or left.
+func (t *Tracker) isOver(incarnation uint64) bool {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.origins[incarnation]
+	return o != nil && o.over != 0
 }
 
 // leastGrace is the shortest grace of any app and platform.
@@ -195,14 +216,9 @@ func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration)
 	if s.pending != nil || s.held && now < s.life.until || !o.kept && waited < t.policy(s).Grace {
 		return nil
 	}
-	wait := unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now}
-	if s.life.ttl > 0 && s.few().until > t.now() {
-		if !sh.peers.waits(&wait) {
-			sh.peers.unclosed = append(sh.peers.unclosed, wait)
-		}
+	if sh.peers.wait(s, now); s.life.ttl > 0 && s.few().until > t.now() {
 		return nil
 	}
-	sh.peers.unclosed = append(sh.peers.unclosed, wait)
 	reason, seen := presence.ReasonNodeLost, max(o.alive, s.truth.Since)
 	if s.life.ttl > 0 {
 		reason, seen = presence.ReasonTimedOut, max(s.few().until.Add(-s.life.ttl), s.truth.Since)
@@ -213,13 +229,30 @@ func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration)
 	return t.merge(sh, &m)
 }
 
-func (p *shardPeers) waits(w *unclosed) bool {
-	for i := range p.unclosed {
-		if p.unclosed[i].ref == w.ref && p.unclosed[i].epoch == w.epoch {
-			return true
+// wait puts a session on the list of those that the log must hear of.
+func (p *shardPeers) wait(s *session, now time.Duration) {
+	if s.life.ttl > 0 { // such a one is met at each sweep
+		for i := range p.unclosed {
+			if w := &p.unclosed[i]; w.ref.Session == s.id && w.epoch == s.epoch {
+				return
+			}
 		}
 	}
-	return false
+	p.unclosed = append(p.unclosed, unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now})
+}
+
+// scanAll reports whether a node's sessions are looked at for the first time since
+// it is over.
+func (t *Tracker) scanAll(incarnation uint64) bool {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.origins[incarnation]
+	if o == nil || o.scanned {
+		return false
+	}
+	o.scanned = true
+	return true
 }
 
 // How long the owner of a lost session's end is given to write it before its

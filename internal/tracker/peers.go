@@ -41,9 +41,11 @@ type peering struct {
 	Notes   store.NodeNotes
 	// frozen: this node is cut off, or stood still; it ends nothing and claims
 	// nothing until it is joined again.
-	frozen atomic.Bool
-	stale  atomic.Int32 // how many origins are not heard
-	sweep  wheel.Timer
+	frozen  atomic.Bool
+	freezes atomic.Uint64 // how often that began
+	stale   atomic.Int32  // how many origins are not heard
+	sweep   wheel.Timer
+	joining sync.WaitGroup
 
 	mu      sync.Mutex // guards all below; it is taken after a shard's, and nothing after it
 	origins map[uint64]*origin
@@ -51,6 +53,8 @@ type peering struct {
 	flying map[claimKey][]func(error) func()
 	lists  map[listKey]*listing
 
+	renewed bool            // it has another number since it was frozen
+	ctx     context.Context // of what runs behind; ends with Stop
 	end     context.CancelFunc
 	stopped chan struct{}
 }
@@ -65,7 +69,8 @@ type origin struct {
 	alive presence.Time // when it last said that it lives
 	// kept: it said goodbye, or every node started anew: sessions wait as they do
 	// for a restart.
-	kept bool
+	kept    bool
+	scanned bool // its sessions that were closed then were looked at
 }
 
 // shardPeers is what a shard has as one of several nodes; its lock guards it.
@@ -140,6 +145,16 @@ func (t *Tracker) tell(s *session) {
 func (t *Tracker) untell(sh *shard, s *session) {
 	sh.peers.count(t.incarnation.Load(), sh.peers.told[s])
 	delete(sh.peers.told, s)
+}
+
+// untellErased takes a session whose user is erased out of the digests. The lock
+// is held.
+func (t *Tracker) untellErased(sh *shard, s *session) {
+	if !s.foreign {
+		t.untell(sh, s)
+		return
+	}
+	sh.peers.count(s.epoch.Incarnation, s.mark())
 }
 
 // count puts a session's mark into the digest of its owner, or takes it out.

@@ -22,10 +22,7 @@ func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 		return ref, false
 	}
 	if m.epoch.Incarnation != origin {
-		// It still tells of a session that it is about to take over, or has lost.
-		if !m.held {
-			return m.ref, true
-		}
+		// It tells of a session that it is about to take over, or could not.
 		t.hold(&m)
 		return m.ref, true
 	}
@@ -37,14 +34,15 @@ func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 	return m.ref, true
 }
 
-// hold keeps a lost node's session open while another node takes it over.
+// hold keeps a lost node's session open while another node takes it over, or
+// does so no more.
 func (t *Tracker) hold(m *told) {
 	sh := t.shard(m.ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if u := sh.users[m.ref.User]; u != nil {
 		if s := u.session(m.ref.Session); s != nil && s.foreign && s.epoch == m.epoch && s.phase.Open() {
-			t.keep(s)
+			t.keep(s, m.held)
 		}
 	}
 }

@@ -27,6 +27,8 @@ type PutParams struct {
 	Status *presence.Status
 	// TTL is how long it is good from now on, more than 0.
 	TTL time.Duration
+
+	here bool // another node asked, which takes this one for the session's owner
 }
 
 // Put is the answer to PutPresence.
@@ -67,6 +69,16 @@ func (t *Tracker) put(ctx context.Context, p PutParams) (put Put, err error) {
 		return Put{}, errDraining
 	}
 	ref, ok := t.served(p.User, p.Device.ID)
+	if t.peers != nil && t.peers.frozen.Load() {
+		return Put{}, errIsolated
+	}
+	if ok && t.peers != nil && !p.here {
+		if owner, far := t.elsewhere(ref, 0); far {
+			if put, err = t.putElsewhere(ctx, owner, p); err == nil || !isUnreachable(err) {
+				return put, err
+			}
+		}
+	}
 	if !ok {
 		made, err := t.Make(ctx, MakeParams{User: p.User, Device: p.Device})
 		if err != nil {
@@ -87,13 +99,14 @@ func (t *Tracker) put(ctx context.Context, p PutParams) (put Put, err error) {
 		put.Opened = true
 		s.life.ttl = p.TTL
 		err = t.open(ctx, sh, s, opening{ConnectParams: ConnectParams{Initial: p.Status}, device: &p.Device, kind: presence.RecordOpened, epoch: s.epoch})
-	case s.kept.fromDisk:
+	case s.kept.fromDisk, s.foreign: // whose node does not answer
 		s.life.ttl = p.TTL
 		err = t.open(ctx, sh, s, opening{device: &p.Device, kind: presence.RecordMoved, epoch: s.epoch.Next(t.incarnation.Load())})
 	default:
 		s.life.ttl = p.TTL
 		t.renew(s)
 		t.note(s)
+		t.tell(s)
 		sh.mu.Unlock()
 	}
 	if err != nil {

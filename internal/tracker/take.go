@@ -44,7 +44,15 @@ func (t *Tracker) takeOver(ctx context.Context, ref Ref, owner uint64, p Connect
 	if t.peers.frozen.Load() {
 		return Connected{}, errIsolated
 	}
-	t.announceTake(ref)
+	t.announceTake(ref, true)
+	c, err := t.takeHeld(ctx, ref, owner, p)
+	if err != nil {
+		t.announceTake(ref, false)
+	}
+	return c, err
+}
+
+func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p ConnectParams) (Connected, error) {
 	m, list, err := t.askFor(ctx, ref, owner)
 	clean := err == nil
 	if err != nil && !isUnreachable(err) {
@@ -67,8 +75,10 @@ func (t *Tracker) takeOver(ctx context.Context, ref Ref, owner uint64, p Connect
 		switch list, known, err = t.listOf(ctx, ref, epoch.Incarnation); {
 		case err != nil:
 			return Connected{}, err
-		case !known:
+		case !known && t.isOver(epoch.Incarnation):
 			return Connected{}, t.dismissForeign(ctx, ref)
+		case !known: // its node may only be out of reach for this one
+			return Connected{}, errElsewhere
 		}
 		sh.mu.Lock()
 		if s, err = t.foreign(sh, ref); err != nil {
@@ -150,23 +160,25 @@ func (t *Tracker) foreign(sh *shard, ref Ref) (*session, error) {
 }
 
 // announceTake tells the others that a session is about to come here, so that it
-// does not close meanwhile if its node is lost.
-func (t *Tracker) announceTake(ref Ref) {
+// does not close meanwhile if its node is lost; or that it does not.
+func (t *Tracker) announceTake(ref Ref, held bool) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if u := sh.users[ref.User]; u != nil {
 		if s := u.session(ref.Session); s != nil && s.foreign && s.phase.Open() {
-			t.keep(s)
+			t.keep(s, held)
 			m := s.told()
 			t.peers.Change(t.shardIndex(ref.User), m.append(nil))
 		}
 	}
 }
 
-// keep holds a foreign session open for a while. The lock is held.
-func (t *Tracker) keep(s *session) {
-	s.held, s.life.until = true, t.wheel.Now()+holdLimit
+// keep holds a foreign session open for a while, or no longer. The lock is held.
+func (t *Tracker) keep(s *session, held bool) {
+	if s.held = held; held {
+		s.life.until = t.wheel.Now() + holdLimit
+	}
 }
 
 // askFor gets a session from its owner.
@@ -327,7 +339,15 @@ func (t *Tracker) abandonTaken(s *session, rec *presence.Record) (after func()) 
 	s.kept = kept{fromDisk: true, noted: true, friends: list.friends}
 	s.life.heard = t.wheel.Now()
 	t.setUntil(s, t.policy(s).Grace)
+	reopened := s.truth.Closed != 0 // it had ended, and the log has it open with this
+	if reopened {
+		s.user.version++
+		s.begin(rec.Time)
+	}
 	t.note(s)
 	t.tell(s)
+	if reopened {
+		return t.publish(s.user)
+	}
 	return nil
 }
