@@ -40,9 +40,9 @@ type benchCommand struct {
 	GRPC    string `name:"grpc" placeholder:"ADDR" help:"Measure the development node at this loopback address."`
 	Self    bool   `help:"Start the server to measure as a child process (default without --grpc)."`
 	Door    string `default:"grpc" help:"Interface to measure: grpc or live. Default: ${default}."`
-	Users   int    `default:"5000" help:"How many users log in. Default: ${default}."`
+	Users   int    `default:"0" help:"How many users log in. Default: 5000, of topics 1000."`
 	Friends int    `default:"50" help:"How many others each watches. Default: ${default}."`
-	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all. Or webhook, alone: the way of changes to a receiver, over servers of its own."`
+	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all. Or topics, alone: topic messages to subscribers at the live door. Or webhook, alone: the way of changes to a receiver, over servers of its own."`
 	Seconds int    `default:"5" help:"Length of each timed phase. Default: ${default}."`
 	Null    bool   `help:"Measure null servers in the same run, and give ratios: one write for each delivery; with --door live also one on epoll."`
 	JSON    bool   `name:"json" help:"One JSON object per phase and line."`
@@ -58,8 +58,11 @@ func (benchCommand) Help() string {
 
 // Run measures and prints.
 func (b benchCommand) Run(ctx context.Context, c console) error {
+	if b.Phase == bench.DoorTopics {
+		b.Phase, b.Door = "", bench.DoorTopics
+	}
 	addr, flag := b.GRPC, "--grpc"
-	if b.Door == bench.DoorLive {
+	if b.live() {
 		addr, flag = b.HTTP, "--http"
 		if b.GRPC != "" {
 			return errors.New("the live door has its address at --http, not at --grpc")
@@ -68,8 +71,8 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	if b.Self && addr != "" {
 		return fmt.Errorf("give either %s or --self", flag)
 	}
-	if b.Users < 1 || b.Friends < 1 || b.Seconds < 1 {
-		return errors.New("--users, --friends and --seconds are 1 or more")
+	if b.Users < 0 || b.Friends < 1 || b.Seconds < 1 {
+		return errors.New("--friends and --seconds are 1 or more, and so is --users where it is given")
 	}
 	if b.FriendsSubscription {
 		return b.friends(ctx, c)
@@ -84,7 +87,13 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	cfg := bench.Config{
 		Addr: addr, Door: b.Door, Users: b.Users, Friends: b.Friends, Seconds: b.Seconds,
 		Token: func(user string) (string, error) {
-			return config.Token(config.TokenParams{App: "demo", User: user, TTL: 12 * time.Hour})
+			p := config.TokenParams{App: "demo", User: user, TTL: 12 * time.Hour}
+			if b.Door == bench.DoorTopics {
+				p.Topics = &config.TokenTopics{
+					Subscribe: []string{bench.LoadTopic}, Attributes: []config.TokenPublication{{Attribute: bench.LoadAttribute, Topic: bench.LoadTopic}},
+				}
+			}
+			return config.Token(p)
 		},
 	}
 	if b.Phase != "" {
@@ -109,11 +118,14 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	return bench.Table(c.out, rows)
 }
 
+// live says whether the load speaks the live door's dialect.
+func (b benchCommand) live() bool { return b.Door == bench.DoorLive || b.Door == bench.DoorTopics }
+
 // servers sets the servers that are started for a run.
 func (b benchCommand) servers(cfg *bench.Config, child func(role string, env ...string) bench.Start) {
 	const unprofiled = "PORCHLIGHT_CPUPROFILE="
 	self, null := roleSelf, roleNull
-	if b.Door == bench.DoorLive {
+	if b.live() {
 		self, null = roleHTTP, roleNullLive
 	}
 	if cfg.Addr == "" {
@@ -121,7 +133,7 @@ func (b benchCommand) servers(cfg *bench.Config, child func(role string, env ...
 	}
 	if b.Null {
 		cfg.Null = child(null, unprofiled)
-		if b.Door == bench.DoorLive {
+		if b.live() {
 			cfg.NullEpoll = child(roleNullEpoll, unprofiled)
 		}
 	}

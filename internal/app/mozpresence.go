@@ -16,7 +16,7 @@ func (a *App) startMozpresence(ctx context.Context) (err error) {
 		return err
 	}
 	a.foreign.pages, err = pages.New(pages.Config{
-		Publishers: a.grants, Gate: a.gate, Apps: a.p.Config.MozpresencePages(), Logger: a.log, Called: a.called(mozpresence.Name),
+		Publishers: a.grants, Gate: a.gate, Apps: a.p.Config.MozpresencePages(), Secure: a.secure, Logger: a.log, Called: a.called(mozpresence.Name),
 	})
 	if err != nil {
 		return err

@@ -155,11 +155,20 @@ func (a *App) stopHTTP(ctx context.Context) error {
 // that are trusted say it.
 func (a *App) trueAddress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer := r.RemoteAddr
-		if c := listen.FromContext(r.Context()); c != nil {
-			peer = c.RemoteAddr().String() // net/http asked before the PROXY header was read
-		}
-		r.RemoteAddr = a.proxies.Client(peer, r.Header.Values("X-Forwarded-For"), r.Header.Values("Forwarded"))
+		r.RemoteAddr = a.proxies.Client(peer(r), r.Header.Values("X-Forwarded-For"), r.Header.Values("Forwarded"))
 		next.ServeHTTP(w, r)
 	})
+}
+
+// peer is the address at the other end of a request's connection.
+func peer(r *http.Request) string {
+	if c := listen.FromContext(r.Context()); c != nil {
+		return c.RemoteAddr().String() // net/http asked before the PROXY header was read
+	}
+	return r.RemoteAddr
+}
+
+// secure reports that a request came by TLS, to us or to a proxy that is trusted.
+func (a *App) secure(r *http.Request) bool {
+	return r.TLS != nil || a.proxies.Secure(peer(r), r.Header.Values("X-Forwarded-Proto"), r.Header.Values("Forwarded"))
 }

@@ -43,20 +43,25 @@ func Phases(door string) []string {
 	return all
 }
 
-// The doors that the load speaks.
+// The doors that the load speaks, and DoorTopics.
 const (
 	DoorGRPC = "grpc"
 	DoorLive = "live"
+	// DoorTopics is the live door with another load: topic messages. Every user is
+	// a subscriber; access tokens say so, with LoadTopic and LoadAttribute.
+	DoorTopics = "topics"
 )
 
 // Doors lists them.
-func Doors() []string { return []string{DoorGRPC, DoorLive} }
+func Doors() []string { return []string{DoorGRPC, DoorLive, DoorTopics} }
 
 // Bounds of a load, so that no flag can take the machine down.
 const (
 	maxUsers   = 100_000
 	maxFriends = 2_000 // the door's own limit of explicit subscriptions
 	maxSeconds = 600
+	// maxSubscribers of the topic: each is told of every change.
+	maxSubscribers = 10_000
 )
 
 // Start starts one server of the run in a process of its own and returns its
@@ -75,8 +80,8 @@ type Config struct {
 	// is measured as well; goals are ratios to Null.
 	NullEpoll Start
 
-	Door    string   // DoorGRPC (default) or DoorLive
-	Users   int      // how many log in; default 5,000
+	Door    string   // one of Doors; default DoorGRPC
+	Users   int      // how many log in; default 5,000, of topics 1,000
 	Friends int      // how many others each of them watches; default 50
 	Phases  []string // which phases are reported; default all
 	Seconds int      // of each timed phase; default 5, at most 600
@@ -96,8 +101,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Door == "" {
 		c.Door = DoorGRPC
 	}
+	if c.Users == 0 && c.Door == DoorTopics {
+		c.Users = 1000
+	}
 	if c.Users == 0 {
 		c.Users = 5000
+	}
+	if c.Door == DoorTopics {
+		c.Friends = c.Users // who hears of a change
 	}
 	if c.Friends == 0 {
 		c.Friends = 50
@@ -131,6 +142,9 @@ func (c Config) check() error {
 		return errors.New("bench: the second null server comes beside the first, not in its place")
 	case c.Users < 2 || c.Users > maxUsers:
 		return fmt.Errorf("bench: %d users; 2 to %d are possible", c.Users, maxUsers)
+	case c.Door == DoorTopics && c.Users > maxSubscribers:
+		return fmt.Errorf("bench: %d subscribers of a topic; %d are possible", c.Users, maxSubscribers)
+	case c.Door == DoorTopics:
 	case c.Friends < 1 || c.Friends > maxFriends || c.Friends >= c.Users:
 		return fmt.Errorf("bench: %d friends; 1 to %d are possible, and fewer than the %d users", c.Friends, maxFriends, c.Users)
 	case c.Users*c.Friends%2 != 0:

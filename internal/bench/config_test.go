@@ -32,6 +32,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"negative users", func(c *Config) { c.Users = -5 }, "-5 users"},
 		{"too many users", func(c *Config) { c.Users = 1 << 40 }, "possible"},
 		{"too many friends", func(c *Config) { c.Users, c.Friends = 50, 50 }, "50 friends"},
+		{"too many subscribers", func(c *Config) { c.Door, c.Users = DoorTopics, 10_001 }, "10001 subscribers"},
 		{"odd", func(c *Config) { c.Users, c.Friends = 51, 5 }, "even"},
 		{"too long", func(c *Config) { c.Seconds = 3600 }, "3600 seconds"},
 		{"elsewhere", func(c *Config) { c.Addr = "192.0.2.1:7401" }, "not on this machine"},

@@ -20,6 +20,10 @@
 // refer to; [LiveNullEpoll] has neither goroutines nor buffers for its
 // connections and coalesces, and tells how much is possible at all.
 //
+// With [DoorTopics] the live door has another load: all users are subscribed to
+// one topic, and each change is an attribute set, on the server's disk before it
+// is told. The null servers store nothing.
+//
 // The load is made by one thread with one epoll set (loop_linux.go), and HTTP/2
 // or WebSocket framed by hand (wire.go, frame.go), because server and load share
 // the machine: a library with several goroutines for each connection would cost

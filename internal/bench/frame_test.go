@@ -80,7 +80,7 @@ func FuzzLivePeer(f *testing.F) {
 	f.Add([]byte("GET /live HTTP/1.1\r\nSec-WebSocket-Key: x\r\n\r\n\x81\x80\x00\x00\x00\x00"))
 	f.Add(appendMasked([]byte("GET / HTTP/1.1\r\nSec-WebSocket-Key: x\r\n\r\n"), opText, []byte(`{"t":"hello","device":{"id":"a"},"watch":["b"]}`)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p := &livePeer{server: &liveNull{newNullTable(newLiveFrames)}, sink: discard{}}
+		p := &livePeer{server: &liveNull{nullTable: newNullTable(newLiveFrames)}, sink: discard{}}
 		rest, err := p.feed(bytes.Clone(b))
 		if err == nil && len(rest) > len(b) {
 			t.Errorf("%d bytes are left of %d", len(rest), len(b))

@@ -7,7 +7,8 @@ type liveHello struct {
 	T      string          `json:"t"`
 	Token  string          `json:"token"`
 	Device liveDevice      `json:"device"`
-	Watch  []string        `json:"watch"`
+	Watch  []string        `json:"watch,omitempty"`
+	Topics bool            `json:"topics,omitempty"`
 	Status json.RawMessage `json:"status"`
 }
 

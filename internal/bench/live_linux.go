@@ -31,6 +31,8 @@ var (
 	wordAll     = []byte(`"all":true`)
 	wordUsers   = []byte(`"users":`)
 	wordReject  = []byte(`"rejected":[`)
+	wordTopic   = []byte(`{"t":"topic"`)
+	wordMessage = []byte(`"topic":"`)
 )
 
 // liveDialect is the live door's: what all devices of a target share.
@@ -38,6 +40,16 @@ type liveDialect struct {
 	upgrade []byte
 	status  []byte // at login, as JSON
 	change  *change
+	topics  bool // the load of topics
+}
+
+func newTopicDialect(authority string) (*liveDialect, error) {
+	l, err := newLiveDialect(authority)
+	if err == nil {
+		l.topics = true
+		l.change, err = newTopicChange()
+	}
+	return l, err
 }
 
 func newLiveDialect(authority string) (*liveDialect, error) {
@@ -112,12 +124,14 @@ func (l *liveSpeaker) feed(b []byte) ([]byte, error) {
 
 // hello logs in and watches all friends.
 func (l *liveSpeaker) hello() error {
-	friends := make([]string, 0, len(l.device.friends))
+	var friends []string
 	for _, friend := range l.device.friends {
-		friends = append(friends, userName(int(friend)))
+		if !l.dialect.topics {
+			friends = append(friends, userName(int(friend)))
+		}
 	}
 	b, err := json.Marshal(liveHello{
-		T: "hello", Token: l.token, Watch: friends, Status: l.dialect.status,
+		T: "hello", Token: l.token, Watch: friends, Topics: l.dialect.topics, Status: l.dialect.status,
 		Device: liveDevice{"linux", "bench", "en-US", userName(int(l.device.user)), "1"},
 	})
 	if err != nil {
@@ -154,6 +168,9 @@ func (l *liveSpeaker) message(b []byte) error {
 	switch {
 	case bytes.HasPrefix(b, wordNews):
 		l.news(b)
+	case bytes.HasPrefix(b, wordTopic):
+		d.target.notifications += int64(bytes.Count(b, wordMessage))
+		l.changes(b)
 	case bytes.HasPrefix(b, wordOK):
 		if d.step == stepLeft || !d.busy {
 			return nil
@@ -164,7 +181,9 @@ func (l *liveSpeaker) message(b []byte) error {
 		if bytes.Contains(b, wordReject) {
 			return fmt.Errorf("the server refused some of the %d subscriptions", len(d.friends))
 		}
-		d.step, d.busy = stepSnapshot, false
+		if d.step, d.busy = stepSnapshot, false; l.dialect.topics {
+			d.snapshot(0, true) // there is none
+		}
 	case d.step == stepLeft:
 	case bytes.HasPrefix(b, wordBye), bytes.HasPrefix(b, wordError):
 		return fmt.Errorf("the server says %s", b)
@@ -176,16 +195,7 @@ func (l *liveSpeaker) message(b []byte) error {
 func (l *liveSpeaker) news(b []byte) {
 	t := l.device.target
 	t.notifications += int64(bytes.Count(b, wordKind))
-	for rest := b; !l.device.small; { // who stops reading is not counted
-		i := bytes.Index(rest, []byte(marker))
-		if i < 0 {
-			break
-		}
-		if at, ok := sentAt(rest[i:]); ok {
-			t.delivered(t.readAt - at)
-		}
-		rest = rest[i+len(marker):]
-	}
+	l.changes(b)
 	if l.device.step != stepSnapshot {
 		return
 	}
@@ -201,6 +211,21 @@ func (l *liveSpeaker) news(b []byte) {
 			return
 		}
 		l.device.snapshot(usersOf(rest[:end]), bytes.Contains(rest[:end], wordAll))
+	}
+}
+
+// changes measures how long the changes in a message took.
+func (l *liveSpeaker) changes(b []byte) {
+	t := l.device.target
+	for rest := b; !l.device.small; { // who stops reading is not counted
+		i := bytes.Index(rest, []byte(marker))
+		if i < 0 {
+			return
+		}
+		if at, ok := sentAt(rest[i:]); ok {
+			t.delivered(t.readAt - at)
+		}
+		rest = rest[i+len(marker):]
 	}
 }
 

@@ -28,7 +28,7 @@ func LiveNullEpoll(ctx context.Context, listenAddr string, ready func(addr strin
 	if err != nil {
 		return err
 	}
-	n := &epollNull{liveNull: &liveNull{newNullTable(newLiveFrames)}, listener: -1}
+	n := &epollNull{liveNull: &liveNull{nullTable: newNullTable(newLiveFrames)}, listener: -1}
 	defer n.close()
 	bound, err := n.listen(addr)
 	if err != nil {

@@ -16,7 +16,10 @@ import (
 
 // liveNull is the null server of the live door, whatever carries its
 // connections.
-type liveNull struct{ nullTable }
+type liveNull struct {
+	nullTable
+	subscribers []*nullUser // of the topic; guarded by nullTable.mu
+}
 
 // LiveNullServer is NullServer for the live door, in the manner that most Go
 // servers of WebSocket have: a goroutine for each connection, and one write for
@@ -30,7 +33,7 @@ func LiveNullServer(ctx context.Context, listenAddr string, ready func(addr stri
 	if err != nil {
 		return fmt.Errorf("bench: null server: %w", err)
 	}
-	n := &liveNull{newNullTable(newLiveFrames)}
+	n := &liveNull{nullTable: newNullTable(newLiveFrames)}
 	var open nullConns
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close(); open.close() })
 	defer stop()
@@ -127,6 +130,7 @@ type livePeer struct {
 	server *liveNull
 	sink   nullSink
 	user   *nullUser // nil before the hello
+	topics bool      // it is of the load of topics
 	open   bool      // the handshake is over
 }
 
@@ -214,9 +218,18 @@ func (p *livePeer) hello(b []byte) error {
 	// changes now comes after it, because the sink takes one at a time.
 	me.mu.Lock()
 	me.sink = p.sink
-	p.sink.send(appendText(out, news))
+	if !in.Topics {
+		out = appendText(out, news)
+	}
+	p.sink.send(out)
 	me.mu.Unlock()
 	p.user = me
+	if in.Topics {
+		p.server.mu.Lock()
+		p.server.subscribers = append(p.server.subscribers[:len(p.server.subscribers):len(p.server.subscribers)], me)
+		p.server.mu.Unlock()
+		p.topics = true
+	}
 	var opened any = me.frames.opened
 	for _, w := range watchers {
 		w.send(opened)
@@ -241,15 +254,25 @@ func (p *livePeer) update(b []byte) error {
 	if sent == nil {
 		return errNotOfTheLoad
 	}
-	frame := bytes.Clone(p.user.frames.changed)
+	frame, watchers := p.news()
 	copy(stampOf(frame), sent)
-	_, watchers := p.server.around(p.user)
 	var msg any = frame
 	for _, w := range watchers {
 		w.send(msg)
 	}
 	p.user.send(liveUpdated)
 	return nil
+}
+
+// news is a copy of what a change of the user is told as, and to whom.
+func (p *livePeer) news() (frame []byte, to []*nullUser) {
+	if !p.topics {
+		_, to = p.server.around(p.user)
+		return bytes.Clone(p.user.frames.changed), to
+	}
+	p.server.mu.RLock()
+	defer p.server.mu.RUnlock()
+	return bytes.Clone(p.user.frames.topic), p.server.subscribers
 }
 
 // end forgets the connection.
@@ -289,9 +312,10 @@ func newLiveFrames(name string) (nullFrames, error) {
 	current, err := entry("current", silentMarker)
 	opened, err2 := entry("opened", silentMarker)
 	changed, err3 := entry("updated", marker)
+	topic, err5 := newTopicFrame(name, now)
 	offline, err4 := json.Marshal(liveNews{U: name, K: "none", Seen: now, At: now})
-	f := nullFrames{current: current, opened: frame(opened), changed: frame(changed), offline: offline}
-	if err := errors.Join(err, err2, err3, err4); err != nil || stampOf(f.changed) == nil {
+	f := nullFrames{current: current, opened: frame(opened), changed: frame(changed), offline: offline, topic: topic}
+	if err := errors.Join(err, err2, err3, err4, err5); err != nil || stampOf(f.changed) == nil {
 		return f, errors.Join(errors.New("bench: null server: frames cannot be encoded"), err)
 	}
 	return f, nil

@@ -6,6 +6,7 @@ import "sync"
 // the fields, and so the size, of real ones.
 type nullFrames struct {
 	current, opened, changed, offline []byte
+	topic                             []byte // a message of the load of topics
 }
 
 // nullTable is what a null server knows, at any door: user → watchers.

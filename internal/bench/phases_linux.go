@@ -18,6 +18,8 @@ const (
 	// stormAtOnce is the same of the storm: 65,000 deliveries under way with 50
 	// friends.
 	stormAtOnce = 1300
+	// topicsAtOnce is the same of topic messages, which all users hear.
+	topicsAtOnce = 2
 	// steadyRate is that of the steady load in deliveries per second.
 	steadyRate = 20_000
 	// behindFactor bounds the backlog of the open loop as a multiple of the
@@ -137,9 +139,17 @@ func (r *run) unloaded(t *target) (Figures, error) {
 
 // saturate keeps changesAtOnce changes under way.
 func (r *run) saturate(t *target) (Figures, error) {
-	f, err := r.closed(t, PhaseSaturate, changesAtOnce)
+	f, err := r.closed(t, PhaseSaturate, r.changesAtOnce())
 	t.rate = f.Aside.Rate
 	return f, err
+}
+
+// changesAtOnce is how many changes of the load are under way at once.
+func (r *run) changesAtOnce() int {
+	if r.cfg.Door == DoorTopics {
+		return topicsAtOnce
+	}
+	return changesAtOnce
 }
 
 // storm keeps stormAtOnce changes under way, but none of a user whose last one
@@ -173,7 +183,7 @@ func (r *run) open(t *target, phase string, rate float64) (Figures, error) {
 	arrivals := rand.New(rand.NewPCG(r.cfg.Seed, 0x68616c66))
 	gap := float64(time.Second) * float64(t.friends()) / rate
 	gap = max(gap, float64(updatePause)/float64(len(t.graph)))
-	limit := behindFactor * changesAtOnce * t.friends()
+	limit := behindFactor * int64(r.changesAtOnce()) * t.friends()
 	next := r.loop.now()
 	send := func(until int64) error {
 		for next <= r.loop.now() {

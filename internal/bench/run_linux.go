@@ -67,7 +67,9 @@ func newRun(cfg Config) (*run, error) {
 		return nil, err
 	}
 	r.times = times{phase: time.Duration(cfg.Seconds) * time.Second, settleEvery: settleEvery, settleLimit: settleLimit, idleAfter: idleAfter}
-	if r.graph, err = newGraph(cfg.Users, cfg.Friends, cfg.Seed); err != nil {
+	if cfg.Door == DoorTopics {
+		r.graph = everybody(cfg.Users)
+	} else if r.graph, err = newGraph(cfg.Users, cfg.Friends, cfg.Seed); err != nil {
 		return nil, err
 	}
 	r.tokens = make([]string, cfg.Users+r.stuckWatchers())

@@ -28,7 +28,8 @@ var (
 		login: goal{most: 0.9}, idle: goal{most: 40}, saturate: goal{ratio: 1.2}, half: goal{ratio: 1.2},
 		p50: goal{most: 0.5}, p99: goal{most: 1.5},
 	}
-	liveGoals = goals{
+	topicGoals = goals{saturate: goal{ratio: 1.2}, half: goal{ratio: 1.2}}
+	liveGoals  = goals{
 		login: goal{most: 0.5, ratio: 1.6}, idle: goal{most: 6}, saturate: goal{ratio: 1}, half: goal{ratio: 1.2},
 		steady: goal{ratio: 1.3}, storm: goal{ratio: 0.3}, stuck: goal{most: 64},
 		p50: goal{most: 0.3}, p99: goal{most: 1.5}, steadyP50: goal{most: 0.6}, steadyP99: goal{most: 4},
@@ -47,7 +48,10 @@ type figure struct {
 // figures lists what the table shows of a row, with the goals of its door.
 func (r Row) figures() []figure {
 	g := grpcGoals
-	if r.Door == DoorLive {
+	switch r.Door {
+	case DoorTopics:
+		g = topicGoals
+	case DoorLive:
 		g = liveGoals
 	}
 	line := func(name string, goal goal, of func(Figures) float64) figure {

@@ -53,6 +53,8 @@ func newTarget(name, door string, addr netip.AddrPort, graph [][]int32, seed uin
 	t := &target{name: name, addr: addr, graph: graph}
 	var err error
 	switch door {
+	case DoorTopics:
+		t.dialect, err = newTopicDialect(addr.String())
 	case DoorLive:
 		t.dialect, err = newLiveDialect(addr.String())
 	default:

@@ -11,6 +11,9 @@ import (
 // QueueSize is how many messages wait for one subscription at most.
 const QueueSize = 256
 
+// keptQueue is how much room for messages an idle subscription keeps.
+const keptQueue = 4
+
 // ErrSlow: more messages waited than QueueSize; the subscription got none since.
 // The door closes the connection, and who comes again subscribes again.
 var ErrSlow = errors.New("topic: the subscriber reads slower than messages come")
@@ -164,13 +167,16 @@ func (s *Subscription) Drain(dst []*Message, limit int) (_ []*Message, more bool
 	}
 	n := min(limit, len(s.queue))
 	dst = append(dst, s.queue[:n]...)
-	if more = n < len(s.queue); !more {
-		s.queue, s.awake = nil, false
-		return dst, false, nil
-	}
 	clear(s.queue[:n]) // else they are kept as long as the last
-	s.queue = s.queue[n:]
-	return dst, true, nil
+	if more = n < len(s.queue); more {
+		s.queue = s.queue[n:]
+		return dst, true, nil
+	}
+	if s.queue = s.queue[:0]; cap(s.queue) > keptQueue {
+		s.queue = nil
+	}
+	s.awake = false
+	return dst, false, nil
 }
 
 // Deliver brings a message to the subscribers of this node. It is where messages

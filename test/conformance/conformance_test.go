@@ -55,7 +55,7 @@ func testBrowser(t *testing.T, s *server) {
 	runNode(t, "browser", []string{
 		"PORCHLIGHT_PROGRAM=" + s.program, "PORCHLIGHT_DESCRIPTORS=" + descriptorFile(t), "PORCHLIGHT_CHROMIUM=" + chromium,
 		"PORCHLIGHT_CERT=" + pair.Cert, "PORCHLIGHT_KEY=" + pair.Key,
-	}, "browser.mjs", "client.browser.mjs", "demo.browser.mjs")
+	}, "browser.mjs", "client.browser.mjs", "demo.browser.mjs", "presence.browser.mjs")
 }
 
 // browserOf finds a browser.

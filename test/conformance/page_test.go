@@ -77,3 +77,16 @@ func TestIsOnlinePage(t *testing.T) {
 		}
 	}
 }
+
+// TestPresencePages walks through registering a publisher and letting it see a
+// user, as the page shows it.
+func TestPresencePages(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("python3"); err != nil {
+		missing(t, "python", "there is no python3 to play a publisher's web server")
+	}
+	answers := runPage(t, startServer(t), "docs/interfaces/mozpresence-pages.md")
+	if len(answers) != 5 || !strings.Contains(answers[2], "/back?state=7&Presence-UID=") {
+		t.Errorf("%d blocks of commands, want 5; where a user is sent:\n%s", len(answers), answers)
+	}
+}

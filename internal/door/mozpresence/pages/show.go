@@ -110,13 +110,15 @@ func (v *visit) show(code int, s view) error {
 
 // writeJSON writes an answer for programs.
 func (v *visit) writeJSON(code int, body any) error {
-	b, err := json.Marshal(body)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // addresses are read by shells, too
+	if err := enc.Encode(body); err != nil {
 		return err
 	}
 	v.headers("")
 	v.w.Header().Set("Content-Type", "application/json")
-	return v.write(code, append(b, '\n'))
+	return v.write(code, b.Bytes())
 }
 
 func (v *visit) write(code int, b []byte) error {
