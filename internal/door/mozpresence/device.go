@@ -41,9 +41,8 @@ type device struct {
 	timer  wheel.Timer // until somebody is known
 
 	// Only Message uses these.
-	access token.Access // of the newest assertion; App "": none yet
-	email  string       // of its claim, if it has one
-	at     place        // of the current session
+	who who   // of the newest assertion
+	at  place // of the current session
 
 	mu       sync.Mutex // guards all below
 	name     string     // the user, as the device calls him
@@ -52,6 +51,12 @@ type device struct {
 	took     bool // the last Fill took notifications
 	departed bool
 	end      *tracker.End
+}
+
+// who is whom an assertion is of.
+type who struct {
+	access token.Access // App "": nobody yet
+	email  string       // of its claim, if it has one
 }
 
 // visit is the link of one session.
@@ -76,11 +81,13 @@ func (d *Door) serveDevice(w http.ResponseWriter, r *http.Request) {
 		}
 		c.origin = strings.Clone(origin)
 	}
+	raw := bearer(r)
+	if raw == "" {
+		raw = r.URL.Query().Get("access_token")
+	}
 	var refused error
-	if raw := bearer(r); raw != "" {
-		refused = c.believe(raw)
-	} else if q := r.URL.Query().Get("access_token"); q != "" {
-		refused = c.believe(q)
+	if raw != "" {
+		c.who, refused = c.believe(raw)
 	}
 	o := socket.Options{
 		CheckOrigin: func(*http.Request) bool { return true },
@@ -168,6 +175,8 @@ func (c *device) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 	code := "OK"
 	if no != nil {
 		code = strconv.Itoa(no.no)
+	} else {
+		c.listen()
 	}
 	c.door.called("status", code, time.Since(began))
 }
@@ -207,17 +216,20 @@ func (c *device) status(f *deviceFrame) error {
 		return refuse(errTooLong, "device has %d bytes; at most %d are allowed", len(f.Device), maxDevice)
 	}
 	c.sock.MayBlock()
+	speaker := c.who
 	if f.Assertion != "" {
-		if err := c.believe(f.Assertion); err != nil {
+		var err error
+		if speaker, err = c.believe(f.Assertion); err != nil {
 			return err
 		}
 	}
-	if err := c.mayAct(f); err != nil {
+	if err := c.mayAct(f, speaker); err != nil {
 		return err
 	}
+	c.who = speaker
 	c.mu.Lock()
 	if c.name = f.name(); c.name == "" {
-		c.name = string(c.access.User)
+		c.name = string(c.who.access.User)
 	}
 	v := c.visit
 	c.mu.Unlock()
@@ -237,36 +249,35 @@ func (c *device) status(f *deviceFrame) error {
 
 // believe takes an assertion: an access token of the user whose connection this
 // is.
-func (c *device) believe(raw string) error {
+func (c *device) believe(raw string) (who, error) {
 	a, err := c.door.cfg.Gate.Access(c.door.ctx, raw)
 	if err != nil {
-		return err
+		return who{}, err
 	}
 	if _, served := c.door.app(a.App); !served {
-		return refuse(errAssertion, "the assertion's app has no Mozilla interface here (apps.%s.mozpresence)", a.App)
+		return who{}, refuse(errAssertion, "the assertion's app has no Mozilla interface here (apps.%s.mozpresence)", a.App)
 	}
-	if c.access.App != "" && (c.access.App != a.App || c.access.User != a.User) {
-		return refuse(errAssertion, "the assertion is of another user; a connection is of one")
+	if known := c.who.access; known.App != "" && (known.App != a.App || known.User != a.User) {
+		return who{}, refuse(errAssertion, "the assertion is of another user; a connection is of one")
 	}
 	if c.origin != "" {
 		if why := c.door.cfg.Gate.RefusesOriginFor(a.App, c.origin); why != "" {
-			return refuse(errAssertion, "%s", why)
+			return who{}, refuse(errAssertion, "%s", why)
 		}
 	}
-	c.access, c.email = a, emailOf(raw)
-	return nil
+	return who{a, emailOf(raw)}, nil
 }
 
 // mayAct checks that whoever speaks is known, still good, and the one he says.
-func (c *device) mayAct(f *deviceFrame) error {
-	if c.access.App == "" {
+func (c *device) mayAct(f *deviceFrame, w who) error {
+	if w.access.App == "" {
 		return refuse(errAssertion, "the assertion is missing: send an access token (JWT) as assertion, or in the Authorization header of the handshake")
 	}
-	if err := c.door.cfg.Gate.Still(c.access, time.Now()); err != nil {
+	if err := c.door.cfg.Gate.Still(w.access, time.Now()); err != nil {
 		return err
 	}
 	for _, name := range []string{f.Email, f.User} {
-		if name != "" && name != string(c.access.User) && (c.email == "" || !strings.EqualFold(name, c.email)) {
+		if name != "" && name != string(w.access.User) && (w.email == "" || !strings.EqualFold(name, w.email)) {
 			return refuse(errAssertion, "the assertion is not of this user")
 		}
 	}
@@ -308,7 +319,7 @@ func (c *device) update(v *visit, show presence.Show) error {
 // a new one.
 func (c *device) enter(id string, show presence.Show) error {
 	d := c.door
-	user := presence.User{App: c.access.App, ID: c.access.User}
+	user := presence.User{App: c.who.access.App, ID: c.who.access.User}
 	c.at = place{user, id}
 	if ref, ok := d.devices.find(c.at); ok && id != "" {
 		err := c.connect(ref, nil, show)
@@ -351,19 +362,23 @@ func (c *device) connect(ref tracker.Ref, initial *presence.Status, show presenc
 			return err
 		}
 	}
-	taker := d.cfg.Mailboxes.Attach(d.ctx, ref.User, c.sock.Wake)
-	c.mu.Lock()
-	gone := c.departed
-	if !gone {
-		c.taker = taker
-	}
-	c.mu.Unlock()
-	if gone { // Closed came meanwhile
-		taker.Close()
-		d.cfg.Tracker.LinkLost(ref, v)
-	}
-	c.sock.Wake()
 	return nil
+}
+
+// listen makes the connection take notifications, once its status was answered.
+func (c *device) listen() {
+	c.mu.Lock()
+	wanted := c.visit != nil && c.taker == nil && !c.departed
+	v := c.visit
+	c.mu.Unlock()
+	if !wanted {
+		return
+	}
+	taker := c.door.cfg.Mailboxes.Attach(c.door.ctx, v.ref.User, c.sock.Wake)
+	c.mu.Lock()
+	c.taker = taker
+	c.mu.Unlock()
+	c.sock.Wake() // it may have been woken before it was seen
 }
 
 // leave ends the current session by the device's word.

@@ -88,7 +88,7 @@ func ofKind(k fault.Kind) int {
 	case fault.LimitSubscriptions, fault.LimitBatch, fault.LimitFriends:
 		return errTooLong
 	case fault.SessionGone, fault.SessionNotConnected, fault.ReplacedStream, fault.ResumeFromFuture,
-		fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable,
+		fault.LogUnavailable, fault.FriendsUnavailable, fault.KeysUnavailable, fault.NodeUnavailable,
 		fault.LimitSessions, fault.RateLimited, fault.SlowConsumer, fault.Draining:
 		return errSlowDown
 	}
