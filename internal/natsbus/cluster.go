@@ -23,9 +23,10 @@ const (
 	// (engine.md, external account).
 	leastVersion = "2.12.0"
 
-	// leastPayload is the smallest max_payload of a NATS server that is of use:
-	// its own default. Group commits keep below it.
-	leastPayload = 1 << 20
+	// leastPayload is the smallest max_payload of a NATS server that is of use: what
+	// is stored whole (a long list, a batch of messages) must fit. The default of
+	// servers, 1 MB, is too small.
+	leastPayload = MaxPayload
 
 	// dialTimeout bounds one try to reach one server.
 	dialTimeout = 3 * time.Second
@@ -130,8 +131,8 @@ func (b *Bus) dialCluster(ctx context.Context) error {
 			b.conn.ConnectedUrlRedacted(), version, leastVersion)
 	}
 	if most := b.conn.MaxPayload(); most < leastPayload {
-		return fmt.Errorf("natsbus: the NATS server at %s takes messages of %d bytes at most: set max_payload to %d or more",
-			b.conn.ConnectedUrlRedacted(), most, leastPayload)
+		return fmt.Errorf("natsbus: the NATS server at %s takes messages of %d bytes at most: set max_payload: %dMB in the configuration of all servers",
+			b.conn.ConnectedUrlRedacted(), most, leastPayload>>20)
 	}
 	return b.awaitStore(ctx)
 }

@@ -100,7 +100,6 @@ func TestRefusesSingleNodesData(t *testing.T) {
 func TestUsesCluster(t *testing.T) {
 	t.Parallel()
 	servers := natsbustest.Start(t, natsbustest.Settings{Accounts: `
-no_fast_producer_stall: true
 accounts {
   A { jetstream: enabled, users: [ {user: a, password: secret-a} ] }
   B { users: [ {user: b, password: secret-b} ] }

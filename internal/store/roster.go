@@ -63,4 +63,23 @@ type Rosters interface {
 	// given twice, the newest last. f may save. The scan ends with f's first
 	// error.
 	ScanRosters(ctx context.Context, kind RosterKind, app presence.AppID, f func(Roster) error) error
+
+	// WatchRosters calls f with every change of a value of that kind, whichever
+	// node made it, this one included, so that what is kept of values in memory can
+	// be dropped. f is called first with the zero RosterChange: what is saved from
+	// then on comes. Of changes of one value in quick succession the last comes, the
+	// others may; nothing comes twice. It goes on until ctx ends, f returns an error,
+	// or the store is stopped (ErrClosed).
+	WatchRosters(ctx context.Context, kind RosterKind, f func(RosterChange) error) error
+}
+
+// RosterChange is a value that was saved.
+type RosterChange struct {
+	App presence.AppID
+	// Mark is UserMark of whose value it is. The id of a user whose value was taken
+	// away is stored nowhere.
+	Mark uint64
+	// Roster is as LoadRoster would return it; without a user and value when the
+	// value was taken away.
+	Roster
 }

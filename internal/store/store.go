@@ -127,6 +127,7 @@ type Store interface {
 	CursorKeeper
 	Letters
 	Mailboxes
+	Liveness
 	// Health returns nil, or why the store cannot take records; an error that
 	// wraps ErrAlarm when it still can (disk nearly full). Shown on /readyz.
 	Health() error

@@ -4,6 +4,7 @@ package natsbustest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -29,6 +30,8 @@ type Settings struct {
 	TLS string
 	// NoStore leaves JetStream off.
 	NoStore bool
+	// Payload is the largest message; "" means 8MB.
+	Payload string
 	// Extra is more configuration text.
 	Extra string
 }
@@ -112,7 +115,7 @@ func (s *Servers) config(i int) string { return filepath.Join(s.dir, s.nodes[i].
 // text is the configuration of one server.
 func (s *Servers) text(n *node, set Settings) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "server_name: %s\nlisten: 127.0.0.1:%d\nping_interval: \"2s\"\nping_max: 2\n", n.name, n.client)
+	fmt.Fprintf(&b, "server_name: %s\nlisten: 127.0.0.1:%d\nping_interval: \"2s\"\nping_max: 2\nmax_payload: %s\nno_fast_producer_stall: true\n", n.name, n.client, cmp.Or(set.Payload, "8MB"))
 	if !set.NoStore {
 		fmt.Fprintf(&b, "jetstream { store_dir: %q, sync_interval: always, max_file_store: 30GB, max_memory_store: 64MB }\n", filepath.Join(s.dir, n.name))
 	}

@@ -77,7 +77,7 @@ func (s *Store) Advance(ctx context.Context, through, note uint64) error {
 	if err := s.loadErasures(ctx); err != nil {
 		return err
 	}
-	if _, err := s.publish(ctx, markSubject, mark{through, note}.append(nil)); err != nil {
+	if err := s.saveMark(ctx, mark{through, note}); err != nil {
 		return fmt.Errorf("natsstore: advance: %w", err)
 	}
 	s.mu.Lock()
@@ -87,6 +87,38 @@ func (s *Store) Advance(ctx context.Context, through, note uint64) error {
 		s.cfg.Logger.Warn("old history and notes stay until the next checkpoint", "error", err)
 	}
 	return nil
+}
+
+// saveMark stores what Advance says. Of several nodes the one that says less comes
+// too late.
+func (s *Store) saveMark(ctx context.Context, m mark) error {
+	if !s.clustered {
+		_, err := s.publish(ctx, markSubject, m.append(nil))
+		return err
+	}
+	if err := s.scanErasures(ctx, m.through); err != nil {
+		return err
+	}
+	for {
+		var old mark
+		var at uint64
+		stored, err := s.ckpt.GetLastMsgForSubject(ctx, markSubject)
+		if err == nil {
+			old, err = parseMark(stored.Data)
+			at = stored.Sequence
+		}
+		switch {
+		case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
+			return refineRead(err)
+		case m.through < old.through:
+			return fmt.Errorf("%w: the checkpoint cannot go back from %d to %d", errMoved, old.through, m.through)
+		}
+		m.note = max(m.note, old.note)
+		_, err = s.publish(ctx, markSubject, m.append(nil), jetstream.WithExpectLastSequencePerSubject(at))
+		if !errors.Is(err, errMoved) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // dropNotes forgets the notes before the given one, save the last of all: see

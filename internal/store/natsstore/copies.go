@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,11 +39,11 @@ const (
 
 // SaveBase implements store.Bases.
 func (s *Store) SaveBase(ctx context.Context) (store.Base, error) {
-	s.basing.Lock()
-	defer s.basing.Unlock()
-	if err := s.loadBases(ctx); err != nil {
+	ctx, unlock, err := s.lockBases(ctx)
+	if err != nil {
 		return store.Base{}, err
 	}
+	defer unlock()
 	// Before any shard: each is good through the mark at least.
 	m, err := s.loadMark(ctx)
 	if err != nil {
@@ -233,13 +234,34 @@ func (s *Store) storedShard(ctx context.Context, n int) (h head, state []byte, e
 
 // Bases implements store.Bases.
 func (s *Store) Bases(ctx context.Context) ([]store.Base, error) {
+	list, err := s.usableBases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []store.Base
+	for i := range list {
+		all = append(all, list[i].Base)
+	}
+	return all, nil
+}
+
+// usableBases are the heads of the bases that the log reaches back to. With
+// several nodes they are read each time, since any may change them.
+func (s *Store) usableBases(ctx context.Context) ([]baseHead, error) {
 	if err := s.closed(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	loaded := s.bases.loaded
 	s.mu.Unlock()
-	if !loaded { // else nobody waits for a base that is being written
+	var list []baseHead
+	var err error
+	switch {
+	case s.clustered:
+		if list, err = s.readHeads(ctx); err != nil {
+			return nil, err
+		}
+	case !loaded: // else nobody waits for a base that is being written
 		s.basing.Lock()
 		err := s.loadBases(ctx)
 		s.basing.Unlock()
@@ -251,15 +273,12 @@ func (s *Store) Bases(ctx context.Context) ([]store.Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []store.Base
-	for i := range s.bases.list {
-		if b := s.bases.list[i].Base; b.From >= first {
-			all = append(all, b)
-		}
+	if !s.clustered {
+		s.mu.Lock()
+		list = slices.Clone(s.bases.list)
+		s.mu.Unlock()
 	}
-	return all, nil
+	return slices.DeleteFunc(list, func(h baseHead) bool { return h.From < first }), nil
 }
 
 // ReadBase implements store.Bases. Pieces that are written anew meanwhile are
@@ -288,14 +307,13 @@ func (s *Store) ReadBase(ctx context.Context, position uint64, first, last int, 
 
 // baseHead returns the head of the base at a position.
 func (s *Store) baseHead(ctx context.Context, position uint64) (*baseHead, error) {
-	if _, err := s.Bases(ctx); err != nil {
+	list, err := s.usableBases(ctx)
+	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.bases.list {
-		if h := s.bases.list[i]; h.Position == position {
-			return &h, nil
+	for i := range list {
+		if list[i].Position == position {
+			return &list[i], nil
 		}
 	}
 	return nil, fmt.Errorf("natsstore: there is no base at %d: %w", position, store.ErrGap)
@@ -373,11 +391,11 @@ func eachShard(raw []byte, first, last int, f func(n int, through uint64, state 
 
 // DropBase implements store.Bases.
 func (s *Store) DropBase(ctx context.Context, position uint64) error {
-	s.basing.Lock()
-	defer s.basing.Unlock()
-	if err := s.loadBases(ctx); err != nil {
+	ctx, unlock, err := s.lockBases(ctx)
+	if err != nil {
 		return err
 	}
+	defer unlock()
 	return s.dropBase(ctx, position)
 }
 
@@ -441,7 +459,7 @@ func (s *Store) tidyBases(ctx context.Context) {
 			s.cfg.Logger.Warn("an old base stays until a next one", "error", err)
 		}
 	}
-	info, err := s.base.Info(ctx, jetstream.WithSubjectFilter(basePieceSubject+">"))
+	info, err := s.base.Info(ctx, jetstream.WithSubjectFilter(s.subject(basePieceSubject+">")))
 	if err != nil {
 		return
 	}

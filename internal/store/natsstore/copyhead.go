@@ -108,12 +108,24 @@ func (s *Store) loadBases(ctx context.Context) error {
 	s.mu.Lock()
 	loaded := s.bases.loaded
 	s.mu.Unlock()
-	if loaded {
+	if loaded && !s.clustered {
 		return nil
 	}
+	list, err := s.readHeads(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bases.list, s.bases.loaded = list, true
+	return nil
+}
+
+// readHeads reads the heads of all bases, by position.
+func (s *Store) readHeads(ctx context.Context) ([]baseHead, error) {
 	info, err := s.base.Info(ctx)
 	if err != nil {
-		return fmt.Errorf("natsstore: bases: %w", refineRead(err))
+		return nil, fmt.Errorf("natsstore: bases: %w", refineRead(err))
 	}
 	var list []baseHead
 	heads := span{through: info.State.LastSeq, subject: baseHeadSubject + "*"}
@@ -130,11 +142,8 @@ func (s *Store) loadBases(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	slices.SortFunc(list, func(a, b baseHead) int { return cmp.Compare(a.Position, b.Position) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.bases.list, s.bases.loaded = list, true
-	return nil
+	return list, nil
 }

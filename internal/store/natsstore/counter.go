@@ -32,6 +32,8 @@ func (s *Store) Next(ctx context.Context, name string) (uint64, error) {
 			return n, nil
 		case errors.Is(err, errMoved):
 			continue // another took this number
+		case s.clustered && errors.Is(err, store.ErrUnknown) && !errors.Is(err, store.ErrClosed) && ctx.Err() == nil:
+			continue // perhaps we took it: nobody gets it
 		default:
 			return 0, fmt.Errorf("natsstore: counter %s: %w", name, err)
 		}

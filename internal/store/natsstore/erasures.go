@@ -25,6 +25,7 @@ type erasures struct {
 
 	mu     sync.Mutex // over all below
 	loaded bool
+	read   uint64 // the stream was read through it
 	list   []erasure
 	seen   map[store.Erasure]bool
 	count  uint64 // since the store was opened
@@ -93,7 +94,8 @@ func (s *Store) saveErasures(ctx context.Context, sequence uint64, records []pre
 		if s.erasures.has(e) {
 			continue
 		}
-		ack, err := s.publish(ctx, erasedSubject, appendErasure(nil, e))
+		body := appendErasure(nil, e)
+		ack, err := s.publishNamed(ctx, erasedSubject, body)
 		if err != nil {
 			// The record is stored: only another try of the whole can help.
 			return fmt.Errorf("%w: the list of erasures: %w", store.ErrUnknown, err)
@@ -137,14 +139,17 @@ func (s *Store) Erasures(ctx context.Context, since uint64, f func(store.Erasure
 func (s *Store) loadErasures(ctx context.Context) error {
 	s.erasures.loading.Lock()
 	defer s.erasures.loading.Unlock()
-	if s.erasures.loaded {
+	if s.erasures.loaded && !s.clustered {
 		return nil
 	}
 	info, err := s.erased.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("natsstore: erasures: %w", refineRead(err))
 	}
-	err = s.read(ctx, s.erased, span{through: info.State.LastSeq}, func(m jetstream.Msg, seq uint64) error {
+	s.erasures.mu.Lock()
+	read := s.erasures.read
+	s.erasures.mu.Unlock()
+	err = s.read(ctx, s.erased, span{from: read + 1, through: info.State.LastSeq}, func(m jetstream.Msg, seq uint64) error {
 		e, err := parseErasure(m.Data())
 		if err == nil {
 			s.erasures.add(e, seq)
@@ -153,6 +158,12 @@ func (s *Store) loadErasures(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	s.erasures.mu.Lock()
+	s.erasures.read = max(s.erasures.read, info.State.LastSeq)
+	s.erasures.mu.Unlock()
+	if s.erasures.loaded {
+		return nil // other nodes' were what was new
 	}
 	log, err := s.logs.Info(ctx)
 	if err != nil {
@@ -167,6 +178,11 @@ func (s *Store) loadErasures(ctx context.Context) error {
 		return s.saveErasures(ctx, seq, records)
 	})
 	s.erasures.loaded = err == nil
+	if err == nil {
+		s.scanning.Lock()
+		s.scanned = max(s.scanned, log.State.LastSeq)
+		s.scanning.Unlock()
+	}
 	return err
 }
 

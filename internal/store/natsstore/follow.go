@@ -51,6 +51,9 @@ func (s *Store) Follow(ctx context.Context, from uint64, f func(sequence uint64,
 	case from < first:
 		return s.gap(from, first)
 	}
+	if s.clustered {
+		return s.followLeaders(ctx, from, f)
+	}
 	reader, err := s.logs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       from,
@@ -80,11 +83,45 @@ func (s *Store) Follow(ctx context.Context, from uint64, f func(sequence uint64,
 			}
 			next = at.Sequence.Stream
 		}
-		records, err := parseMessage(m.Data(), next)
-		if err != nil {
+		if err := s.followed(ctx, m.Data(), next, f); err != nil {
 			return err
 		}
-		if err := f(next, records); err != nil {
+	}
+}
+
+// followed gives one message to f.
+func (s *Store) followed(ctx context.Context, body []byte, seq uint64, f func(sequence uint64, records []presence.Record) error) error {
+	records, err := parseMessage(body, seq)
+	if err != nil {
+		return err
+	}
+	if s.clustered {
+		if err := s.heardErasures(ctx, seq, records); err != nil {
+			return err
+		}
+	}
+	return f(seq, records)
+}
+
+// followLeaders is Follow for several nodes: it goes on over the ends of leaders,
+// servers and connections.
+func (s *Store) followLeaders(ctx context.Context, from uint64, f func(sequence uint64, records []presence.Record) error) error {
+	ctx, cancel := s.untilStop(ctx)
+	defer cancel()
+	r := &reader{s: s, stream: s.logs, next: from}
+	defer func() { r.close(ctx) }()
+	for next := from; ; next++ {
+		m, seq, err := r.await(ctx)
+		if err != nil {
+			return s.followEnd(ctx, err)
+		}
+		if seq != next {
+			if err := s.holeAt(ctx, next, seq); err != nil {
+				return err
+			}
+			next = seq
+		}
+		if err := s.followed(ctx, m.Data(), next, f); err != nil {
 			return err
 		}
 	}

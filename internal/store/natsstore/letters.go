@@ -159,8 +159,19 @@ func (s *Store) CountLetters(ctx context.Context, e store.Endpoint) (int, error)
 	if err := checkEndpoint(e); err != nil {
 		return 0, err
 	}
+	if s.clustered {
+		info, err := s.dead.Info(ctx, jetstream.WithSubjectFilter(s.subject(letterSubjects(e, ""))))
+		if err != nil {
+			return 0, fmt.Errorf("natsstore: cannot count dead letters: %w", refineRead(err))
+		}
+		count := 0
+		for _, n := range info.State.Subjects {
+			count += int(n)
+		}
+		return count, nil
+	}
 	reader, err := s.dead.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: []string{letterSubjects(e, "")}, InactiveThreshold: readerLinger,
+		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: []string{s.subject(letterSubjects(e, ""))}, InactiveThreshold: readerLinger,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("natsstore: cannot count dead letters: %w", refineRead(err))

@@ -34,12 +34,14 @@ func (s *Store) logLimit(ctx context.Context) (int64, error) {
 	if s.cfg.MaxBytes > 0 {
 		return s.cfg.MaxBytes, nil
 	}
-	old, err := s.js.Stream(ctx, logStream)
+	old, err := again(ctx, s, func(ctx context.Context, _ bool) (jetstream.Stream, error) {
+		return s.js.Stream(ctx, s.streamName(logStream))
+	})
 	switch {
 	case err == nil:
 		return old.CachedInfo().Config.MaxBytes, nil
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
-		return 0, fmt.Errorf("natsstore: cannot ask for stream %s: %w", logStream, err)
+		return 0, fmt.Errorf("natsstore: cannot ask for stream %s (%s): %w", s.streamName(logStream), s.whyNot(err, 0), err)
 	}
 	limit := int64(mostLog)
 	if s.cfg.Temporary {

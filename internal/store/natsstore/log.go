@@ -22,7 +22,7 @@ func (s *Store) Append(ctx context.Context, id string, records []presence.Record
 	if _, err := presence.ParseRecords(body); err != nil {
 		return store.Position{}, fmt.Errorf("natsstore: append: %w: the records could not be read back: %w", store.ErrRefused, err)
 	}
-	ack, err := s.publishInRoom(ctx, logSubject, body, jetstream.WithMsgID(id))
+	ack, err := s.publishOnce(ctx, logSubject, body, id)
 	if err == nil {
 		err = s.saveErasures(ctx, ack.Sequence, records)
 	}

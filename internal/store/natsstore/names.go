@@ -32,7 +32,8 @@ func (s *Store) SaveName(ctx context.Context, kind store.NameKind, n store.Named
 		return 0, fmt.Errorf("natsstore: a value of %d bytes under a name of %d: values end at %d bytes, and names are 1 to %d bytes of text: %w",
 			len(n.Value), len(n.Name), store.MaxNameValue, store.MaxName, store.ErrRefused)
 	}
-	return s.saveValue(ctx, nameOf(kind, n.Name), presence.UserID(n.Name), n.Value, n.Revision)
+	body := appendRoster(nil, presence.UserID(n.Name), n.Value)
+	return s.saveValue(ctx, nameOf(kind, n.Name), body, n.Revision, len(n.Value) == 0)
 }
 
 // ScanNames implements store.Names.

@@ -17,9 +17,13 @@ func (s *Store) publish(ctx context.Context, subject string, body []byte, opts .
 	if err := s.closed(); err != nil {
 		return nil, err
 	}
+	m := &nats.Msg{Subject: s.subject(subject), Data: body}
+	if s.clustered {
+		return s.publishLeader(ctx, m, opts, false)
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	ack, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body}, opts...)
+	ack, err := s.js.PublishMsg(ctx, m, opts...)
 	if err != nil {
 		return nil, refine(err)
 	}
@@ -35,6 +39,21 @@ func (s *Store) publishInRoom(ctx context.Context, subject string, body []byte, 
 	return s.publish(ctx, subject, body, opts...)
 }
 
+// publishOnce publishes in room under an id, by which the engine knows a message
+// that it is given again.
+func (s *Store) publishOnce(ctx context.Context, subject string, body []byte, id string) (*jetstream.PubAck, error) {
+	if !s.clustered {
+		return s.publishInRoom(ctx, subject, body, jetstream.WithMsgID(id))
+	}
+	if err := s.spend(len(body)); err != nil {
+		return nil, err
+	}
+	if err := s.closed(); err != nil {
+		return nil, err
+	}
+	return s.publishLeader(ctx, &nats.Msg{Subject: s.subject(subject), Data: body}, []jetstream.PublishOpt{jetstream.WithMsgID(id)}, true)
+}
+
 // errMoved means that somebody else wrote the subject since we looked.
 var errMoved = fmt.Errorf("%w: %w", store.ErrRefused, store.ErrMoved)
 
@@ -43,8 +62,11 @@ func refine(err error) error {
 	var answer *jetstream.APIError
 	switch {
 	case errors.As(err, &answer):
-		if answer.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		switch {
+		case answer.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence, answer.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 			return errMoved
+		case leaderless(answer):
+			return fmt.Errorf("%w: the cluster is between two leaders: %w", store.ErrUnknown, err)
 		}
 		return fmt.Errorf("%w by the engine: %w", store.ErrRefused, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse):

@@ -38,13 +38,16 @@ func (s *Store) read(ctx context.Context, stream jetstream.Stream, part span, f 
 	if part.from > part.through {
 		return nil
 	}
+	if s.clustered {
+		return s.readLeader(ctx, stream, part, f)
+	}
 	cfg := jetstream.OrderedConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       part.from,
 		InactiveThreshold: readerLinger,
 	}
 	if part.subject != "" {
-		cfg.FilterSubjects = []string{part.subject}
+		cfg.FilterSubjects = []string{s.subject(part.subject)}
 	}
 	reader, err := stream.OrderedConsumer(ctx, cfg)
 	if err != nil {
@@ -73,6 +76,9 @@ func (s *Store) read(ctx context.Context, stream jetstream.Stream, part span, f 
 		}
 		if at.Sequence.Stream > part.through {
 			return nil
+		}
+		if s.prefix != "pl" {
+			m = renamed{m, s.plain(m.Subject())}
 		}
 		if err := f(m, at.Sequence.Stream); err != nil {
 			return err

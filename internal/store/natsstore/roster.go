@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -33,11 +34,15 @@ func rosterName(kind store.RosterKind, user presence.User) string {
 //
 //	version, user id, size of the value, the value compressed
 //
-// The version alone stands for a value that was taken away. Such a message
+// The version alone stands for a value that was taken away, or another version
+// with the mark of whose it was (of rosters, so that who watches them knows). Such a message
 // stays: the engine forgets an older message of a subject without a trace on
 // disk, so that after a crash the older one would be back if the newer were
 // dropped.
-const rosterVersion = 1
+const (
+	rosterVersion = 1
+	takenVersion  = 2
+)
 
 var errRoster = errors.New("a stored roster is of a newer version, or damaged")
 
@@ -54,6 +59,9 @@ func appendRoster(dst []byte, id presence.UserID, value []byte) []byte {
 // parseRoster reads what appendRoster wrote; id is "" and value nil when it was
 // taken away.
 func parseRoster(b []byte) (id presence.UserID, value []byte, err error) {
+	if _, taken := parseTaken(b); taken {
+		return "", nil, nil
+	}
 	if len(b) == 0 || b[0] != rosterVersion {
 		return "", nil, errRoster
 	}
@@ -75,6 +83,18 @@ func parseRoster(b []byte) (id presence.UserID, value []byte, err error) {
 		return "", nil, errRoster
 	}
 	return presence.UserID(text), value, nil
+}
+
+// appendTaken says that the value of a user with this mark was taken away.
+func appendTaken(dst []byte, mark uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, takenVersion), mark)
+}
+
+func parseTaken(b []byte) (mark uint64, taken bool) {
+	if len(b) != 9 || b[0] != takenVersion {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b[1:]), true
 }
 
 // LoadRoster implements store.Rosters.
@@ -114,16 +134,21 @@ func (s *Store) SaveRoster(ctx context.Context, kind store.RosterKind, r store.R
 		return 0, fmt.Errorf("natsstore: roster of %d bytes of %.16q, %.32q: values end at %d bytes and names must be valid: %w",
 			len(r.Value), r.User.App, r.User.ID, store.MaxRosterValue, store.ErrRefused)
 	}
-	return s.saveValue(ctx, rosterName(kind, r.User), r.User.ID, r.Value, r.Revision)
+	body := appendTaken(nil, store.UserMark(r.User))
+	if len(r.Value) > 0 {
+		body = appendRoster(nil, r.User.ID, r.Value)
+	}
+	return s.saveValue(ctx, rosterName(kind, r.User), body, r.Revision, len(r.Value) == 0)
 }
 
-// saveValue replaces what a subject has, if its revision is still that.
-func (s *Store) saveValue(ctx context.Context, subject string, name presence.UserID, value []byte, revision uint64) (uint64, error) {
+// saveValue replaces what a subject has, if its revision is still that. What
+// takes a value away needs no room: it is small, and lets users make some.
+func (s *Store) saveValue(ctx context.Context, subject string, body []byte, revision uint64, taken bool) (uint64, error) {
 	publish := s.publishInRoom
-	if len(value) == 0 {
-		publish = s.publish // small, and lets users make room
+	if taken {
+		publish = s.publish
 	}
-	ack, err := publish(ctx, subject, appendRoster(nil, name, value), jetstream.WithExpectLastSequencePerSubject(revision))
+	ack, err := publish(ctx, subject, body, jetstream.WithExpectLastSequencePerSubject(revision))
 	if err != nil {
 		return 0, fmt.Errorf("natsstore: roster: %w", err)
 	}
@@ -141,6 +166,49 @@ func (s *Store) ScanRosters(ctx context.Context, kind store.RosterKind, app pres
 		user := presence.User{App: presence.AppID(names[len(names)-2]), ID: v.name}
 		return f(store.Roster{User: user, Value: v.value, Revision: v.revision})
 	})
+}
+
+// WatchRosters implements store.Rosters.
+func (s *Store) WatchRosters(ctx context.Context, kind store.RosterKind, f func(store.RosterChange) error) error {
+	if err := s.closed(); err != nil {
+		return err
+	}
+	ctx, cancel := s.untilStop(ctx)
+	defer cancel()
+	info, err := s.rosters.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("natsstore: cannot watch rosters: %w", refineRead(err))
+	}
+	r := &reader{s: s, stream: s.rosters, subject: rosterSubject + strconv.Itoa(int(kind)) + ".*.*", next: info.State.LastSeq + 1}
+	defer func() { r.close(ctx) }()
+	if err := r.open(ctx); err != nil {
+		return fmt.Errorf("natsstore: cannot watch rosters: %w", refineRead(err))
+	}
+	if err := f(store.RosterChange{}); err != nil {
+		return err
+	}
+	for {
+		m, seq, err := r.await(ctx)
+		if err != nil {
+			return s.followEnd(ctx, err)
+		}
+		id, value, err := parseRoster(m.Data())
+		if err != nil {
+			return fmt.Errorf("natsstore: roster message %d: %w", seq, err)
+		}
+		names := strings.Split(m.Subject(), ".")
+		c := store.RosterChange{App: presence.AppID(names[len(names)-2])}
+		c.Revision, c.Value = seq, value
+		if value != nil {
+			c.User = presence.User{App: c.App, ID: id}
+			c.Mark = store.UserMark(c.User)
+		} else {
+			c.Mark, _ = parseTaken(m.Data())
+		}
+		if err := f(c); err != nil {
+			return err
+		}
+	}
 }
 
 // scannedValue is what a scan meets.

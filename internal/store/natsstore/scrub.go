@@ -87,12 +87,12 @@ func (s *Store) scrubBases(ctx context.Context) error {
 	if err := s.loadErasures(ctx); err != nil {
 		return err
 	}
-	s.basing.Lock()
-	err := s.loadBases(ctx)
-	if err == nil {
-		err = s.sweepBases(ctx)
+	held, unlock, err := s.lockBases(ctx)
+	if err != nil {
+		return err
 	}
-	s.basing.Unlock()
+	err = s.sweepBases(held)
+	unlock()
 	if err != nil {
 		return err
 	}
@@ -162,8 +162,11 @@ func (s *Store) erasedName(ctx context.Context, e store.Erasure) (presence.User,
 
 // scrubBase takes out of one base who was erased since it was last done.
 func (s *Store) scrubBase(ctx context.Context, id string, names map[store.Erasure]presence.User) error {
-	s.basing.Lock()
-	defer s.basing.Unlock()
+	ctx, unlock, err := s.lockBases(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	s.mu.Lock()
 	at := slices.IndexFunc(s.bases.list, func(h baseHead) bool { return h.id == id })
 	if at < 0 {
@@ -299,7 +302,7 @@ func (p *packer) close() {
 // one to keep, and writes noise over their bytes.
 func (s *Store) overwrite(ctx context.Context, subject string, keep uint64) error {
 	for from := uint64(1); ; {
-		m, err := s.base.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+		m, err := s.base.GetMsg(ctx, from, jetstream.WithGetMsgSubject(s.subject(subject)))
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			return nil

@@ -24,6 +24,9 @@ import (
 // not ours.
 const partSize = 896 << 10
 
+// errBack means that a newer state of the shard is stored.
+var errBack = fmt.Errorf("%w: its state cannot go back", errMoved)
+
 // maxShard bounds a state, in bytes before compression: what the node could
 // not hold in memory twice is a mistake.
 const maxShard = 1 << 30
@@ -35,7 +38,15 @@ func (s *Store) SaveShard(ctx context.Context, n int, through uint64, data []byt
 		return fmt.Errorf("natsstore: shard %d of %d bytes: numbers begin at 0 and states end at %d: %w", n, len(data), maxShard, store.ErrRefused)
 	}
 	h := head{through: through, size: uint64(len(data)), body: s2.Encode(nil, data)}
-	if err := s.saveShard(ctx, n, h); err != nil {
+	err := s.saveShard(ctx, n, h)
+	for range shardTries {
+		if !s.clustered || !errors.Is(err, errMoved) || errors.Is(err, errBack) {
+			break
+		}
+		// Another node saved it since we looked. Ours is as good if it is not older.
+		err = s.saveShard(ctx, n, h)
+	}
+	if err != nil {
 		return fmt.Errorf("natsstore: shard %d: %w", n, err)
 	}
 	return nil
@@ -47,7 +58,7 @@ func (s *Store) saveShard(ctx context.Context, n int, h head) error {
 		return err
 	}
 	if h.through < old.through {
-		return fmt.Errorf("its state cannot go back from log position %d to %d", old.through, h.through)
+		return fmt.Errorf("%w from log position %d to %d", errBack, old.through, h.through)
 	}
 	firstPart := uint64(0)
 	if len(h.body) > partSize {
@@ -65,6 +76,9 @@ func (s *Store) saveShard(ctx context.Context, n int, h head) error {
 	}
 	s.mu.Unlock()
 	if err == nil && h.parts+old.parts > 0 {
+		if firstPart == 0 {
+			firstPart = ack.Sequence // what is behind the head may be another node's, for the next
+		}
 		s.dropParts(ctx, n, firstPart)
 	}
 	return err
@@ -94,14 +108,10 @@ func partName(n int, set uint64, i uint64) string {
 	return fmt.Sprintf("%s%d.%x.%d", partSubject, n, set, i)
 }
 
-// dropParts forgets the parts of shard n before the given sequence, or all
-// when that is zero. Those of a save that a crash broke off go with them.
+// dropParts forgets the parts of shard n before the given sequence. Those of a save that a crash broke off go with them.
 func (s *Store) dropParts(ctx context.Context, n int, before uint64) {
-	opts := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(fmt.Sprintf("%s%d.>", partSubject, n))}
-	if before > 0 {
-		opts = append(opts, jetstream.WithPurgeSequence(before))
-	}
-	if err := s.ckpt.Purge(ctx, opts...); err != nil {
+	err := s.ckpt.Purge(ctx, jetstream.WithPurgeSubject(fmt.Sprintf("%s%d.>", partSubject, n)), jetstream.WithPurgeSequence(before))
+	if err != nil {
 		s.cfg.Logger.Warn("old parts of a checkpoint stay until its next one", "shard", n, "error", err)
 	}
 }

@@ -81,6 +81,11 @@ type Config struct {
 	// Temporary says that the directory goes with the process.
 	Temporary bool
 
+	// Identity is what all nodes of one cluster have in common and no other cluster
+	// has, such as a hash of its keys; another's streams are refused. It is looked
+	// at only when there are several nodes. Empty looks at nothing.
+	Identity string
+
 	// Usage measures the file system that holds dir; nil asks the system. It is
 	// called every 10 s.
 	Usage func(dir string) (Usage, error)
@@ -95,6 +100,7 @@ type values struct {
 
 // Store is a store.Store on JetStream. Make it with Open.
 type Store struct {
+	several
 	cfg   Config
 	js    jetstream.JetStream
 	logs  jetstream.Stream
@@ -146,13 +152,17 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.Usage == nil {
 		cfg.Usage = DiskUsage
+		if cfg.Bus.Dir() == "" { // the disks are others'
+			cfg.Usage = func(string) (Usage, error) { return Usage{}, errors.ErrUnsupported }
+		}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		cfg:     cfg,
-		js:      cfg.Bus.JetStream(),
+		cfg: cfg,
+		js:  cfg.Bus.JetStream(),
+
 		heads:   map[int]head{},
 		disk:    disk{room: math.MaxInt64},
 		terms:   map[store.Endpoint]term{},
@@ -162,6 +172,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		scrub:    make(chan struct{}, 1),
 		scrubbed: make(chan struct{}),
 	}
+	s.prefix, s.clustered = cfg.Bus.Prefix(), cfg.Bus.Clustered()
 	if err := s.openStreams(ctx); err != nil {
 		return nil, err
 	}
@@ -170,9 +181,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.lookAtDisk()
 	watch, done := context.WithCancel(context.WithoutCancel(ctx)) // lives until Stop
-	s.done = done
+	s.done, s.life = done, watch
 	go s.watchDisk(watch)
 	go s.scrubbing(watch)
+	if s.clustered {
+		s.watching.Go(func() { s.watchErasures(watch) })
+	}
 	s.askScrub() // what the last process did not come to
 	return s, nil
 }
@@ -185,18 +199,27 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 		return err
 	}
 	s.maxLog = maxBytes
-	if s.logs, err = s.openStream(ctx, jetstream.StreamConfig{
-		Name:       logStream,
-		Subjects:   []string{logSubject},
-		MaxBytes:   maxBytes,
-		Discard:    jetstream.DiscardNew, // never forget what no checkpoint holds
-		Duplicates: duplicateWindow,
-	}); err != nil {
+	if s.logs, err = s.openLog(ctx); err != nil {
 		return err
+	}
+	if !s.clustered {
+		return s.openOthers(ctx)
+	}
+	if err := s.openAtOnce(ctx, s.openOthers, s.openSeveral); err != nil {
+		return err
+	}
+	return s.checkSeveral(ctx)
+}
+
+// openOthers opens what stands beside the log.
+func (s *Store) openOthers(ctx context.Context) (err error) {
+	subjects := []string{shardSubject + "*", partSubject + "*.*.*", markSubject, counterSubject + "*"}
+	if s.clustered {
+		subjects = append(subjects, identitySubject, leaseSubject+"*")
 	}
 	if s.ckpt, err = s.openStream(ctx, jetstream.StreamConfig{
 		Name:              checkpointStream,
-		Subjects:          []string{shardSubject + "*", partSubject + "*.*.*", markSubject, counterSubject + "*"},
+		Subjects:          subjects,
 		MaxMsgsPerSubject: 1,
 	}); err != nil {
 		return err
@@ -257,19 +280,59 @@ func (s *Store) openReaderStreams(ctx context.Context) (err error) {
 	return s.openMail(ctx)
 }
 
+// openLog opens the log. Whether a cluster has room for as much as it may
+// become, only trying tells; less is better than nothing.
+func (s *Store) openLog(ctx context.Context) (jetstream.Stream, error) {
+	for {
+		stream, err := s.openStream(ctx, jetstream.StreamConfig{
+			Name:       logStream,
+			Subjects:   []string{logSubject},
+			MaxBytes:   s.maxLog,
+			Discard:    jetstream.DiscardNew, // never forget what no checkpoint holds
+			Duplicates: duplicateWindow,
+		})
+		if s.cfg.Bus.Dir() != "" || s.cfg.MaxBytes > 0 || s.maxLog/2 < temporaryLog || !noRoom(err) {
+			return stream, err
+		}
+		s.maxLog /= 2
+	}
+}
+
 func (s *Store) openStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	cfg.Storage = jetstream.FileStorage
-	cfg.AllowDirect = true
-	cfg.Replicas = 1
-	stream, err := s.js.CreateOrUpdateStream(ctx, cfg)
-	if err != nil {
-		why := "its files may be damaged, or the disk is full"
-		if cfg.MaxBytes > 0 {
-			why = fmt.Sprintf("it reserves %d MB: raise the engine's limit, or lower the log's before the engine's", cfg.MaxBytes>>20)
-		}
-		return nil, fmt.Errorf("natsstore: cannot open stream %s in %s (%s): %w", cfg.Name, s.cfg.Bus.Dir(), why, err)
+	cfg.AllowDirect = !s.clustered // else any replica would answer, with what it has
+	cfg.Replicas = s.cfg.Bus.Replicas()
+	name := cfg.Name
+	cfg.Name = s.streamName(cfg.Name)
+	for i, subject := range cfg.Subjects {
+		cfg.Subjects[i] = s.subject(subject)
 	}
-	return stream, nil
+	if s.planning {
+		s.planned = append(s.planned, cfg)
+		return nil, nil
+	}
+	opened, err := s.created[cfg.Name], error(nil)
+	if opened == nil {
+		opened, err = s.create(ctx, cfg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("natsstore: cannot open stream %s in %s (%s): %w", cfg.Name, s.place(), s.whyNot(err, cfg.MaxBytes), err)
+	}
+	if !s.clustered && s.prefix == "pl" {
+		return opened, nil
+	}
+	st := &stream{opened, s}
+	if s.clustered {
+		s.streams = append(s.streams, namedStream{name, st})
+	}
+	return st, nil
+}
+
+// create makes a stream, or brings its settings up to date.
+func (s *Store) create(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	return again(ctx, s, func(ctx context.Context, _ bool) (jetstream.Stream, error) {
+		return s.js.CreateOrUpdateStream(ctx, cfg)
+	})
 }
 
 // checkEnds refuses a directory whose log ends before its checkpoint: new
@@ -285,9 +348,9 @@ func (s *Store) checkEnds(ctx context.Context) error {
 	}
 	if m.through > info.State.LastSeq {
 		return fmt.Errorf("natsstore: the log in %s ends at %d, before its checkpoint at %d: the directory is damaged or was restored in part; "+
-			"restore all of it from one backup, or start on an empty directory", s.cfg.Bus.Dir(), info.State.LastSeq, m.through)
+			"restore all of it from one backup, or start on an empty directory", s.place(), info.State.LastSeq, m.through)
 	}
-	s.through, s.opened = m.through, m.through
+	s.through, s.opened, s.scanned = m.through, m.through, m.through
 	return nil
 }
 
@@ -300,6 +363,7 @@ func (s *Store) Stop(context.Context) error {
 	s.done()
 	<-s.idle
 	<-s.scrubbed
+	s.watching.Wait()
 	return nil
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -19,10 +20,47 @@ type Open func(t testing.TB, dir string, maxBytes int64) (s store.Store, stop fu
 // see package natsbus).
 func Run(t *testing.T, open Open) {
 	t.Helper()
-	for _, rule := range []struct {
-		name  string
-		prove func(t *testing.T, b *bench)
-	}{
+	for _, rule := range rules() {
+		t.Run(rule.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := &bench{t: t, open: open, dir: t.TempDir()}
+				defer b.close()
+				rule.prove(t, b)
+			})
+		})
+	}
+}
+
+// RunReal proves the named rules in real time and one by one, for stores of which
+// some parts are other processes.
+func RunReal(t *testing.T, open Open, names ...string) {
+	t.Helper()
+	for _, rule := range rules() {
+		at := slices.Index(names, rule.name)
+		if at < 0 {
+			continue
+		}
+		names = slices.Delete(names, at, at+1)
+		t.Run(rule.name, func(t *testing.T) {
+			b := &bench{t: t, open: open, dir: t.TempDir()}
+			defer b.close()
+			rule.prove(t, b)
+		})
+	}
+	if len(names) > 0 {
+		t.Errorf("there are no rules %q", names)
+	}
+}
+
+// rule is one part of the contract.
+type rule struct {
+	name  string
+	prove func(t *testing.T, b *bench)
+}
+
+func rules() []rule {
+	return []rule{
 		{"log/replay gives what was appended", replayGivesWhatWasAppended},
 		{"log/replay of a part", replayOfAPart},
 		{"log/same id twice", sameIDTwice},
@@ -42,6 +80,8 @@ func Run(t *testing.T, open Open) {
 		{"roster/big values", rosterBigValues},
 		{"roster/scan", rosterScan},
 		{"roster/scan beside saves", rosterScanBesideSaves},
+		{"roster/watch", rosterWatch},
+		{"liveness", liveness},
 		{"names/values", nameValues},
 		{"names/by revision", nameRevisions},
 		{"reading/follow goes on", followGoesOn},
@@ -63,15 +103,6 @@ func Run(t *testing.T, open Open) {
 		{"mailboxes/cut", mailCut},
 		{"mailboxes/limits", mailLimits},
 		{"stopped", stopped},
-	} {
-		t.Run(rule.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				b := &bench{t: t, open: open, dir: t.TempDir()}
-				defer b.close()
-				rule.prove(t, b)
-			})
-		})
 	}
 }
 

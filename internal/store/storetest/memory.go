@@ -38,6 +38,8 @@ type Memory struct {
 	nodeNotes map[notesOf][][]byte
 	reading   reading
 	mail      mail
+	lives     map[string]store.Life
+	renewal   uint64 // of the last life
 }
 
 // faults are how a Memory misbehaves.

@@ -84,6 +84,7 @@ func (m *Memory) Reopen() *Memory {
 	m.reading.wake()
 	n.nodeNotes = maps.Clone(m.nodeNotes)
 	n.rosters.values, n.rosters.last = maps.Clone(m.rosters.values), m.rosters.last
+	n.lives, n.renewal = maps.Clone(m.lives), m.renewal
 	return n
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,6 +22,75 @@ type rosters struct {
 	last   uint64 // revision given last
 	refuse error
 	lose   []bool // what becomes of the next saves: stored, or not
+	wakes  map[chan struct{}]bool
+}
+
+// changed wakes who watches.
+func (r *rosters) changed() {
+	for wake := range r.wakes {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// WatchRosters implements store.Rosters.
+func (m *Memory) WatchRosters(ctx context.Context, kind store.RosterKind, f func(store.RosterChange) error) error {
+	wake := make(chan struct{}, 1)
+	m.mu.Lock()
+	after := m.rosters.last
+	if m.rosters.wakes == nil {
+		m.rosters.wakes = map[chan struct{}]bool{}
+	}
+	m.rosters.wakes[wake] = true
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		delete(m.rosters.wakes, wake)
+		m.mu.Unlock()
+	}()
+	if err := f(store.RosterChange{}); err != nil {
+		return err
+	}
+	for {
+		all, err := m.rosterChanges(kind, &after)
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			if err := f(c); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wake:
+		}
+	}
+}
+
+// rosterChanges returns the values saved after a revision, which it moves on.
+func (m *Memory) rosterChanges(kind store.RosterKind, after *uint64) (all []store.RosterChange, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return nil, store.ErrClosed
+	}
+	for key, r := range m.rosters.values {
+		if key.kind != kind || key.user.App == nameApp || r.Revision <= *after {
+			continue
+		}
+		c := store.RosterChange{App: key.user.App, Mark: store.UserMark(key.user), Roster: r}
+		if c.Value = bytes.Clone(r.Value); r.Value == nil {
+			c.User = presence.User{}
+		}
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b store.RosterChange) int { return cmp.Compare(a.Revision, b.Revision) })
+	*after = m.rosters.last
+	return all, nil
 }
 
 // RefuseRosters makes every load and save of a roster from now on fail with an
@@ -89,6 +159,7 @@ func (m *Memory) saveValue(ctx context.Context, key rosterKey, r store.Roster) (
 			r.Value = nil
 		}
 		m.rosters.values[key] = r
+		m.rosters.changed()
 	}
 	if lost {
 		return 0, fmt.Errorf("%w: lost", store.ErrUnknown)

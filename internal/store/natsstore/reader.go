@@ -1,0 +1,189 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+const (
+	// readerHeartbeat is how often the engine says that a reader still lives; after
+	// two without it another is made, from where the last one stood.
+	readerHeartbeat = time.Second
+
+	// readerExpiry is how long one request for messages stands.
+	readerExpiry = 10 * time.Second
+
+	// lagPatience is how long a reader on a replica that lags is waited for before
+	// the leader is asked again whether there is more.
+	lagPatience = 250 * time.Millisecond
+)
+
+// reader reads a stream of several servers in order, without loss or repeats. It
+// lives on one of them, which may lag behind the leader or go.
+type reader struct {
+	s       *Store
+	stream  jetstream.Stream
+	subject string // only these; empty means all
+
+	next     uint64 // sequence of the stream
+	consumer jetstream.Consumer
+	messages jetstream.MessagesContext
+	pulled   uint64 // messages of this consumer so far
+	pending  uint64 // how many more its server knew of
+}
+
+// open makes the reader's consumer, trying for electionPatience.
+func (r *reader) open(ctx context.Context) error {
+	cfg := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.next,
+		AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1, Replicas: 1, MemoryStorage: true,
+		InactiveThreshold: readerLinger,
+	}
+	if r.subject != "" {
+		cfg.FilterSubject = r.s.subject(r.subject)
+	}
+	consumer, err := again(ctx, r.s, func(ctx context.Context, _ bool) (jetstream.Consumer, error) {
+		return r.stream.CreateConsumer(ctx, cfg)
+	})
+	if err != nil {
+		return err
+	}
+	r.consumer, r.pulled, r.pending = consumer, 0, consumer.CachedInfo().NumPending
+	return r.pull()
+}
+
+// pull asks for messages. The first request after a consumer was made may reach
+// nobody: the server we speak to learns of it by the way, a moment later.
+func (r *reader) pull() (err error) {
+	if r.messages != nil {
+		r.messages.Stop()
+	}
+	r.messages, err = r.consumer.Messages(jetstream.PullMaxBytes(readAhead), jetstream.PullHeartbeat(readerHeartbeat),
+		jetstream.PullExpiry(readerExpiry), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		r.messages = nil
+	}
+	return err
+}
+
+// await waits for the next message for as long as ctx lasts.
+func (r *reader) await(ctx context.Context) (m jetstream.Msg, seq uint64, err error) {
+	for patience := lagPatience; ; patience = min(2*patience, time.Minute) {
+		if m, seq, err = r.take(ctx, patience); !errors.Is(err, errLags) {
+			return m, seq, err
+		}
+	}
+}
+
+// errLags: nothing came in time.
+var errLags = errors.New("natsstore: the reader lags")
+
+// take returns the next message, or errLags when none came for that long. It goes
+// on by another consumer when this one goes, for as long as ctx lasts.
+func (r *reader) take(ctx context.Context, patience time.Duration) (m jetstream.Msg, seq uint64, err error) {
+	for {
+		if r.messages == nil {
+			if err := r.open(ctx); err != nil {
+				if !passing(err) || ctx.Err() != nil || r.s.closed() != nil {
+					return nil, 0, err
+				}
+				pause(ctx, tryPause)
+				continue
+			}
+		}
+		wait, cancel := context.WithTimeout(ctx, patience)
+		m, err := r.messages.Next(jetstream.NextContext(wait))
+		cancel()
+		switch {
+		case err == nil:
+			at, err := m.Metadata()
+			if err != nil {
+				return nil, 0, fmt.Errorf("natsstore: %w", err)
+			}
+			if r.pulled++; at.Sequence.Consumer != r.pulled || at.Sequence.Stream < r.next {
+				break // something between was lost on the way
+			}
+			r.next, r.pending = at.Sequence.Stream+1, at.NumPending
+			return renamed{m, r.s.plain(m.Subject())}, at.Sequence.Stream, nil
+		case ctx.Err() != nil:
+			return nil, 0, ctx.Err()
+		case r.s.closed() != nil:
+			return nil, 0, store.ErrClosed
+		case errors.Is(err, jetstream.ErrConnectionClosed):
+			return nil, 0, fmt.Errorf("%w: %w", store.ErrClosed, err)
+		case errors.Is(err, context.DeadlineExceeded):
+			if r.pulled == 0 && r.pull() != nil {
+				break
+			}
+			return nil, 0, errLags
+		}
+		r.close(ctx)
+	}
+}
+
+// close ends the consumer; the reader can go on by another.
+func (r *reader) close(ctx context.Context) {
+	if r.consumer == nil {
+		return
+	}
+	if r.messages != nil {
+		r.messages.Stop()
+	}
+	_ = r.s.endReader(ctx, r.stream, r.consumer)
+	r.messages, r.consumer = nil, nil
+}
+
+// more asks the leader whether there is anything from r.next through the
+// sequence.
+func (r *reader) more(ctx context.Context, through uint64) (bool, error) {
+	subject := ">"
+	if r.subject != "" {
+		subject = r.s.subject(r.subject)
+	}
+	m, err := r.stream.GetMsg(ctx, r.next, jetstream.WithGetMsgSubject(subject))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	return err == nil && m.Sequence <= through, err
+}
+
+// readLeader is read for several nodes: what the leader had when it was called is
+// given, though the reader may live on a replica that lags.
+func (s *Store) readLeader(ctx context.Context, from jetstream.Stream, part span, f func(m jetstream.Msg, seq uint64) error) error {
+	r := &reader{s: s, stream: from, subject: part.subject, next: part.from}
+	defer func() { r.close(ctx) }()
+	if err := r.open(ctx); err != nil {
+		return fmt.Errorf("natsstore: cannot read %s: %w", from.CachedInfo().Config.Name, refineRead(err))
+	}
+	for r.next <= part.through {
+		if r.pending == 0 {
+			more, err := r.more(ctx, part.through)
+			if err != nil {
+				return fmt.Errorf("natsstore: cannot read on in %s: %w", from.CachedInfo().Config.Name, refineRead(err))
+			}
+			if !more {
+				return nil
+			}
+		}
+		m, seq, err := r.take(ctx, lagPatience)
+		switch {
+		case err == nil && seq > part.through:
+			return nil
+		case err == nil:
+			if err := f(m, seq); err != nil {
+				return err
+			}
+		case errors.Is(err, errLags):
+			r.pending = 0 // ask the leader again
+		default:
+			return fmt.Errorf("natsstore: cannot read on in %s: %w", from.CachedInfo().Config.Name, refineRead(err))
+		}
+	}
+	return nil
+}
