@@ -128,6 +128,7 @@ type Store interface {
 	Letters
 	Mailboxes
 	Liveness
+	NodeNotes
 	// Health returns nil, or why the store cannot take records; an error that
 	// wraps ErrAlarm when it still can (disk nearly full). Shown on /readyz.
 	Health() error

@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -38,7 +40,6 @@ func (s *Store) lives(ctx context.Context) (jetstream.Stream, error) {
 		Name:              liveStream,
 		Subjects:          []string{liveSubject + "*"},
 		MaxMsgsPerSubject: 1,
-		MaxAge:            liveFor,
 	})
 }
 
@@ -148,6 +149,8 @@ func (s *Store) Members(ctx context.Context) ([]store.Life, error) {
 		return nil, fmt.Errorf("natsstore: signs of life: %w: who answers lacks what this node stored", store.ErrUnknown)
 	}
 	var all []store.Life
+	storedAt := map[uint64]time.Time{} // when each renewal was stored, by the engine's clock
+	var last time.Time
 	for subject := range info.State.Subjects {
 		m, err := stream.GetLastMsgForSubject(ctx, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -165,6 +168,16 @@ func (s *Store) Members(ctx context.Context) ([]store.Life, error) {
 			return nil, err
 		}
 		all = append(all, store.Life{Name: string(name), Incarnation: incarnation, Renewal: m.Sequence})
+		storedAt[m.Sequence] = m.Time
+		if m.Time.After(last) {
+			last = m.Time
+		}
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(l store.Life) bool {
+		old := last.Sub(storedAt[l.Renewal]) > liveFor
+		if old {
+			_ = stream.DeleteMsg(ctx, l.Renewal) // who renews it has another sequence then
+		}
+		return old
+	}), nil
 }

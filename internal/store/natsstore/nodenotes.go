@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -46,7 +47,7 @@ func (s *Store) SaveNotes(ctx context.Context, incarnation uint64, group int, wh
 }
 
 // LoadNotes implements store.NodeNotes.
-func (s *Store) LoadNotes(ctx context.Context, incarnation uint64, group int, f func(b []byte) error) error {
+func (s *Store) LoadNotes(ctx context.Context, incarnation uint64, group int, f func(incarnation uint64, b []byte) error) error {
 	stream, err := s.notesOfNodes(ctx)
 	if err != nil {
 		return fmt.Errorf("natsstore: notes of nodes: %w", err)
@@ -55,8 +56,19 @@ func (s *Store) LoadNotes(ctx context.Context, incarnation uint64, group int, f 
 	if err != nil {
 		return fmt.Errorf("natsstore: notes of nodes: %w", refineRead(err))
 	}
-	part := span{through: info.State.LastSeq, subject: nodeNoteName(incarnation, strconv.Itoa(group))}
-	return s.read(ctx, stream, part, func(m jetstream.Msg, _ uint64) error { return f(m.Data()) })
+	of := "*"
+	if group >= 0 {
+		of = strconv.Itoa(group)
+	}
+	part := span{through: info.State.LastSeq, subject: nodeNoteName(incarnation, of)}
+	return s.read(ctx, stream, part, func(m jetstream.Msg, _ uint64) error {
+		node, _, _ := strings.Cut(strings.TrimPrefix(m.Subject(), nodeNoteSubject), ".")
+		n, err := strconv.ParseUint(node, 10, 64)
+		if err != nil {
+			return fmt.Errorf("natsstore: notes of a node on subject %s are not ours", m.Subject())
+		}
+		return f(n, m.Data())
+	})
 }
 
 // ForgetNotes implements store.NodeNotes.

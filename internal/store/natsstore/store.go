@@ -112,11 +112,10 @@ type Store struct {
 	cursors jetstream.Stream
 	dead    jetstream.Stream
 	mail    jetstream.Stream
-	maxLog  int64              // the log's size limit
-	maxMail int64              // that of the mailboxes
-	opened  uint64             // the checkpoint's position when the store was opened
-	done    context.CancelFunc // ends the watcher
-	idle    chan struct{}      // closed when the watcher has ended
+	sizes
+	opened uint64             // the checkpoint's position when the store was opened
+	done   context.CancelFunc // ends the watcher
+	idle   chan struct{}      // closed when the watcher has ended
 
 	scrub    chan struct{} // asks for erased users to be taken out of bases
 	scrubbed chan struct{} // closed when who does that has ended
@@ -134,6 +133,12 @@ type Store struct {
 	bases   bases
 	terms   map[store.Endpoint]term // of cursors read or written here
 	letters map[store.Endpoint]int  // added since the last trim
+}
+
+// sizes are limits, in bytes.
+type sizes struct {
+	maxLog  int64 // of the log
+	maxMail int64 // of the mailboxes
 }
 
 var _ store.Store = (*Store)(nil)

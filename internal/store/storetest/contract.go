@@ -82,6 +82,7 @@ func rules() []rule {
 		{"roster/scan beside saves", rosterScanBesideSaves},
 		{"roster/watch", rosterWatch},
 		{"liveness", liveness},
+		{"notes of nodes", notesOfNodes},
 		{"names/values", nameValues},
 		{"names/by revision", nameRevisions},
 		{"reading/follow goes on", followGoesOn},
