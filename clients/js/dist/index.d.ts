@@ -14,3 +14,4 @@ export { PresenceSession } from './session.ts';
 export type { SessionSnapshot } from './snapshot.ts';
 export type { Patch, Reference, Show, Status, Value } from './status.ts';
 export type { PresenceStore } from './store.ts';
+export type { Attribute, TopicMessage } from './topics.ts';

@@ -1,6 +1,7 @@
 import type { Backoff } from './backoff.ts';
 import type { SocketClass } from './link.ts';
 import type { LiveNotification } from './notification.ts';
+import type { TopicMessage } from './topics.ts';
 import type { Status } from './status.ts';
 /** What the user holds. */
 export interface Device {
@@ -41,6 +42,13 @@ export interface SessionOptions {
      * left to the user's other devices, or wait.
      */
     readonly onNotification?: (notification: LiveNotification) => void;
+    /**
+     * Subscribes to the topics that the access token names: called with each message.
+     * Without it nothing is subscribed to.
+     */
+    readonly onTopic?: (message: TopicMessage) => void;
+    /** Called when topic messages were left out, because this device was too slow or its link was lost. */
+    readonly onTopicsMissed?: () => void;
     /**
      * Goes on with the session when the page is loaded anew: nobody sees the user
      * leave and come back. The value is a name in the tab's `sessionStorage`, where

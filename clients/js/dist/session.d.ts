@@ -4,6 +4,7 @@ import type { Presence } from './presence.ts';
 import type { Patch, Status } from './status.ts';
 import type { SessionSnapshot } from './snapshot.ts';
 import { type PresenceStore } from './store.ts';
+import type { Attribute } from './topics.ts';
 /**
  * The user being online on this device. It keeps itself alive: when the link
  * breaks it connects again with growing, jittered pauses, resumes where it was,
@@ -58,6 +59,14 @@ export declare class PresenceSession {
     }) => Promise<Map<string, Presence & {
         readonly unknown: boolean;
     }>>;
+    /** The attributes of a user, this one's own without a name. Rejects at once while the link is down. */
+    readonly attributes: (user?: string) => Promise<readonly Attribute[]>;
+    /**
+     * Sets attributes of this user, and takes away those named in `remove`: all of
+     * them or, when it rejects, none. Resolves with how many changed, when they are
+     * stored and told. Rejects at once while the link is down.
+     */
+    readonly setAttributes: (values: Readonly<Record<string, unknown>>, remove?: readonly string[]) => Promise<number>;
     /**
      * Fetches a new access token and gives it to the server, without a new
      * connection. The session does so by itself when a call is refused because the

@@ -3,6 +3,7 @@
 import type { Clock } from './clock.ts';
 import { PresenceError } from './errors.ts';
 import type { LiveNotification } from './notification.ts';
+import type { TopicMessage } from './topics.ts';
 import { type Answer, type News, type Welcome, decode, malformed, protocol } from './wire.ts';
 
 /** What of a WebSocket is used; the browser's and Node's own have it. */
@@ -27,6 +28,8 @@ export interface Owner {
   /** Takes one message's news. They have the numbers up to `q`. */
   news(news: readonly News[], q: number): void;
   notified(list: readonly LiveNotification[]): void;
+  /** Topic messages; undefined: some were left out. */
+  topics(list: readonly TopicMessage[] | undefined): void;
   /** Comes once, and last. */
   ended(error: PresenceError): void;
 }
@@ -178,6 +181,8 @@ export class Link {
         return this.#p.owner.news(frame.news, frame.q);
       case 'm':
         return this.#p.owner.notified(frame.notifications);
+      case 'topic':
+        return this.#p.owner.topics(frame.messages);
       case 'ok':
         return this.#answered(frame.id)?.resolve(frame.answer);
       case 'error':

@@ -14,7 +14,8 @@ import type { SessionSnapshot } from './snapshot.ts';
 import { Picture, type PresenceStore } from './store.ts';
 import { Tokens } from './tokens.ts';
 import { type Payment, Wants } from './wants.ts';
-import { type News, type Welcome, asked } from './wire.ts';
+import type { Attribute, TopicMessage } from './topics.ts';
+import { type Answer, type News, type Welcome, asked } from './wire.ts';
 
 /** How long the server's goodbye may take. */
 const goodbyeLimit = 5_000;
@@ -173,14 +174,7 @@ export class PresenceSession {
     checkUsers(users);
     const out = new Map<string, Presence & { readonly unknown: boolean }>();
     for (let i = 0; i < users.length; i += this.#batch) {
-      const link = this.#link;
-      if (link === undefined) throw this.#snapshot.error ?? new PresenceError({ reason: 'LINK_DOWN', message: 'there is no link to the server now' });
-      const request = { t: 'get', users: users.slice(i, i + this.#batch), ...o };
-      const answer = await link.request(request).catch(async (err: PresenceError) => {
-        if (err.reason !== 'JWT_EXPIRED') throw err;
-        await this.renewToken();
-        return link.request(request);
-      });
+      const answer = await this.#call({ t: 'get', users: users.slice(i, i + this.#batch), ...o });
       for (const raw of answer.users) {
         const presence = asked(raw);
         out.set(presence.user, presence);
@@ -188,6 +182,34 @@ export class PresenceSession {
     }
     return out;
   };
+
+  /** The attributes of a user, this one's own without a name. Rejects at once while the link is down. */
+  readonly attributes = async (user?: string): Promise<readonly Attribute[]> => {
+    if (user !== undefined) checkUsers([user]);
+    return (await this.#call({ t: 'attributes', ...(user !== undefined && { user }) })).attributes;
+  };
+
+  /**
+   * Sets attributes of this user, and takes away those named in `remove`: all of
+   * them or, when it rejects, none. Resolves with how many changed, when they are
+   * stored and told. Rejects at once while the link is down.
+   */
+  readonly setAttributes = async (values: Readonly<Record<string, unknown>>, remove: readonly string[] = []): Promise<number> => {
+    const set = Object.entries(values).map(([name, value]) => ({ name, value: value ?? null }));
+    if (set.length + remove.length === 0) return 0;
+    return (await this.#call({ t: 'attributes', set, remove })).changed;
+  };
+
+  /** Asks the server, with a fresh access token if the old one has expired. */
+  async #call(request: { readonly t: string; readonly [key: string]: unknown }): Promise<Answer> {
+    const link = this.#link;
+    if (link === undefined) throw this.#snapshot.error ?? new PresenceError({ reason: 'LINK_DOWN', message: 'there is no link to the server now' });
+    return link.request(request).catch(async (err: PresenceError) => {
+      if (err.reason !== 'JWT_EXPIRED') throw err;
+      await this.renewToken();
+      return link.request(request);
+    });
+  }
 
   /**
    * Fetches a new access token and gives it to the server, without a new
@@ -270,6 +292,7 @@ export class PresenceSession {
       hello: {
         t: 'hello', token, device: { ...this.#page.device, ...this.#options.device }, ...hello.frame,
         ...(this.#notifications !== undefined && { notifications: true }),
+        ...(this.#options.onTopic !== undefined && { topics: true }),
         ...(this.#resume !== undefined && { resume: this.#resume }),
         ...(this.#resume !== undefined && this.#sequence > 0 && { after: this.#sequence }),
       },
@@ -281,6 +304,7 @@ export class PresenceSession {
           this.#pay();
         },
         notified: (list) => this.#notifications?.take(list),
+        topics: (list) => this.#topics(list),
         news: (news, q) => this.#news(news, q),
         ended: (error) => attempt === this.#attempt && this.#lost(error),
       },
@@ -296,6 +320,7 @@ export class PresenceSession {
     this.#sequence = w.q;
     if (w.batch > 0) this.#batch = w.batch;
     this.#upSince = this.#clock.now();
+    if (this.#wasUp && this.#options.onTopic !== undefined) this.#topics(undefined); // what was told meanwhile is lost
     this.#wasUp = true;
     taken(w.rejected);
     const { link, id, downSince, retryAt, error, ...rest } = this.#snapshot;
@@ -304,6 +329,12 @@ export class PresenceSession {
     this.#resolve();
     if (this.#leaving !== undefined) this.#link?.bye(this.#leaving);
     else this.#pay();
+  }
+
+  #topics(list: readonly TopicMessage[] | undefined): void {
+    const { onTopic, onTopicsMissed } = this.#options;
+    if (list === undefined) call(() => onTopicsMissed?.());
+    else for (const m of list) call(() => onTopic?.(m));
   }
 
   #news(news: readonly News[], q: number): void {

@@ -5,6 +5,7 @@ import { type Field, PresenceError } from './errors.ts';
 import type { LiveNotification } from './notification.ts';
 import { type CloseReason, type Presence, type UserSession, oldestFirst } from './presence.ts';
 import { type Show, freeze } from './status.ts';
+import type { Attribute, TopicMessage } from './topics.ts';
 
 /** The sub-protocol of the live door. @internal */
 export const protocol = 'porchlight.v1';
@@ -34,6 +35,8 @@ export type News =
 export interface Answer {
   readonly rejected: readonly string[];
   readonly users: readonly unknown[];
+  readonly attributes: readonly Attribute[];
+  readonly changed: number;
 }
 
 /** Any frame of the server. @internal */
@@ -41,6 +44,8 @@ export type Frame =
   | { readonly t: 'welcome'; readonly welcome: Welcome }
   | { readonly t: 'n'; readonly q: number; readonly news: readonly News[]; readonly count: number }
   | { readonly t: 'm'; readonly notifications: readonly LiveNotification[] }
+  /** Without messages some were left out. */
+  | { readonly t: 'topic'; readonly messages: readonly TopicMessage[] | undefined }
   | { readonly t: 'ok'; readonly id: number; readonly answer: Answer }
   /** With `part`, that part of the hello failed. */
   | { readonly t: 'error'; readonly id: number | undefined; readonly part: string; readonly error: PresenceError }
@@ -74,8 +79,15 @@ export function decode(text: unknown): Frame {
     }
     case 'm':
       return { t: 'm', notifications: (Array.isArray(f['m']) ? f['m'] : []).map(notification) };
+    case 'topic':
+      return { t: 'topic', messages: f['missed'] === true ? undefined : list(f['m']).map(topicMessage) };
     case 'ok':
-      return { t: 'ok', id: whole(f['id']), answer: { rejected: strings(f['rejected']), users: Array.isArray(f['users']) ? f['users'] : [] } };
+      return {
+        t: 'ok', id: whole(f['id']), answer: {
+          rejected: strings(f['rejected']), users: list(f['users']), attributes: list(f['attributes']).map(attribute),
+          changed: typeof f['changed'] === 'number' ? f['changed'] : 0,
+        },
+      };
     case 'error':
       return { t: 'error', id: typeof f['id'] === 'number' ? f['id'] : undefined, part: string(f['part']), error: fault(f) };
     case 'bye':
@@ -83,6 +95,20 @@ export function decode(text: unknown): Frame {
     default:
       return { t: 'other' };
   }
+}
+
+function list(raw: unknown): readonly unknown[] {
+  return Array.isArray(raw) ? raw : [];
+}
+
+function attribute(raw: unknown): Attribute {
+  const a = object(raw, 'an attribute');
+  return Object.freeze({ name: string(a['name']), value: a['value'] ?? null, at: whole(a['at']) });
+}
+
+function topicMessage(raw: unknown): TopicMessage {
+  const m = object(raw, 'a topic message');
+  return Object.freeze({ topic: string(m['topic']), user: string(m['u']), ...attribute(m), inCall: m['in_call'] === true });
 }
 
 function notification(raw: unknown): LiveNotification {

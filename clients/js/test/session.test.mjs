@@ -70,6 +70,18 @@ test('live notifications that nobody takes are not asked for', async () => {
   assert.equal(server.sockets.length, 1);
 });
 
+test('topics are subscribed to and told', async () => {
+  const told = [];
+  const { server, hello } = await open({ onTopic: (m) => told.push(m), onTopicsMissed: () => told.push('missed') });
+  assert.equal(hello.topics, true);
+  await server.say({ t: 'topic', m: [{ topic: 'T', u: 'bob', name: 'mood', value: { x: 1 }, at: 5 }, { topic: 'T', u: 'bob', name: 'call', value: 'Ringing', at: 6, in_call: true }] });
+  await server.say({ t: 'topic', missed: true });
+  assert.deepEqual(told, [
+    { topic: 'T', user: 'bob', name: 'mood', value: { x: 1 }, at: 5, inCall: false }, { topic: 'T', user: 'bob', name: 'call', value: 'Ringing', at: 6, inCall: true }, 'missed',
+  ]);
+  assert.equal((await open()).hello.topics, undefined);
+});
+
 test('an action is a link only if it leads to a page', () => {
   for (const action of ['https://x.example/a?b#c', 'http://x.example', 'HTTPS://x.example/ä']) assert.equal(actionLink({ action }), action);
   for (const action of [undefined, '', 'javascript:alert(1)', 'data:text/html,x', ' https://x.example', 'https:/x', 'https://', 'https:///x', 'https://x.example/a b',

@@ -50,8 +50,8 @@ var Notifications = class {
   constructor(tell) {
     this.#tell = tell;
   }
-  take(list) {
-    for (const n of list) {
+  take(list2) {
+    for (const n of list2) {
       const name = JSON.stringify([n.publisher ?? "", n.id]);
       if (this.#seen.has(name)) continue;
       this.#seen.add(name);
@@ -163,13 +163,24 @@ function decode(text) {
     case "welcome":
       return { t: "welcome", welcome: welcome(f) };
     case "n": {
-      const list = Array.isArray(f["n"]) ? f["n"] : [];
-      return { t: "n", q: whole(f["q"]), news: list.map(news).filter((n) => n !== void 0), count: list.length };
+      const list2 = Array.isArray(f["n"]) ? f["n"] : [];
+      return { t: "n", q: whole(f["q"]), news: list2.map(news).filter((n) => n !== void 0), count: list2.length };
     }
     case "m":
       return { t: "m", notifications: (Array.isArray(f["m"]) ? f["m"] : []).map(notification) };
+    case "topic":
+      return { t: "topic", messages: f["missed"] === true ? void 0 : list(f["m"]).map(topicMessage) };
     case "ok":
-      return { t: "ok", id: whole(f["id"]), answer: { rejected: strings(f["rejected"]), users: Array.isArray(f["users"]) ? f["users"] : [] } };
+      return {
+        t: "ok",
+        id: whole(f["id"]),
+        answer: {
+          rejected: strings(f["rejected"]),
+          users: list(f["users"]),
+          attributes: list(f["attributes"]).map(attribute),
+          changed: typeof f["changed"] === "number" ? f["changed"] : 0
+        }
+      };
     case "error":
       return { t: "error", id: typeof f["id"] === "number" ? f["id"] : void 0, part: string(f["part"]), error: fault(f) };
     case "bye":
@@ -177,6 +188,17 @@ function decode(text) {
     default:
       return { t: "other" };
   }
+}
+function list(raw) {
+  return Array.isArray(raw) ? raw : [];
+}
+function attribute(raw) {
+  const a = object(raw, "an attribute");
+  return Object.freeze({ name: string(a["name"]), value: a["value"] ?? null, at: whole(a["at"]) });
+}
+function topicMessage(raw) {
+  const m = object(raw, "a topic message");
+  return Object.freeze({ topic: string(m["topic"]), user: string(m["u"]), ...attribute(m), inCall: m["in_call"] === true });
 }
 function notification(raw) {
   const m = object(raw, "a notification");
@@ -419,6 +441,8 @@ var Link = class {
         return this.#p.owner.news(frame.news, frame.q);
       case "m":
         return this.#p.owner.notified(frame.notifications);
+      case "topic":
+        return this.#p.owner.topics(frame.messages);
       case "ok":
         return this.#answered(frame.id)?.resolve(frame.answer);
       case "error":
@@ -924,8 +948,8 @@ var Wants = class {
   }
   /** Everybody who waits is told so. */
   over(error) {
-    for (const list of [this.#waiting.status, this.#waiting.friends, this.#waiting.watch]) {
-      for (const waiter of list.splice(0)) waiter.reject(error);
+    for (const list2 of [this.#waiting.status, this.#waiting.friends, this.#waiting.watch]) {
+      for (const waiter of list2.splice(0)) waiter.reject(error);
     }
   }
   #payUnfriend() {
@@ -1164,14 +1188,7 @@ var PresenceSession = class {
     checkUsers(users);
     const out = /* @__PURE__ */ new Map();
     for (let i = 0; i < users.length; i += this.#batch) {
-      const link = this.#link;
-      if (link === void 0) throw this.#snapshot.error ?? new PresenceError({ reason: "LINK_DOWN", message: "there is no link to the server now" });
-      const request = { t: "get", users: users.slice(i, i + this.#batch), ...o };
-      const answer = await link.request(request).catch(async (err) => {
-        if (err.reason !== "JWT_EXPIRED") throw err;
-        await this.renewToken();
-        return link.request(request);
-      });
+      const answer = await this.#call({ t: "get", users: users.slice(i, i + this.#batch), ...o });
       for (const raw of answer.users) {
         const presence = asked(raw);
         out.set(presence.user, presence);
@@ -1179,6 +1196,31 @@ var PresenceSession = class {
     }
     return out;
   };
+  /** The attributes of a user, this one's own without a name. Rejects at once while the link is down. */
+  attributes = async (user) => {
+    if (user !== void 0) checkUsers([user]);
+    return (await this.#call({ t: "attributes", ...user !== void 0 && { user } })).attributes;
+  };
+  /**
+   * Sets attributes of this user, and takes away those named in `remove`: all of
+   * them or, when it rejects, none. Resolves with how many changed, when they are
+   * stored and told. Rejects at once while the link is down.
+   */
+  setAttributes = async (values, remove = []) => {
+    const set = Object.entries(values).map(([name, value]) => ({ name, value: value ?? null }));
+    if (set.length + remove.length === 0) return 0;
+    return (await this.#call({ t: "attributes", set, remove })).changed;
+  };
+  /** Asks the server, with a fresh access token if the old one has expired. */
+  async #call(request) {
+    const link = this.#link;
+    if (link === void 0) throw this.#snapshot.error ?? new PresenceError({ reason: "LINK_DOWN", message: "there is no link to the server now" });
+    return link.request(request).catch(async (err) => {
+      if (err.reason !== "JWT_EXPIRED") throw err;
+      await this.renewToken();
+      return link.request(request);
+    });
+  }
   /**
    * Fetches a new access token and gives it to the server, without a new
    * connection. The session does so by itself when a call is refused because the
@@ -1257,6 +1299,7 @@ var PresenceSession = class {
         device: { ...this.#page.device, ...this.#options.device },
         ...hello.frame,
         ...this.#notifications !== void 0 && { notifications: true },
+        ...this.#options.onTopic !== void 0 && { topics: true },
         ...this.#resume !== void 0 && { resume: this.#resume },
         ...this.#resume !== void 0 && this.#sequence > 0 && { after: this.#sequence }
       },
@@ -1267,7 +1310,8 @@ var PresenceSession = class {
           this.#tell({});
           this.#pay();
         },
-        notified: (list) => this.#notifications?.take(list),
+        notified: (list2) => this.#notifications?.take(list2),
+        topics: (list2) => this.#topics(list2),
         news: (news2, q) => this.#news(news2, q),
         ended: (error) => attempt === this.#attempt && this.#lost(error)
       }
@@ -1282,6 +1326,7 @@ var PresenceSession = class {
     this.#sequence = w.q;
     if (w.batch > 0) this.#batch = w.batch;
     this.#upSince = this.#clock.now();
+    if (this.#wasUp && this.#options.onTopic !== void 0) this.#topics(void 0);
     this.#wasUp = true;
     taken(w.rejected);
     const { link, id, downSince, retryAt, error, ...rest } = this.#snapshot;
@@ -1290,6 +1335,11 @@ var PresenceSession = class {
     this.#resolve();
     if (this.#leaving !== void 0) this.#link?.bye(this.#leaving);
     else this.#pay();
+  }
+  #topics(list2) {
+    const { onTopic, onTopicsMissed } = this.#options;
+    if (list2 === void 0) call(() => onTopicsMissed?.());
+    else for (const m of list2) call(() => onTopic?.(m));
   }
   #news(news2, q) {
     this.#sequence = q;
