@@ -62,7 +62,7 @@ func hostOf(s string, private bool) (string, error) {
 		return "", bad
 	}
 	host, err := names().ToASCII(strings.TrimSuffix(s, "."))
-	if err != nil || host == "" {
+	if err != nil || host == "" || strings.HasSuffix(host, ".") {
 		return "", bad
 	}
 	if private {
@@ -159,7 +159,7 @@ func carriesUID(query string) bool {
 func sameHost(u *url.URL, domain string) bool {
 	wantHost, wantPort, _ := strings.Cut(domain, ":")
 	host, err := names().ToASCII(u.Hostname())
-	if err != nil || host != wantHost || strings.HasSuffix(u.Hostname(), ".") || strings.HasSuffix(u.Host, ":") {
+	if err != nil || host != wantHost || strings.HasSuffix(u.Host, ":") {
 		return false
 	}
 	standard := "443"

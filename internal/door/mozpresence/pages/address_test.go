@@ -152,7 +152,7 @@ func TestDomains(t *testing.T) {
 	}
 	for in, want := range map[string]string{
 		"localhost": "localhost", "127.0.0.1:8080": "127.0.0.1:8080", "chat.example.com:8443": "chat.example.com:8443",
-		"localhost:0": "", "localhost:65536": "", "localhost:": "", "localhost:080": "", "localhost:x": "", ":80": "",
+		"localhost:0": "", "localhost..": "", "localhost:65536": "", "localhost:": "", "localhost:080": "", "localhost:x": "", ":80": "",
 	} {
 		if got, err := domainOf(in, true); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q in development: got %q, %v, want %q", in, got, err, want)

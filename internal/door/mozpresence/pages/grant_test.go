@@ -157,7 +157,7 @@ func TestForgedForms(t *testing.T) {
 		} {
 			alice.post(path, form...).want(name, 403, "not good any more", "Open the page again")
 		}
-		for _, from := range [][2]string{{"https://evil.example", "cross-site"}, {"null", "cross-site"}, {"https://presence.example.evil.example", "cross-site"}, {"http://a.presence.example", "same-site"}, {"http://presence.example", "cross-site"}, {"http://presence.example", "none"}} {
+		for _, from := range [][2]string{{"https://evil.example", "cross-site"}, {"null", "cross-site"}, {"https://presence.example.evil.example", "cross-site"}, {"http://a.presence.example", "same-site"}, {"http://presence.example", "cross-site"}, {"http://presence.example", "none"}, {"https://evil.example", "-"}, {"null", "-"}} {
 			alice.origin, alice.site = from[0], from[1]
 			alice.post(path, good...).want("from "+from[0]+" "+from[1], 403)
 		}

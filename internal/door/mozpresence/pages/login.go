@@ -2,7 +2,6 @@ package pages
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -24,11 +23,8 @@ const (
 	maxNext = 4 << 10
 )
 
-// What notes are sealed for.
-const (
-	forLogin = "mozpresence/login"
-	forForm  = "mozpresence/form"
-)
+// forLogin is what the cookie's note is sealed for.
+const forLogin = "mozpresence/login"
 
 // The cookie's names. A browser takes the first only from where it was set, by TLS
 // and for this very host.
@@ -289,43 +285,4 @@ func (v *visit) setCookie(value string, age int) {
 	http.SetCookie(v.w, &http.Cookie{
 		Name: v.cookieName(), Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: v.p.cfg.Secure(v.r), SameSite: http.SameSiteLaxMode,
 	})
-}
-
-// note is what a form is sealed with.
-type note struct {
-	Nonce string `json:"n"` // of the login
-	What  string `json:"w"`
-	On    string `json:"o"` // what it does it to
-}
-
-// formNote returns what a form carries in the field "form".
-func (v *visit) formNote(what, on string) string {
-	text, err := json.Marshal(note{v.login.Nonce, what, on})
-	if err != nil {
-		return "" // never: it is text
-	}
-	return v.p.cfg.Gate.SealNote(forForm, text)
-}
-
-// checkForm refuses a form that is not one of ours, for this login and for just
-// this.
-func (v *visit) checkForm(what, on string) error {
-	if v.direct {
-		return nil
-	}
-	foreign := &problem{Code: http.StatusForbidden, Errno: errnoForm, Title: "This form is not good any more",
-		Text: "It was made for another sign-in, was used already, or does not come from our pages. Nothing was changed. Please open the page again and repeat what you wanted.", Link: "/grant", Words: "Go to your list"}
-	if v.at.get != nil {
-		foreign.Link, foreign.Words = v.r.URL.RequestURI(), "Open the page again"
-	}
-	origin, site := v.r.Header.Get("Origin"), v.r.Header.Get("Sec-Fetch-Site")
-	if origin != "" && !admit.SameOrigin(origin, v.r.Host) || site != "" && site != "same-origin" {
-		return foreign
-	}
-	text, ok := v.p.cfg.Gate.OpenNote(forForm, v.field("form"))
-	var n note
-	if !ok || json.Unmarshal(text, &n) != nil || n.What != what || n.On != on || subtle.ConstantTimeCompare([]byte(n.Nonce), []byte(v.login.Nonce)) != 1 {
-		return foreign
-	}
-	return nil
 }

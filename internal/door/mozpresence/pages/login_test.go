@@ -161,6 +161,8 @@ func TestSignInFromElsewhere(t *testing.T) {
 		{"https://evil.example", "cross-site", 403},
 		{"https://a.presence.example", "same-site", 403},
 		{"null", "cross-site", 403},
+		{"https://evil.example", "-", 403},
+		{"http://presence.example", "-", 303},
 	} {
 		b := n.browser()
 		b.origin, b.site = c.origin, c.site

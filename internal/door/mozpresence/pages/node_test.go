@@ -90,7 +90,7 @@ var chat = publisher.Registration{Domain: "chat.example.com", Name: "Chat", Desc
 type browser struct {
 	n       *node
 	cookies map[string]*http.Cookie
-	site    string // Sec-Fetch-Site of what it sends; "" for same-origin
+	site    string // Sec-Fetch-Site of what it sends; "" for same-origin, "-" for browsers without
 	origin  string // of its forms; "" for our own
 	tls     bool
 }
@@ -145,7 +145,9 @@ func (b *browser) post(path string, pairs ...string) reply {
 	r := httptest.NewRequest("POST", path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Origin", b.origin)
-	r.Header.Set("Sec-Fetch-Site", b.site)
+	if b.site != "-" {
+		r.Header.Set("Sec-Fetch-Site", b.site)
+	}
 	if b.origin == "" {
 		r.Header.Set("Origin", "http://presence.example")
 		if b.tls {
