@@ -92,6 +92,30 @@ func TestBackendCommands(t *testing.T) {
 	}
 }
 
+// TestBenchNotifications runs the load of live notifications against a node of its own.
+func TestBenchNotifications(t *testing.T) {
+	t.Parallel()
+	out, errs, err := once(t, "bench", "--phase", "notifications", "--seconds", "1", "--json")
+	if err != nil {
+		t.Fatalf("%v: %s", err, errs)
+	}
+	var measures []string
+	for line := range strings.Lines(out) {
+		var row struct {
+			Phase, Measure string
+			Count          int
+			P50            float64 `json:"p50_ms"`
+		}
+		if err := json.Unmarshal([]byte(line), &row); err != nil || row.Count == 0 || row.P50 <= 0 || row.Phase != "notifications" {
+			t.Errorf("row %q: %v, or without figures", line, err)
+		}
+		measures = append(measures, row.Measure)
+	}
+	if want := []string{"stored_one_caller", "stored_many_callers", "stored_singles", "drain", "arrival"}; !slices.Equal(measures, want) {
+		t.Errorf("measures %v, want %v", measures, want)
+	}
+}
+
 // TestBenchFriends runs the friends' load against a node of its own.
 func TestBenchFriends(t *testing.T) {
 	t.Parallel()

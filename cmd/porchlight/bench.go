@@ -42,7 +42,7 @@ type benchCommand struct {
 	Door    string `default:"grpc" help:"Interface to measure: grpc or live. Default: ${default}."`
 	Users   int    `default:"0" help:"How many users log in. Default: 5000, of topics 1000."`
 	Friends int    `default:"50" help:"How many others each watches. Default: ${default}."`
-	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all. Or topics, alone: topic messages to subscribers at the live door. Or webhook, alone: the way of changes to a receiver, over servers of its own."`
+	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all. Or topics, alone: topic messages to subscribers at the live door. Or webhook, alone: the way of changes to a receiver, over servers of its own. Or notifications, alone: live notifications, over a server of its own."`
 	Seconds int    `default:"5" help:"Length of each timed phase. Default: ${default}."`
 	Null    bool   `help:"Measure null servers in the same run, and give ratios: one write for each delivery; with --door live also one on epoll."`
 	JSON    bool   `name:"json" help:"One JSON object per phase and line."`
@@ -79,6 +79,9 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	}
 	if b.Phase == bench.PhaseWebhook {
 		return b.hooks(ctx, c)
+	}
+	if b.Phase == bench.PhaseNotifications {
+		return b.notifications(ctx, c)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 	// mostMail is what mailboxes may take of the disk, and mailShare the part of
 	// the log's limit that they may take when that is less.
 	mostMail  = 2 << 30
-	mailShare = 4
+	mailShare = 2
 
 	// leastMail is what they get all the same: their writer needs room to write
 	// anew what is left, before it can forget what has gone.
