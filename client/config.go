@@ -35,6 +35,10 @@ type Config struct {
 	// time, while a session is open; nil takes none, and leaves them to others. It
 	// must return soon, for nothing else is read meanwhile. Only at the live door.
 	OnNotification func(LiveNotification)
+	// OnTopic is called with each message of the topics that the access token
+	// names, as OnNotification is; nil subscribes to none. What is told while the
+	// link is down is lost.
+	OnTopic func(TopicMessage)
 	// Logger gets link losses and returns; nil is silence. It never gets tokens.
 	Logger *slog.Logger
 	// Backoff sets the pauses between attempts to get a lost link back.
@@ -110,8 +114,8 @@ func (c *Config) check() error {
 		}
 		return err
 	}
-	if c.OnNotification != nil {
-		return fmt.Errorf("porchlight: Config.OnNotification is for the live door, and address %q is that of gRPC: use ws:// or wss://", c.Addr)
+	if c.OnNotification != nil || c.OnTopic != nil {
+		return fmt.Errorf("porchlight: Config.OnNotification and OnTopic are for the live door, and address %q is that of gRPC: use ws:// or wss://", c.Addr)
 	}
 	host, _, err := net.SplitHostPort(c.Addr)
 	if err != nil {

@@ -42,6 +42,7 @@ type liveDoor struct {
 	locale string
 	device Device
 	notes  notifications
+	topics topics
 
 	work sync.WaitGroup // the readers of links
 
@@ -88,7 +89,7 @@ func newLiveDoor(cfg *Config) *liveDoor {
 				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			},
 		},
-		notes: notifications{tell: cfg.OnNotification},
+		notes: notifications{tell: cfg.OnNotification}, topics: topics{tell: cfg.OnTopic},
 		links: map[*liveLink]struct{}{}, sessions: map[string]*liveSession{},
 	}
 }
@@ -109,7 +110,7 @@ func (d *liveDoor) make(ctx context.Context, dev Device, _ string, status Status
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	says := toLiveStatus(status)
-	link, err := d.open(ctx, liveRequest{T: "hello", Device: toLiveDevice(dev), Status: &says, Notifications: d.notes.tell != nil})
+	link, err := d.open(ctx, liveRequest{T: "hello", Device: toLiveDevice(dev), Status: &says, Notifications: d.notes.tell != nil, Topics: d.topics.tell != nil})
 	if err != nil {
 		return made{}, err
 	}
@@ -136,7 +137,7 @@ func (d *liveDoor) connect(ctx context.Context, session string, status Status, a
 	if !fresh {
 		link.end(errReplacedHere)
 		says := toLiveStatus(status)
-		hello := liveRequest{T: "hello", Resume: resume, Device: toLiveDevice(d.device), Status: &says, Notifications: d.notes.tell != nil}
+		hello := liveRequest{T: "hello", Resume: resume, Device: toLiveDevice(d.device), Status: &says, Notifications: d.notes.tell != nil, Topics: d.topics.tell != nil}
 		if after > 0 {
 			hello.After = &after
 		}

@@ -82,6 +82,8 @@ func (l *liveLink) take(m *liveMessage) bool {
 		if !l.push(m.frames()...) {
 			return false
 		}
+	case "topic":
+		l.door.topics.take(m)
 	case "m":
 		l.door.notes.take(m.M)
 	case "welcome":

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +21,7 @@ type LiveNotification struct {
 	Until  time.Time // when it is stale; zero is never
 }
 
-// liveMessageOf is one entry of an m.
+// liveMessageOf is one entry of an m, or of a topic.
 type liveMessageOf struct {
 	ID        string  `json:"id"`
 	Publisher string  `json:"publisher"`
@@ -29,6 +30,13 @@ type liveMessageOf struct {
 	Action    string  `json:"action"`
 	At        float64 `json:"at"`
 	Until     float64 `json:"until"`
+
+	// topic
+	Topic  string          `json:"topic"`
+	U      string          `json:"u"`
+	Name   string          `json:"name"`
+	Value  json.RawMessage `json:"value"`
+	InCall bool            `json:"in_call"`
 }
 
 // seenNotifications is how many ids are remembered, to tell none twice: one that

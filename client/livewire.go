@@ -36,6 +36,12 @@ type liveRequest struct {
 	Mode      string      `json:"mode,omitempty"`
 
 	Notifications bool `json:"notifications,omitempty"` // hello
+	Topics        bool `json:"topics,omitempty"`        // hello
+
+	// attributes
+	User   string        `json:"user,omitempty"`
+	Set    []liveSetting `json:"set,omitempty"`
+	Remove []string      `json:"remove,omitempty"`
 }
 
 type liveDevice struct {
@@ -143,7 +149,11 @@ type liveMessage struct {
 	Q uint64     `json:"q"` // and of n
 	N []liveNote `json:"n"`
 
-	M []liveMessageOf `json:"m"` // m
+	M []liveMessageOf `json:"m"` // m, topic
+
+	Missed     bool            `json:"missed"`     // topic
+	Attributes []liveAttribute `json:"attributes"` // ok
+	Changed    int             `json:"changed"`    // ok
 
 	// ok
 	Rejected []string   `json:"rejected"`

@@ -1,6 +1,7 @@
 package porchlighttest_test
 
 import (
+	"encoding/json"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,4 +120,31 @@ func TestLiveSilence(t *testing.T) {
 			t.Errorf("after %s: %+v, want a lost link after the grace of 6 s", time.Since(left), c)
 		}
 	})
+}
+
+// A user's attributes are set at the live door, and read by others.
+func TestLiveAttributes(t *testing.T) {
+	t.Parallel()
+	srv := porchlighttest.Start(t, porchlighttest.InMemory())
+	alice, bob := open(t, live(t, srv, "alice"), client.Options{}), open(t, live(t, srv, "bob"), client.Options{})
+	n, err := alice.SetAttributes(t.Context(), client.Attribute{Name: "mood", Value: json.RawMessage(`{"x": 1}`)}, client.Attribute{Name: "none"})
+	if err != nil || n != 1 {
+		t.Fatalf("set: %d, %v, want 1", n, err)
+	}
+	for who, s := range map[string]*client.Session{"": alice, "alice": bob} {
+		got, err := s.Attributes(t.Context(), who)
+		if err != nil || len(got) != 1 || got[0].Name != "mood" || string(got[0].Value) != `{"x":1}` || got[0].At.IsZero() {
+			t.Errorf("%q: got %v, %v", who, got, err)
+		}
+	}
+	if _, err := bob.SetAttributes(t.Context(), client.Attribute{Name: "call", Value: json.RawMessage(`1`)}); client.ReasonOf(err) != client.ReasonFieldInvalid {
+		t.Errorf("a reserved name: got %v", err)
+	}
+	if n, err := alice.SetAttributes(t.Context(), client.Attribute{Name: "mood"}); err != nil || n != 1 {
+		t.Errorf("take away: %d, %v", n, err)
+	}
+	grpc := open(t, srv.Client("carol"), client.Options{})
+	if _, err := grpc.Attributes(t.Context(), "alice"); client.ReasonOf(err) != client.ReasonFieldInvalid {
+		t.Errorf("over gRPC: got %v, want a word that it is not there", err)
+	}
 }
