@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/telemetry"
 )
 
@@ -15,6 +16,12 @@ func (a *App) startMailboxes(ctx context.Context) (err error) {
 }
 
 func (a *App) stopMailboxes(ctx context.Context) error { return a.mailboxes.Stop(ctx) }
+
+// nudge puts a live notification for the demo page.
+func (a *App) nudge(ctx context.Context, to presence.User, text, link string) error {
+	_, err := a.mailboxes.Put(ctx, []mailbox.Item{{User: to, Publisher: "demo", Source: "Porchlight demo", Text: text, Action: link, TTL: mailbox.DefaultTTL}})
+	return err
+}
 
 var mailboxSources = []telemetry.Source{
 	{Name: "mailbox_messages", Help: "Live notifications that wait for their users."},

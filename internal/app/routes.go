@@ -42,7 +42,7 @@ func (a *App) routes() dispatcher {
 		d[segment] = mount{to: a.foreign.stringee.Load()}
 	}
 	if a.p.Demo {
-		d["demo"] = mount{to: demo.New(demo.Config{Token: a.token, Friends: a.roster, Logger: a.log})}
+		d["demo"] = mount{to: demo.New(demo.Config{Token: a.token, Friends: a.roster, Notify: a.nudge, Logger: a.log})}
 	}
 	d[mozpresence.SegmentDevices] = mount{to: a.foreign.mozpresence, streams: true}
 	d[mozpresence.SegmentPublishers] = mount{to: a.foreign.mozpresence, streams: true}

@@ -50,7 +50,9 @@ type Config struct {
 	// Token makes an access token.
 	Token   func(app, user string, ttl time.Duration) (string, error)
 	Friends Friends
-	Logger  *slog.Logger
+	// Notify puts a live notification for a user: a text, and a link to follow.
+	Notify func(ctx context.Context, to presence.User, text, link string) error
+	Logger *slog.Logger
 }
 
 // Demo serves the page, below /demo.
@@ -72,6 +74,7 @@ func New(cfg Config) *Demo {
 	d.mux.HandleFunc("GET /demo/friends/{user}", d.own(d.list))
 	d.mux.HandleFunc("PUT /demo/friends/{user}/{friend}", d.own(d.befriend))
 	d.mux.HandleFunc("DELETE /demo/friends/{user}/{friend}", d.own(d.unfriend))
+	d.mux.HandleFunc("POST /demo/nudge/{user}/{friend}", d.own(d.nudge))
 	return d
 }
 
@@ -152,6 +155,21 @@ func (d *Demo) change(w http.ResponseWriter, r *http.Request, user presence.User
 		return
 	}
 	if _, err := change(r.Context(), user, friend, false); err != nil {
+		d.failed(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// nudge lets a user tell another that he is wanted.
+func (d *Demo) nudge(w http.ResponseWriter, r *http.Request, user presence.User) {
+	friend := presence.UserID(r.PathValue("friend"))
+	if !slices.Contains(users, friend) || friend == user.ID {
+		http.Error(w, "who can be nudged are the others of the demo's users", http.StatusNotFound)
+		return
+	}
+	link := "http://" + r.Host + "/demo/?user=" + string(friend)
+	if err := d.cfg.Notify(r.Context(), presence.User{App: App, ID: friend}, string(user.ID)+" nudges you", link); err != nil {
 		d.failed(w, err)
 		return
 	}

@@ -45,7 +45,13 @@ func newDemo(t *testing.T) *demo.Demo {
 			return app + "/" + user + "/" + ttl.String(), nil
 		},
 		Friends: lists{},
-		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Notify: func(_ context.Context, to presence.User, text, link string) error {
+			if to.ID == "carol" || text != "alice nudges you" && text != "carol nudges you" || link != "http://127.0.0.1:7400/demo/?user="+string(to.ID) {
+				return errNever
+			}
+			return nil
+		},
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 }
 
@@ -79,6 +85,12 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/demo/friends/alice/alice", 404, "the others"},
 		{"PUT", "/demo/friends/alice/mallory", 404, "the others"},
 		{"GET", "/demo/friends/bob", 503, "log says why"},
+		{"POST", "/demo/nudge/alice/bob", 204, ""},
+		{"POST", "/demo/nudge/carol/alice", 204, ""},
+		{"POST", "/demo/nudge/alice/carol", 503, "log says why"},
+		{"POST", "/demo/nudge/alice/alice", 404, "the others"},
+		{"POST", "/demo/nudge/alice/mallory", 404, "the others"},
+		{"POST", "/demo/nudge/mallory/alice", 404, "alice, bob and carol"},
 	} {
 		w := httptest.NewRecorder()
 		d.ServeHTTP(w, httptest.NewRequest(c.method, "http://127.0.0.1:7400"+c.path, nil))

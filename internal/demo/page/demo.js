@@ -1,7 +1,7 @@
 // The demo page, as a product's page would be written on porchlight-client.
 // Below /demo/token and /demo/friends is what a product's backend would do.
 
-import { PresenceSession } from './porchlight-client.js';
+import { PresenceSession, actionLink } from './porchlight-client.js';
 
 const everybody = ['alice', 'bob', 'carol'];
 const user = new URLSearchParams(location.search).get('user');
@@ -36,8 +36,25 @@ function start() {
     watch: others,
     remember: `porchlight-demo-${user}`, // a reload goes on with the session
     device: { product: 'demo' },
+    onNotification: notified,
   });
   const { store } = session;
+
+  /** Shows a live notification: here, and where the user allows it as a Web Notification. Its action is a link only if it leads to a page. */
+  function notified(n) {
+    const link = actionLink(n);
+    const text = link === undefined ? n.message : element('a', { href: link, target: '_blank', rel: 'noopener noreferrer' }, n.message);
+    $('notifications').prepend(element('li', { 'data-id': n.id }, element('time', { datetime: new Date(n.at).toISOString() }, clock(n.at)), n.source ? `${n.source}: ` : '', text));
+    while ($('notifications').children.length > 100) $('notifications').lastChild.remove();
+    if (globalThis.Notification?.permission !== 'granted') return;
+    const shown = new Notification(n.source ?? 'Porchlight demo', { body: n.message, tag: n.id, icon: 'icon.svg' });
+    if (link !== undefined) shown.onclick = () => open(link, '_blank', 'noopener,noreferrer');
+  }
+
+  // A browser asks only when its user pressed something.
+  const mayAsk = () => ($('allow').hidden = globalThis.Notification?.permission !== 'default');
+  $('allow').addEventListener('click', () => Notification.requestPermission().then(mayAsk));
+  mayAsk();
 
   /** Shows what went wrong with something that was asked for. */
   const attempt = (promise) => promise.then(() => ($('problem').textContent = ''), (err) => ($('problem').textContent = err.message));
@@ -108,9 +125,10 @@ function start() {
     const known = store.getSnapshot();
     const shown = $('watching').elements.watch.value === 'all' ? others : [...known.keys()].sort();
     // A button that has the focus keeps it.
-    const focused = document.activeElement?.dataset?.friend;
+    const { friend, nudge } = document.activeElement?.dataset ?? {};
     $('people').replaceChildren(...shown.map((other) => person(other, known.get(other))));
-    if (focused) $('people').querySelector(`[data-friend="${focused}"]`)?.focus();
+    if (friend) $('people').querySelector(`[data-friend="${friend}"]`)?.focus();
+    if (nudge) $('people').querySelector(`[data-nudge="${nudge}"]`)?.focus();
     $('nobody').hidden = shown.length > 0;
   }
 
@@ -120,6 +138,8 @@ function start() {
     const button = element('button', { type: 'button', 'data-friend': other }, friends.has(other) ? 'Remove friend' : 'Add friend');
     button.setAttribute('aria-label', `${button.textContent}: ${other}`);
     button.addEventListener('click', () => befriend(other));
+    const nudge = element('button', { type: 'button', 'data-nudge': other, 'aria-label': `Nudge: ${other}` }, 'Nudge');
+    nudge.addEventListener('click', () => attempt(backend('POST', `nudge/${user}/${other}`)));
     const more = element('p', { class: 'more' });
     if (!presence) more.append('asking…');
     else if (!presence.available) more.append(presence.lastSeen ? `last seen ${new Date(presence.lastSeen).toLocaleString()}` : 'never seen');
@@ -129,7 +149,7 @@ function start() {
       more.append(element('br', {}));
     }
     return element('li', { 'data-user': other, 'data-show': show },
-      element('span', {}, element('span', { class: `light ${show}` }), ' ', element('span', { class: 'name' }, other), ` is ${presence ? show : '…'}`), button, more);
+      element('span', {}, element('span', { class: `light ${show}` }), ' ', element('span', { class: 'name' }, other), ` is ${presence ? show : '…'}`), element('span', { class: 'row' }, nudge, button), more);
   }
 
   function tell(...content) {
@@ -150,6 +170,7 @@ function start() {
 
   document.title = `${user} – Porchlight demo`;
   $('me').textContent = `You are ${user}`;
+  $('me-too').textContent = user;
   $('another').href = `?user=${others[0]}`;
   $('who').hidden = true;
   $('app').hidden = false;

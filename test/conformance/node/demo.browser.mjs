@@ -154,4 +154,49 @@ describe('the demo page', { concurrency: false, timeout: 120_000 }, () => {
     const tab = await Tab.open(browser, node, 'carol');
     await tab.sees('alice', 'away');
   });
+
+  test('shows live notifications, their actions as links to pages alone', async () => {
+    const { origin } = new URL(node.page);
+    await browser.defaultBrowserContext().overridePermissions(origin, ['notifications']);
+    const page = await browser.newPage();
+    await page.evaluateOnNewDocument(() => {
+      window.shown = [];
+      window.opened = [];
+      const Real = window.Notification;
+      window.Notification = class extends Real {
+        constructor(title, options) {
+          super(title, options);
+          window.shown.push([title, options.body, this]);
+        }
+      };
+      window.open = (...how) => void window.opened.push(how);
+    });
+    await page.goto(`${node.page}?user=bob`);
+    const bob = new Tab(page);
+    await bob.shows('#link', 'connected');
+    await alice.click('button[data-nudge="bob"]');
+    await bob.shows('#notifications li', 'Porchlight demo: alice nudges you');
+    const link = await page.$eval('#notifications a', (a) => [a.href, a.target, a.rel]);
+    assert.deepEqual(link, [`${origin}/demo/?user=bob`, '_blank', 'noopener noreferrer']);
+    const { shown, opened } = await page.evaluate(() => {
+      window.shown[0][2].onclick();
+      return { shown: window.shown.map(([title, body]) => [title, body]), opened: window.opened };
+    });
+    assert.deepEqual(shown, [['Porchlight demo', 'alice nudges you']]);
+    assert.deepEqual(opened, [[`${origin}/demo/?user=bob`, '_blank', 'noopener,noreferrer']]);
+
+    const put = await fetch(`${origin}/api/v1/users/bob/notifications`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json', Authorization: 'Bearer porchlight development server key, known to everyone, loopback only' },
+      body: JSON.stringify({ notifications: [{ message: '<img src=x onerror=alert(1)>', action: 'javascript:alert(1)' }] }),
+    });
+    assert.equal(put.status, 200);
+    await bob.shows('#notifications li', '<img src=x onerror=alert(1)>');
+    assert.equal(await page.$$eval('#notifications a', (all) => all.length), 1, 'no link that would run as the page');
+    assert.equal(await page.$$eval('#notifications img', (all) => all.length), 0);
+    assert.equal(await page.evaluate(() => window.shown[1][2].onclick), null);
+    await page.close();
+    await alice.click('button[data-nudge="bob"]'); // nobody takes it now
+    const later = await Tab.open(browser, node, 'bob');
+    await later.shows('#notifications li', 'alice nudges you');
+  });
 });
