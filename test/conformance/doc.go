@@ -5,7 +5,9 @@
 // held against its source.
 // The REST API meets a validator of OpenAPI, a client that is generated from its
 // description, and curl with the commands of its page. The doors for backends of
-// RongCloud and Tencent IM meet those vendors' own packages for Node and Go.
+// RongCloud and Tencent IM meet those vendors' own packages for Node and Go;
+// Stringee's published client meets its door in Node and in Chromium. One test walks
+// all pairs of doors: who comes, changes and goes at one is seen at the other.
 // What they expect is written against the published .proto and the interface's
 // document alone, so a mistake that our server and our Go client share is still
 // found here.
