@@ -25,7 +25,8 @@ type Config struct {
 	// Fingerprint is of all configuration that must be the same everywhere. A node
 	// with another one is refused.
 	Fingerprint uint64
-	// Prefix begins all subjects; empty means DefaultPrefix.
+	// Prefix is what the transport puts before all subjects, to be named in errors;
+	// empty means DefaultPrefix.
 	Prefix string
 	// Return is how long a lost node may return as the same incarnation: the grace
 	// of sessions. Zero means DefaultReturn.
@@ -277,7 +278,7 @@ func (c *Cluster) metAll() bool {
 
 // subscribe listens to all but others' logs.
 func (c *Cluster) subscribe() error {
-	stop, err := c.cfg.Transport.Subscribe(c.cfg.Prefix+".hb", c.hear)
+	stop, err := c.cfg.Transport.Subscribe(beatSubject, c.hear)
 	if err != nil {
 		return fmt.Errorf("cluster: cannot subscribe to heartbeats: %w", err)
 	}
@@ -394,7 +395,7 @@ func (c *Cluster) Err() error {
 
 // subject names where messages of a kind go.
 func (c *Cluster) subject(kind string, incarnation Incarnation) string {
-	return c.cfg.Prefix + "." + kind + "." + strconv.FormatUint(incarnation, 10)
+	return kind + "." + strconv.FormatUint(incarnation, 10)
 }
 
 // now is the time that this node has run: a pause counts little.

@@ -21,7 +21,8 @@ type Incarnation = uint64
 // for a chance of one in 2^64.
 type Digests = [Shards]uint64
 
-// Transport carries plain messages between nodes. It may lose messages, deliver
+// Transport carries plain messages between nodes, below a prefix of its own that
+// sets one cluster apart from another. It may lose messages, deliver
 // them late, twice, in another order, or in one direction only: the cluster lives
 // with all of it.
 type Transport interface {
@@ -102,7 +103,8 @@ type Topic interface {
 	// Told takes one message; b is the topic's to keep.
 	Told(origin Incarnation, b []byte)
 	// Missed says that messages of origin may have been lost: whatever rests on them
-	// must be read anew.
+	// must be read anew. It is said after each loss, when a node is met for the first
+	// time, and when it is lost.
 	Missed(origin Incarnation)
 }
 

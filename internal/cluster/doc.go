@@ -7,7 +7,7 @@
 // quorum, and a [Listener] hears of nodes. docs/design/006-cluster.md says why it
 // decides as it does, and proves that no minority loses anybody.
 //
-// On the wire, below a prefix:
+// On the wire, below the prefix that the transport puts before all subjects:
 //
 //	pl.hb          all → all     each 500 ms: counter, position, whom I hear and which
 //	                             counter of theirs I heard last, standing of each

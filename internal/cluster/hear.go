@@ -7,6 +7,9 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
+// beatSubject is where all heartbeats go.
+const beatSubject = "hb"
+
 // beats remembers when our last heartbeats were sent, to know how old an answer
 // can be at most.
 type beats struct {
@@ -46,7 +49,7 @@ func (c *Cluster) beat(leaving bool) {
 	b := appendHeartbeat(nil, &h)
 	c.counts.beats.Add(1)
 	c.counts.beatBytes.Add(uint64(len(b)))
-	if err := c.cfg.Transport.Publish(c.cfg.Prefix+".hb", b); err != nil {
+	if err := c.cfg.Transport.Publish(beatSubject, b); err != nil {
 		c.counts.unsent.Add(1)
 	}
 }
@@ -84,7 +87,10 @@ func (c *Cluster) settleAfter() {
 	c.after = nil
 	c.mu.Unlock()
 	for _, f := range after {
-		f()
+		// They wait for the table and the listener; heartbeats must not.
+		if !c.goes(f) {
+			f()
+		}
 	}
 }
 

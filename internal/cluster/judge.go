@@ -128,7 +128,11 @@ func (c *Cluster) lose(p *peer) {
 	c.log.Warn("a node is lost: a majority has not heard it", "node", p.name, "incarnation", p.incarnation, "alive", p.alive)
 	if p.origin != nil {
 		alive := p.alive
-		c.emit(p.origin, func(l Listener) { l.Lost(p.incarnation, alive) })
+		o := p.origin
+		c.emit(o, func(l Listener) {
+			o.missed() // its last words may have gone with it
+			l.Lost(o.incarnation, alive)
+		})
 	}
 }
 
@@ -151,7 +155,14 @@ func (c *Cluster) left(p *peer) {
 	c.past[p.name] = max(c.past[p.name], p.incarnation)
 	if o := p.origin; o != nil {
 		c.after = append(c.after, o.end)
-		c.emit(o, func(l Listener) { l.Left(p.incarnation) })
+		told := p.told
+		c.emit(o, func(l Listener) {
+			if o.position.Load() < told {
+				o.missed()
+			}
+			o.over = true
+			l.Left(o.incarnation)
+		})
 	}
 }
 
@@ -187,7 +198,8 @@ func (c *Cluster) cutOff(now time.Duration) bool {
 		}
 	}
 	confirmed := c.leased(isolateAfter) || members > 1 && 2*hearing > members
-	return !confirmed || 2*deaf > members
+	// What a node that stood still reads first is from before it went on.
+	return !confirmed || 2*deaf > members && !c.thaw.behind
 }
 
 // Places of a node.

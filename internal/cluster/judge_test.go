@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -439,7 +440,7 @@ func TestOldHeartbeatsAreNoLife(t *testing.T) {
 		ghost := w.net.Wire("ghost")
 		defer ghost.Close()
 		var words [][]byte
-		if _, err := ghost.Subscribe("pl.hb", func(_ string, b []byte, _ func([]byte)) {
+		if _, err := ghost.Subscribe("hb", func(_ string, b []byte, _ func([]byte)) {
 			if b[2] == 3 {
 				words = append(words, b)
 			}
@@ -449,9 +450,60 @@ func TestOldHeartbeatsAreNoLife(t *testing.T) {
 		wait(5 * time.Second)
 		w.kill("c")
 		for i := range 40 {
-			_ = ghost.Publish("pl.hb", words[i%len(words)])
+			_ = ghost.Publish("hb", words[i%len(words)])
 			wait(100 * time.Millisecond)
 		}
 		w.nodes["a"].is(t, "of a ghost", "silent 3", "lost 3")
+	})
+}
+
+// A node that stood still takes part again when it has read what waited, however
+// long that takes.
+func TestThawWaitsForTheBacklog(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		for _, from := range w.names() {
+			w.net.Slow(from, "c", 3*time.Second)
+		}
+		wait(10 * time.Second)
+		w.nodes["c"].table.seen()
+		w.net.Pause("c")
+		wait(2 * time.Second)
+		w.net.Resume("c")
+		wait(2500 * time.Millisecond)
+		w.nodes["c"].is(t, "with a backlog", "frozen")
+		wait(3 * time.Second)
+		w.nodes["c"].is(t, "after it", "joined 3")
+	})
+}
+
+// slowEars is a listener that takes its time.
+type slowEars struct{ *sessions }
+
+// Lost is cluster.Listener's.
+func (s slowEars) Lost(origin cluster.Incarnation, alive presence.Time) {
+	<-time.After(5 * time.Second)
+	s.sessions.Lost(origin, alive)
+}
+
+func TestSlowListenerDelaysNoHeartbeat(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		a := w.make("a", func(cfg *cluster.Config) { cfg.Listener = slowEars{cfg.Listener.(*sessions)} })
+		if err := a.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.calm("b", "c")
+		a.table.seen()
+		w.kill("c")
+		wait(20 * time.Second)
+		w.nodes["b"].is(t, "beside it", "silent 3", "lost 3")
+		if n := a.c.Counts().Members; n.Pauses != 0 || n.Suspected != 1 {
+			t.Errorf("got %+v", n)
+		}
+		w.agree(t)
 	})
 }

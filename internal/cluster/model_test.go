@@ -133,7 +133,7 @@ type tapped struct {
 
 // Subscribe is cluster.Transport's.
 func (w tapped) Subscribe(subject string, f func(string, []byte, func([]byte))) (func(), error) {
-	if !strings.HasSuffix(subject, ".hb") {
+	if subject != "hb" {
 		return w.Wire.Subscribe(subject, f)
 	}
 	return w.Wire.Subscribe(subject, func(s string, b []byte, reply func([]byte)) { w.got(b); f(s, b, reply) })

@@ -59,9 +59,7 @@ func (o *origin) listen(position uint64, cause Reason) {
 	o.arrived = o.c.now()
 	old := o.stop
 	o.stop = nil
-	if position > 0 {
-		o.missed()
-	}
+	o.missed() // whatever it told before, as this incarnation or an earlier one
 	o.mu.Unlock()
 	if old != nil {
 		old()
@@ -233,8 +231,12 @@ func (o *origin) told(r *reader) {
 // ask for again, a log that has fallen silent. heard says whether the node itself
 // is heard, and position where its log stood then.
 func (o *origin) tick(heard bool, position uint64) {
+	// Whoever holds it does so for the table or the listener, for as long as they
+	// take. The heartbeats of this node must not wait for them.
+	if !o.mu.TryLock() {
+		return
+	}
 	now := o.c.now()
-	o.mu.Lock()
 	if o.over {
 		o.mu.Unlock()
 		return

@@ -139,15 +139,15 @@ func TestAnotherProtocolIsRefused(t *testing.T) {
 		}
 		stranger := w.net.Wire("z")
 		defer stranger.Close()
-		_ = stranger.Publish("pl.hb", hello(99))
+		_ = stranger.Publish("hb", hello(99))
 		wait(time.Second)
 		if w.nodes["a"].c.Err() != nil || w.nodes["a"].c.Counts().Members.Refused != 1 || len(w.nodes["a"].c.Members()) != 1 {
 			t.Errorf("a later one: got %v, %v", w.nodes["a"].c.Err(), w.nodes["a"].c.Members())
 		}
 		n := w.make("b", nil)
-		if _, err := stranger.Subscribe("pl.hb", func(_ string, b []byte, _ func([]byte)) {
+		if _, err := stranger.Subscribe("hb", func(_ string, b []byte, _ func([]byte)) {
 			if b[0] != 9 {
-				_ = stranger.Publish("pl.hb", hello(1))
+				_ = stranger.Publish("hb", hello(1))
 			}
 		}); err != nil {
 			t.Fatal(err)
