@@ -69,7 +69,7 @@ func (c *conn) meet(out *socket.Out) {
 // differ tells of those that are in one list and not in the other.
 func (c *conn) differ(out *socket.Out, status string, in, notIn []client) {
 	for _, o := range in {
-		if o.session == c.public || slices.ContainsFunc(notIn, func(p client) bool { return p.session == o.session }) {
+		if slices.ContainsFunc(notIn, func(p client) bool { return p.session == o.session }) {
 			continue
 		}
 		out.Text(func(b []byte) []byte {

@@ -3,6 +3,7 @@ package stringee
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -68,10 +69,16 @@ func TestResumesItsOwnAlone(t *testing.T) {
 	t.Parallel()
 	inBubble(t, doortest.Config{}, Config{}, func(t *testing.T, n *node) {
 		n.Open("bob", presence.Device{ID: "phone", Door: "live"})
+		of := func() []tracker.Session { return n.Tracker.Sessions(user("bob")) }
+		made := of()[0].Public
 		n.connect(n.client("bob", ""), "")
 		n.connect(n.client("bob", ""), "")
-		if got := n.Tracker.Sessions(user("bob")); len(got) != 3 {
+		if got := of(); len(got) != 3 {
 			t.Errorf("%d sessions, want 3", len(got))
+		}
+		n.connect(n.client("bob", ""), "phone") // the same device of the user replaces, as everywhere
+		if got := of(); len(got) != 3 || slices.ContainsFunc(got, func(s tracker.Session) bool { return s.Public == made }) {
+			t.Errorf("got %+v, want the live door's session %v replaced", got, made)
 		}
 	})
 }
@@ -126,6 +133,10 @@ func TestOtherClients(t *testing.T) {
 		n.Set(phone, presence.Status{Show: presence.Away})
 		n.Set(phone, presence.Status{Invisible: true}) // his own clients see it all the same
 		hears("a status is none", one)
+		if _, err := n.Tracker.PutPresence(t.Context(), tracker.PutParams{User: user("bob"), Name: "desk", TTL: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		hears("what a server says is no client", one)
 		n.Core.Close(phone, presence.ReasonLogout)
 		hears("another door's logout", one, frame("disconnected", "phone", ""))
 		two.hangUp()

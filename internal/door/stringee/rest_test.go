@@ -67,6 +67,12 @@ func TestRESTRefuses(t *testing.T) {
 				}
 			}
 		}
+		if _, _, err := n.Topics.Set(t.Context(), user("known"), []topic.Attribute{{Name: "x", Value: []byte("1")}}); err != nil {
+			t.Fatal(err)
+		}
+		if code, body := n.call("GET", "/v1/users/known", ""); code != 200 || !strings.HasPrefix(body, `{"loginTime":0,`) {
+			t.Errorf("who was never here and has an attribute: %d %s", code, body)
+		}
 		if code, body := n.call("PUT", "/v1/users/nobody/attributes", `[{"attribute":"x","value":1}]`); code != 404 {
 			t.Errorf("an unknown user's attribute: %d %s", code, body)
 		}
