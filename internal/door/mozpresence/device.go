@@ -48,7 +48,8 @@ type device struct {
 	name     string     // the user, as the device calls him
 	visit    *visit     // the current session; nil: offline
 	taker    *mailbox.Taker
-	took     bool // the last Fill took notifications
+	took     bool           // the last Fill took notifications
+	parting  *mailbox.Taker // of a session that ended while they were written
 	departed bool
 	end      *tracker.End
 }
@@ -406,6 +407,9 @@ func (c *device) part(v *visit) *mailbox.Taker {
 		return nil
 	}
 	taker := c.taker
+	if c.took && c.parting == nil && !c.departed {
+		taker, c.parting = nil, taker // the next Fill knows that they are written
+	}
 	c.visit, c.taker, c.took = nil, nil, false
 	return taker
 }
@@ -415,8 +419,11 @@ func (c *device) Closed(*socket.Conn, error) {
 	c.door.cfg.Wheel.Clear(&c.timer)
 	c.mu.Lock()
 	c.departed = true
-	v := c.visit
+	v, parting := c.visit, c.parting
 	c.mu.Unlock()
+	if parting != nil {
+		parting.Close() // closing twice does no harm
+	}
 	if v == nil {
 		return
 	}
@@ -430,9 +437,13 @@ func (c *device) Closed(*socket.Conn, error) {
 func (c *device) Fill(_ *socket.Conn, out *socket.Out) (more bool) {
 	defer c.door.recovered("fill", func() { c.sock.Close(socket.CodeInternal, internalText) })
 	c.mu.Lock()
-	end, taker, took, name := c.end, c.taker, c.took, c.name
-	c.took = false
+	end, taker, took, name, parting := c.end, c.taker, c.took, c.name, c.parting
+	c.took, c.parting = false, nil
 	c.mu.Unlock()
+	if parting != nil {
+		parting.Wrote()
+		parting.Close()
+	}
 	if end != nil {
 		c.goodbye(out, *end)
 		return false

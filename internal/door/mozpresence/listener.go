@@ -156,6 +156,8 @@ func (l *listener) admit(key string) error {
 	if _, served := l.door.app(p.App); !served {
 		return publisher.ErrNone
 	}
+	// A queue that never began begins before the publisher is told that it does.
+	l.door.begin(l.ctx, l.id)
 	l.pub = p
 	return nil
 }

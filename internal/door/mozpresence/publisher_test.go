@@ -10,6 +10,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/publisher"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -152,6 +153,22 @@ func TestQueueOfAnHour(t *testing.T) {
 		wait(time.Hour - 30*time.Second)
 		l = n.listen(id, key)
 		l.want("not what is older than an hour", l.came(), status(bob, "offline"), status(uid, "online"))
+	})
+}
+
+// A publisher that was activated where no door heard of it misses nothing from
+// the moment in which it is let in.
+func TestQueueThatNeverBegan(t *testing.T) {
+	t.Parallel()
+	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
+		id, key := n.active()
+		if _, err := n.reg.EditQueue(t.Context(), id, func(q *publisher.Queue) bool { *q = publisher.Queue{}; return true }); err != nil {
+			t.Fatal(err)
+		}
+		n.listen(id, key).Conn.Close()
+		if q, err := n.reg.Queue(t.Context(), id); err != nil || q.Position == "" {
+			t.Errorf("the queue: got %+v, %v, want it begun", q, err)
+		}
 	})
 }
 
