@@ -109,3 +109,22 @@ func TestCustomStatusOfOthers(t *testing.T) {
 		}
 	})
 }
+
+// Where only how a user shows is told, a text is no news.
+func TestShowIsWrittenBehind(t *testing.T) {
+	tells := func(c *Config) { c.Policies = map[presence.AppID]Policy{app: {TellShow: true}} }
+	in(t, tells, func(t *testing.T, r *rig) {
+		ref, _ := r.open(presence.Device{})
+		for _, s := range []presence.Status{
+			saying("lunch", presence.Online), saying("lunch", presence.Away), saying("back", presence.Away), {Show: presence.Online},
+		} {
+			if _, err := r.update(ref, s); err != nil {
+				t.Fatal(err)
+			}
+			wait(time.Second)
+		}
+		if got, want := r.customs(), []string{"lunch", ""}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
