@@ -63,6 +63,8 @@ type Params struct {
 	Friends map[presence.AppID]roster.Source
 	// Demo serves the demo page, which signs in whoever asks.
 	Demo bool
+	// Nodes makes the node one of several; nil: it is alone.
+	Nodes *Nodes
 	// Webhooks makes what webhooks are sent with; nil is the network.
 	Webhooks func(outbound.Config) webhook.Sender
 	Logger   *slog.Logger
@@ -78,6 +80,7 @@ type App struct {
 	log    *slog.Logger
 
 	core
+	nodes   several
 	wheel   *wheel.Wheel
 	bus     *natsbus.Bus
 	store   *natsstore.Store
@@ -141,6 +144,7 @@ func New(p Params) (*App, error) {
 	a.parts.Add("tracker", a.startTracker, a.stopTracker)
 	a.parts.Add("roster", a.startRoster, a.stopRoster)
 	a.parts.Add("topics", a.startTopics, a.stopTopics)
+	a.parts.Add("nodes", a.startNodes, a.stopNodes)
 	a.parts.Add("facts", a.startFacts, a.stopFacts)
 	a.parts.Add("webhooks", a.startWebhooks, a.stopWebhooks)
 	a.parts.Add("keys", a.startKeys, a.stopKeys)
@@ -204,7 +208,7 @@ func (a *App) startEngine(ctx context.Context) (err error) {
 	if err := os.MkdirAll(a.p.Config.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	if a.bus, err = natsbus.New(natsbus.Config{Dir: a.p.Config.Data, Logger: a.log}); err != nil {
+	if a.bus, err = natsbus.New(a.engine()); err != nil {
 		return err
 	}
 	return a.bus.Start(ctx)
@@ -222,14 +226,17 @@ func (a *App) startStore(ctx context.Context) (err error) {
 func (a *App) stopStore(ctx context.Context) error { return a.store.Stop(ctx) }
 
 func (a *App) startTracker(ctx context.Context) error {
-	incarnation, err := a.store.Next(ctx, "incarnation")
+	incarnation, err := a.store.Next(ctx, incarnations)
 	if err != nil {
 		return fmt.Errorf("take an incarnation: %w", err)
 	}
-	a.telling.term = uint64(incarnation)
+	a.telling.term = incarnation
+	if err := a.makeNodes(ctx, incarnation); err != nil {
+		return err
+	}
 	a.tracker = tracker.New(tracker.Config{
 		Policies: a.p.Config.Policies(), Log: timed{a.store, a.metrics.Appended}, Checkpoints: a.store, Incarnation: incarnation,
-		RestartGrace: a.p.Config.RestartGrace, Wheel: a.wheel, Logger: a.log,
+		RestartGrace: a.p.Config.RestartGrace, Wheel: a.wheel, Logger: a.log, Cluster: a.peers(),
 	})
 	if err := a.makeRoster(); err != nil {
 		return err
@@ -245,8 +252,8 @@ func (a *App) startTracker(ctx context.Context) error {
 
 func (a *App) stopTracker(ctx context.Context) error { return a.tracker.Stop(ctx) }
 
-func (a *App) startGRPC(context.Context) error {
-	ring, err := a.ring(a.p.Config)
+func (a *App) startGRPC(ctx context.Context) error {
+	ring, err := a.ring(ctx, a.p.Config)
 	if err != nil {
 		return err
 	}
@@ -258,7 +265,7 @@ func (a *App) startGRPC(context.Context) error {
 	})
 	a.door = isonline.New(isonline.Config{
 		Gate: a.gate, Tracker: a.tracker, Wheel: a.wheel, Texts: &a.texts, ShortestTimeout: shortest, LongestTimeout: longest, Logger: a.log,
-		Proxies: &a.proxies, TLS: a.tls(), Called: a.called("isonline"),
+		Proxies: &a.proxies, TLS: a.tls(), Called: a.called("isonline"), Nodes: a.forwarding(),
 	})
 	go func() {
 		if err := a.door.Serve(a.p.GRPC); err != nil {
@@ -289,8 +296,12 @@ func (a *App) stopLive(ctx context.Context) error {
 }
 
 // ring is the keys of session tokens: kept beside the data, so that tokens are
-// good after a restart.
-func (a *App) ring(c *config.Config) (*token.Ring, error) {
+// good after a restart, or with several nodes in the store, so that they are at
+// all of them.
+func (a *App) ring(ctx context.Context, c *config.Config) (*token.Ring, error) {
+	if a.p.Nodes != nil && c.SessionKeys == "" {
+		return a.sharedRing(ctx)
+	}
 	return token.LoadRing(a.ringFile(c))
 }
 

@@ -6,15 +6,11 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence/pages"
-	grants "github.com/porchlight-dev/porchlight/internal/publisher"
 )
 
 // startMozpresence makes the Mozilla door; the gate, the mailboxes and the facts
 // are made.
 func (a *App) startMozpresence(ctx context.Context) (err error) {
-	if a.grants, err = grants.New(grants.Config{Store: a.store, Logger: a.log}); err != nil {
-		return err
-	}
 	a.foreign.pages, err = pages.New(pages.Config{
 		Publishers: a.grants, Gate: a.gate, Apps: a.p.Config.MozpresencePages(), Secure: a.secure, Logger: a.log, Called: a.called(mozpresence.Name),
 	})

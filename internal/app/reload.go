@@ -39,7 +39,7 @@ func (a *App) Reload(ctx context.Context, c *config.Config) error {
 	if !a.ready.Load() {
 		return errors.New("reload: the node is starting or stopping")
 	}
-	r, err := a.replacement(c)
+	r, err := a.replacement(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (a *App) Reload(ctx context.Context, c *config.Config) error {
 }
 
 // replacement makes everything of a configuration and changes nothing.
-func (a *App) replacement(c *config.Config) (r replacement, err error) {
+func (a *App) replacement(ctx context.Context, c *config.Config) (r replacement, err error) {
 	r.config = c
 	if err = c.Check(); err != nil {
 		return r, err
@@ -70,10 +70,10 @@ func (a *App) replacement(c *config.Config) (r replacement, err error) {
 	}
 	// A start makes the file when there is none; here that would void the tokens of
 	// all sessions.
-	if _, err := os.Stat(a.ringFile(c)); err != nil {
+	if _, err := os.Stat(a.ringFile(c)); err != nil && (a.p.Nodes == nil || c.SessionKeys != "") {
 		return r, fmt.Errorf("session keys: %w", err)
 	}
-	if r.ring, err = a.ring(c); err != nil {
+	if r.ring, err = a.ring(ctx, c); err != nil {
 		return r, err
 	}
 	if r.endpoints, err = endpoints(c); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/door/stringee"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	grants "github.com/porchlight-dev/porchlight/internal/publisher"
 	"github.com/porchlight-dev/porchlight/internal/revoke"
 	"github.com/porchlight-dev/porchlight/internal/roster"
 	"github.com/porchlight-dev/porchlight/internal/roster/httpsource"
@@ -23,7 +24,10 @@ func (a *App) makeRoster() error {
 	}
 	a.sources = sources
 	a.revocations = revoke.New(a.store, a.log)
-	a.roster, err = roster.New(roster.Config{Store: a.store, Apps: apps, Present: a.tracker.Presence, Logger: a.log})
+	if a.grants, err = grants.New(grants.Config{Store: a.store, Tell: a.tellGrant, Logger: a.log}); err != nil {
+		return err
+	}
+	a.roster, err = roster.New(roster.Config{Store: a.store, Apps: apps, Present: a.tracker.Presence, Shared: a.p.Nodes != nil, Pushed: a.tellList, Logger: a.log})
 	return err
 }
 

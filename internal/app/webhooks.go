@@ -33,7 +33,7 @@ func (a *App) seq(_ context.Context, user presence.User) (uint64, error) {
 
 func (a *App) startFacts(ctx context.Context) error {
 	a.telling.facts = facts.New(facts.Config{Store: a.store, Logger: a.log})
-	a.telling.bases = facts.NewKeeper(facts.KeeperConfig{Store: a.store, Logger: a.log})
+	a.telling.bases = facts.NewKeeper(facts.KeeperConfig{Store: a.store, Mine: func() bool { return a.mine("bases") }, Logger: a.log})
 	return errors.Join(a.telling.facts.Start(ctx), a.telling.bases.Start(ctx))
 }
 
@@ -44,7 +44,7 @@ func (a *App) stopFacts(ctx context.Context) error {
 // startWebhooks begins to serve the endpoints of the configuration.
 func (a *App) startWebhooks(ctx context.Context) (err error) {
 	a.telling.webhooks, err = webhook.New(webhook.Config{
-		Reader: a.telling.facts, Seq: a.seq, Cursors: a.store, Letters: a.store, Owner: webhook.Alone(a.telling.term), Meter: meter{a.metrics}, Dial: a.p.Webhooks, Logger: a.log,
+		Reader: a.telling.facts, Seq: a.seq, Cursors: a.store, Letters: a.store, Owner: a.owner(), Meter: meter{a.metrics}, Dial: a.p.Webhooks, Logger: a.log,
 	})
 	if err != nil {
 		return err

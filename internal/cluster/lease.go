@@ -37,6 +37,14 @@ func (c *Cluster) unrenewed(p *peer) bool {
 	return !ok || c.readAt.Sub(r.since) >= LostAfter
 }
 
+// Renewed is when the quorum was last asked for an acknowledgement that it gave:
+// the zero time before the first.
+func (c *Cluster) Renewed() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.acked
+}
+
 func (c *Cluster) kickLease() {
 	select {
 	case c.kick <- struct{}{}:

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,20 +126,26 @@ func (r *Revocations) drop(user presence.User) {
 	r.count.Store(int64(len(r.users)))
 }
 
-// Stored says what stands in the store of a user, written by this node or by
-// another: a value of kind RosterRevoked, or nil where it was taken away.
-// What cannot be read changes nothing and is logged.
-func (r *Revocations) Stored(user presence.User, value []byte) {
-	if value == nil {
-		r.drop(user)
+// Stored says that a value of kind RosterRevoked was saved, by this node or by
+// another, as a watch of the store tells it. What cannot be read changes nothing
+// and is logged.
+func (r *Revocations) Stored(c store.RosterChange) {
+	if c.Value == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		// Of a user without a value only a mark is stored.
+		maps.DeleteFunc(r.users, func(user presence.User, _ presence.Time) bool {
+			return user.App == c.App && store.UserMark(user) == c.Mark
+		})
+		r.count.Store(int64(len(r.users)))
 		return
 	}
-	at, err := parse(value)
+	at, err := parse(c.Value)
 	if err != nil {
-		r.log.Error("from when on a user's access tokens count cannot be read", "app", user.App, "error", err)
+		r.log.Error("from when on a user's access tokens count cannot be read", "app", c.App, "error", err)
 		return
 	}
-	r.set(user, at)
+	r.set(c.User, at)
 }
 
 func (r *Revocations) set(user presence.User, at presence.Time) {

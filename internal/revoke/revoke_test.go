@@ -133,13 +133,17 @@ func TestStoredElsewhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			here.Stored(alice, v.Value)
+			c := store.RosterChange{App: "demo", Mark: store.UserMark(alice), Roster: v}
+			if v.Value == nil {
+				c.User = presence.User{}
+			}
+			here.Stored(c)
 		}
 		tell()
 		if here.Check(alice, before) == nil {
 			t.Error("a token of before counts here")
 		}
-		here.Stored(alice, []byte("rubbish"))
+		here.Stored(store.RosterChange{App: "demo", Mark: store.UserMark(alice), Roster: store.Roster{User: alice, Value: []byte("rubbish")}})
 		if here.Check(alice, before) == nil {
 			t.Error("a token of before counts here, after what cannot be read")
 		}

@@ -8,29 +8,57 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
-// Stored says that a value of the user stands in the store under a revision,
-// written by this node or by another. What is known here that is older is read
-// again, and what changed is told. It does not wait. Where nothing is known, and
-// of other kinds than lists and blocks, it does nothing.
-func (r *Roster) Stored(kind store.RosterKind, user presence.User, revision uint64) {
-	switch kind {
-	case store.RosterBlocks:
-		r.mu.RLock()
-		known := r.books[user].revision
-		r.mu.RUnlock()
-		if known < revision {
-			r.suspect(user)
-			r.mend(user, 0)
-		}
-	case store.RosterList:
-		r.mu.Lock()
-		p := r.pages[user]
-		unused := p == nil || r.drop(p) // it will be read when somebody needs it
-		r.mu.Unlock()
-		if !unused {
-			r.catchUp(user, revision)
+// Stored says that a value was saved, by this node or by another, as a watch of
+// the store tells it. What is known here that is older is read again, and what
+// changed is told. It does not wait. Where nothing is known, and of other kinds
+// than lists and blocks, it does nothing.
+func (r *Roster) Stored(kind store.RosterKind, c store.RosterChange) {
+	for _, user := range r.whose(kind, c) {
+		switch kind {
+		case store.RosterBlocks:
+			r.mu.RLock()
+			known := r.books[user].revision
+			r.mu.RUnlock()
+			if known < c.Revision {
+				r.suspect(user)
+				r.mend(user, 0)
+			}
+		case store.RosterList:
+			r.mu.Lock()
+			p := r.pages[user]
+			unused := p == nil || r.drop(p) // it will be read when somebody needs it
+			r.mu.Unlock()
+			if !unused {
+				r.catchUp(user, c.Revision)
+			}
 		}
 	}
+}
+
+// whose names the user of a change. Of one who has no value any more only a mark
+// is stored, so it is looked for among those who are known.
+func (r *Roster) whose(kind store.RosterKind, c store.RosterChange) (users []presence.User) {
+	if c.User.ID != "" {
+		return []presence.User{c.User}
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	look := func(user presence.User) {
+		if user.App == c.App && store.UserMark(user) == c.Mark {
+			users = append(users, user)
+		}
+	}
+	switch kind {
+	case store.RosterBlocks:
+		for user := range r.books {
+			look(user)
+		}
+	case store.RosterList:
+		for user := range r.pages {
+			look(user)
+		}
+	}
+	return users
 }
 
 // Reread is Invalidate for a word that came from another node.
@@ -94,7 +122,7 @@ func (r *Roster) catchUp(user presence.User, revision uint64) {
 func (r *Roster) findBooks(failures int) {
 	r.chores.after(wait(failures), func(ctx context.Context) {
 		err := r.cfg.Store.ScanRosters(ctx, store.RosterBlocks, "", func(v store.Roster) error {
-			r.Stored(store.RosterBlocks, v.User, v.Revision)
+			r.Stored(store.RosterBlocks, store.RosterChange{App: v.User.App, Roster: v})
 			return nil
 		})
 		if err != nil && ctx.Err() == nil {

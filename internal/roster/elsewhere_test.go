@@ -32,7 +32,11 @@ func twoNodes(t *testing.T, app AppConfig, f func(t *testing.T, a, b *rig)) {
 func (r *rig) tell(kind store.RosterKind, user presence.UserID) {
 	r.t.Helper()
 	v := must[store.Roster](r.t)(r.store.LoadRoster(context.Background(), kind, demo(user)))
-	r.Stored(kind, v.User, v.Revision)
+	c := store.RosterChange{App: "demo", Mark: store.UserMark(demo(user)), Roster: v}
+	if v.Value == nil {
+		c.User = presence.User{} // nobody's name stays where nothing is kept
+	}
+	r.Stored(kind, c)
 	synctest.Wait()
 }
 

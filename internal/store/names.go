@@ -10,6 +10,7 @@ const (
 	NamePublisher NameKind = 1 // a publisher, by its id
 	NameGrant     NameKind = 2 // whose uid it is
 	NameQueue     NameKind = 3 // how far a publisher was told, by its id
+	NameKeys      NameKind = 4 // keys that all nodes share, by their purpose
 )
 
 // Bounds of a named value.

@@ -1,0 +1,266 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/door/isonline"
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/lease"
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+	"github.com/porchlight-dev/porchlight/internal/webhook"
+)
+
+// several is what a node has as one of several; all nil on a single node.
+type several struct {
+	cluster *cluster.Cluster
+	leases  *lease.Leases
+	hearing sync.WaitGroup // who follows what other nodes stored
+	end     context.CancelFunc
+}
+
+// Nodes are what makes a node one of several.
+type Nodes struct {
+	// Name of this node, the same at each start and another for each.
+	Name string
+	// Cluster or Peers say where the engine is; Prefix begins its subjects.
+	Cluster *natsbus.Cluster
+	Peers   *natsbus.Peers
+	Prefix  string
+	// Fingerprint is of all configuration that must be the same at all nodes.
+	Fingerprint uint64
+}
+
+// The counters that all nodes of a store share.
+const (
+	incarnations = "incarnation"
+	terms        = "term"
+)
+
+// methodIsOnline is the call between nodes that has a call of a device in it.
+const methodIsOnline = "isonline"
+
+// engine is where the engine of this node is.
+func (a *App) engine() natsbus.Config {
+	c := natsbus.Config{Dir: a.p.Config.Data, Logger: a.log}
+	if n := a.p.Nodes; n != nil {
+		c.Cluster, c.Peers, c.Prefix = n.Cluster, n.Peers, n.Prefix
+	}
+	return c
+}
+
+// makeNodes makes this node's part in the cluster, if there is one.
+func (a *App) makeNodes(ctx context.Context, incarnation uint64) (err error) {
+	if a.p.Nodes == nil {
+		return nil
+	}
+	next := func(ctx context.Context) (uint64, error) { return a.store.Next(ctx, incarnations) }
+	a.nodes.cluster, err = cluster.New(cluster.Config{
+		Name: a.p.Nodes.Name, Incarnation: incarnation, Next: next, Version: a.p.Version, Fingerprint: a.p.Nodes.Fingerprint,
+		Transport: a.bus.Messages(), Liveness: a.store, Table: replicas{a}, Listener: replicas{a}, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.nodes.leases = lease.New(context.WithoutCancel(ctx), lease.Config{
+		Cluster: seats{a.nodes.cluster}, Logger: a.log,
+		Term: func(ctx context.Context) (uint64, error) { return a.store.Next(ctx, terms) },
+	})
+	return nil
+}
+
+// peers is what the tracker needs of the cluster; nil on a single node.
+func (a *App) peers() *tracker.Cluster {
+	if a.nodes.cluster == nil {
+		return nil
+	}
+	return &tracker.Cluster{Peers: peers{a.nodes.cluster}, Reading: a.store, Notes: a.store}
+}
+
+// startNodes lets this node take part: the tracker is started. It returns when
+// the sessions of the others are here.
+func (a *App) startNodes(ctx context.Context) error {
+	c := a.nodes.cluster
+	if c == nil {
+		return nil
+	}
+	for method, f := range a.tracker.Calls() {
+		c.Handle(method, cluster.Call(f))
+	}
+	c.Listen(topicOfTopics, toldTopics{a})
+	c.Listen(topicOfLists, toldLists{a})
+	c.Listen(topicOfGrants, toldGrants{a})
+	c.Handle(methodIsOnline, func(ctx context.Context, _ uint64, b []byte) ([]byte, error) {
+		if !a.ready.Load() {
+			return nil, fault.Retry(fault.NodeUnavailable, time.Second, "the node that has the session is starting")
+		}
+		return a.door.Forwarded(ctx, b)
+	})
+	if err := c.Start(ctx); err != nil {
+		return err
+	}
+	hearing, end := context.WithCancel(context.WithoutCancel(ctx))
+	a.nodes.end = end
+	for _, kind := range []store.RosterKind{store.RosterList, store.RosterBlocks, store.RosterRevoked} {
+		a.nodes.hearing.Go(func() { a.hearStored(hearing, kind) })
+	}
+	a.nodes.hearing.Go(func() {
+		select {
+		case <-c.Failed():
+			a.failed <- c.Err()
+		case <-hearing.Done():
+		}
+	})
+	return a.loaded(ctx)
+}
+
+// loadWait is how long a node waits for the sessions of the others before it
+// serves without them; loadLook is how often it looks.
+const (
+	loadWait = 15 * time.Second
+	loadLook = 20 * time.Millisecond
+)
+
+func (a *App) loaded(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadWait)
+	defer cancel()
+	look := time.NewTicker(loadLook)
+	defer look.Stop()
+	for !a.nodes.cluster.Loaded() {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			a.log.Warn("not all sessions of the other nodes are known yet", "waited", loadWait.String())
+			return nil
+		}
+	}
+	return nil
+}
+
+func (a *App) stopNodes(ctx context.Context) error {
+	if a.nodes.cluster == nil {
+		return nil
+	}
+	a.nodes.leases.Stop()
+	err := a.nodes.cluster.Stop(ctx)
+	if a.nodes.end != nil {
+		a.nodes.end()
+	}
+	a.nodes.hearing.Wait()
+	return err
+}
+
+// owner says who serves webhooks.
+func (a *App) owner() webhook.Owner {
+	if a.nodes.leases == nil {
+		return webhook.Alone(a.telling.term)
+	}
+	return webhookLeases{a.nodes.leases}
+}
+
+// webhookLeases gives each endpoint to one node.
+type webhookLeases struct{ leases *lease.Leases }
+
+// Owned implements webhook.Owner.
+func (w webhookLeases) Owned(app presence.AppID, endpoint string) (uint64, time.Time) {
+	return w.leases.Held(fmt.Sprintf("webhook/%s/%s", app, endpoint))
+}
+
+// mine reports whether this node does what one of all does.
+func (a *App) mine(duty string) bool {
+	if a.nodes.leases == nil {
+		return true
+	}
+	term, _ := a.nodes.leases.Held(duty)
+	return term != 0
+}
+
+// seats is the cluster as leases know it.
+type seats struct{ *cluster.Cluster }
+
+// Renewed implements lease.Cluster.
+func (s seats) Renewed() (time.Time, bool) { return s.Cluster.Renewed(), s.Joined() }
+
+// Heard implements lease.Cluster.
+func (s seats) Heard(incarnation uint64) (at time.Time, left bool) {
+	for _, m := range s.Members() {
+		if m.Incarnation == incarnation {
+			return m.Heard, m.Standing == cluster.Left
+		}
+	}
+	return time.Time{}, false
+}
+
+// peers is the cluster as the tracker knows it.
+type peers struct{ *cluster.Cluster }
+
+// Nodes implements tracker.Peers.
+func (p peers) Nodes() (all []uint64) {
+	for _, m := range p.Members() {
+		if !m.Self && m.Standing <= cluster.Suspect {
+			all = append(all, m.Incarnation)
+		}
+	}
+	return all
+}
+
+// Heir implements tracker.Peers.
+func (p peers) Heir(key []byte) uint64 { return p.Cluster.Heir(key, 1) }
+
+// replicas is the tracker as the cluster knows it: it is made after it.
+type replicas struct{ a *App }
+
+// Apply implements cluster.Table.
+func (r replicas) Apply(origin uint64, shard int, changes [][]byte) {
+	r.a.tracker.Apply(origin, shard, changes)
+}
+
+// Dump implements cluster.Table.
+func (r replicas) Dump(shard int, f func([]byte)) { r.a.tracker.Dump(shard, f) }
+
+// Digests implements cluster.Table.
+func (r replicas) Digests(origin uint64, d *cluster.Digests) { r.a.tracker.Digests(origin, d) }
+
+// Replace implements cluster.Table.
+func (r replicas) Replace(origin uint64, shard int, changes [][]byte) {
+	r.a.tracker.Replace(origin, shard, changes)
+}
+
+// Silent implements cluster.Listener, as all below do.
+func (r replicas) Silent(origin uint64, since presence.Time) { r.a.tracker.Silent(origin, since) }
+func (r replicas) Returned(origin uint64)                    { r.a.tracker.Returned(origin) }
+func (r replicas) Lost(origin uint64, alive presence.Time)   { r.a.tracker.Lost(origin, alive) }
+func (r replicas) Left(origin uint64)                        { r.a.tracker.Left(origin) }
+func (r replicas) Isolated()                                 { r.a.tracker.Isolated() }
+func (r replicas) Frozen()                                   { r.a.tracker.Frozen() }
+func (r replicas) Joined(self uint64)                        { r.a.tracker.Joined(self) }
+
+// forwarding is the cluster as the door for IsOnline knows it.
+func (a *App) forwarding() isonline.Nodes {
+	if a.nodes.cluster == nil {
+		return nil
+	}
+	return forwarding{a}
+}
+
+type forwarding struct{ a *App }
+
+// Elsewhere implements isonline.Nodes.
+func (f forwarding) Elsewhere(ref tracker.Ref, maker uint64) (node uint64, ok bool) {
+	self := f.a.tracker.Incarnation()
+	if node, ok = f.a.tracker.OwnerOf(ref); !ok {
+		node = maker
+	}
+	return node, node != 0 && node != self
+}
+
+// Forward implements isonline.Nodes.
+func (f forwarding) Forward(ctx context.Context, node uint64, b []byte) ([]byte, error) {
+	return f.a.nodes.cluster.Call(ctx, node, methodIsOnline, b)
+}

@@ -1,0 +1,240 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/app"
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/token"
+)
+
+// cluster starts so many nodes whose engines form a cluster.
+func cluster(t *testing.T, count int) []*app.App {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped in short mode: runs several nodes")
+	}
+	var peers []string
+	for _, port := range natsbustest.Ports(t, count) {
+		peers = append(peers, fmt.Sprintf("127.0.0.1:%d", port))
+	}
+	nodes := make([]*app.App, count)
+	errs := make([]error, count)
+	var starting sync.WaitGroup
+	for i := range nodes {
+		p := params(t, t.TempDir())
+		name := fmt.Sprintf("n%d", i+1)
+		p.Logger = p.Logger.With("node", name)
+		p.Nodes = &app.Nodes{Name: name, Peers: &natsbus.Peers{Name: name, Listen: peers[i], Peers: peers, Password: "among us"}}
+		a, err := app.New(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes[i] = a
+		starting.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+			defer cancel()
+			errs[i] = a.Start(ctx)
+		})
+	}
+	starting.Wait()
+	t.Cleanup(func() {
+		var stopping sync.WaitGroup
+		for _, a := range nodes {
+			stopping.Go(func() { stop(t, a) })
+		}
+		stopping.Wait()
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return nodes
+}
+
+// speaker is a user at one node.
+type speaker struct {
+	isonlinev1.IsOnlineServiceClient
+	t   *testing.T
+	ctx context.Context
+}
+
+func speak(t *testing.T, a *app.App, user presence.UserID) speaker {
+	t.Helper()
+	conn, err := grpc.NewClient(a.GRPCAddr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	jwt, err := token.Sign(token.Development(), user, time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return speaker{isonlinev1.NewIsOnlineServiceClient(conn), t, metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+jwt)}
+}
+
+func (s speaker) make() string {
+	s.t.Helper()
+	r, err := s.MakeIsOnlineSession(s.ctx, &isonlinev1.MakeIsOnlineSessionRequest{Client: &isonlinev1.ClientInfo{Platform: "web"}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r.GetSessionToken()
+}
+
+// line is an events stream: what it said last of each user, and how often.
+type line struct {
+	mu   sync.Mutex
+	says map[string]string
+	told map[string]int
+	err  error
+	end  context.CancelFunc
+}
+
+func (s speaker) connect(tok string) *line {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.t.Cleanup(cancel)
+	stream, err := s.ConnectToIsOnlineSession(ctx, &isonlinev1.ConnectToIsOnlineSessionRequest{SessionToken: tok})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	first, err := stream.Recv()
+	if err != nil || first.GetConnected() == nil {
+		s.t.Fatalf("got %v, %v, want connected", first, err)
+	}
+	l := &line{says: map[string]string{}, told: map[string]int{}, end: cancel}
+	go func() {
+		for {
+			m, err := stream.Recv()
+			l.mu.Lock()
+			if err != nil {
+				l.err = err
+				l.mu.Unlock()
+				return
+			}
+			if n := m.GetNotification(); n != nil {
+				l.says[n.GetUserId()] = n.GetSession().GetKind().String() + " " + n.GetSession().GetStatus().String()
+				l.told[n.GetUserId()]++
+			}
+			l.mu.Unlock()
+		}
+	}()
+	return l
+}
+
+func (l *line) last(user string) (says string, told int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.says[user], l.told[user]
+}
+
+// happens polls for a condition.
+func happens(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(patience); !done(); {
+		if time.Now().After(limit) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func (s speaker) sees(user string) string {
+	r, err := s.GetUserIsOnline(s.ctx, &isonlinev1.GetUserIsOnlineRequest{UserId: user})
+	if err != nil {
+		return err.Error()
+	}
+	if list := r.GetUser().GetSessions(); len(list) > 0 {
+		return list[0].GetStatus().String()
+	}
+	return "nowhere"
+}
+
+func busy() *isonlinev1.IsOnlineUpdate {
+	return &isonlinev1.IsOnlineUpdate{Status: isonlinev1.IsOnlineStatus_IS_ONLINE_STATUS_BUSY}
+}
+
+// TestThreeNodes walks through what a user sees of several nodes: nothing.
+func TestThreeNodes(t *testing.T) {
+	nodes := cluster(t, 3)
+	bob, watcher := speak(t, nodes[0], "bob"), speak(t, nodes[1], "alice")
+	mine := watcher.make()
+	if _, err := watcher.SubscribeToUserIsOnline(watcher.ctx, &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: mine, UserId: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+	alice := watcher.connect(mine)
+
+	his := bob.make()
+	stream := bob.connect(his)
+	happens(t, "bob's coming is told at another node", func() bool {
+		says, _ := alice.last("bob")
+		return says == "SESSION_EVENT_KIND_OPENED IS_ONLINE_STATUS_ONLINE"
+	})
+	for i := range nodes {
+		asker := speak(t, nodes[i], "carol")
+		happens(t, fmt.Sprintf("node %d knows bob", i), func() bool { return asker.sees("bob") == "IS_ONLINE_STATUS_ONLINE" })
+	}
+
+	// A call on his session is served wherever it arrives.
+	far := speak(t, nodes[2], "bob")
+	if _, err := far.UpdateIsOnlineSession(far.ctx, &isonlinev1.UpdateIsOnlineSessionRequest{SessionToken: his, Update: busy()}); err != nil {
+		t.Fatalf("update at another node: %v", err)
+	}
+	happens(t, "the update is told", func() bool {
+		says, _ := alice.last("bob")
+		return says == "SESSION_EVENT_KIND_UPDATED IS_ONLINE_STATUS_BUSY"
+	})
+
+	// He comes back at another node, and nobody sees it.
+	_, before := alice.last("bob")
+	stream.end()
+	stream = far.connect(his)
+	happens(t, "his session lives at the other node", func() bool {
+		_, err := bob.HeartbeatIsOnlineSession(bob.ctx, &isonlinev1.HeartbeatIsOnlineSessionRequest{SessionToken: his})
+		return err == nil
+	})
+	if _, err := bob.UpdateIsOnlineSession(bob.ctx, &isonlinev1.UpdateIsOnlineSessionRequest{SessionToken: his, Update: &isonlinev1.IsOnlineUpdate{Status: isonlinev1.IsOnlineStatus_IS_ONLINE_STATUS_AWAY}}); err != nil {
+		t.Fatalf("update at the node that he left: %v", err)
+	}
+	happens(t, "the next update is told", func() bool {
+		says, _ := alice.last("bob")
+		return says == "SESSION_EVENT_KIND_UPDATED IS_ONLINE_STATUS_AWAY"
+	})
+	if _, after := alice.last("bob"); after != before+1 {
+		t.Errorf("alice was told %d times more, want the update alone", after-before)
+	}
+
+	// A session that was made at one node may be connected at another, with what it
+	// watches.
+	made := watcher.make()
+	if _, err := watcher.SubscribeToUserIsOnline(watcher.ctx, &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: made, UserId: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := speak(t, nodes[2], "alice").connect(made)
+	happens(t, "the watches came along", func() bool { _, n := elsewhere.last("bob"); return n > 0 })
+
+	// He leaves at a node where he is not.
+	if _, err := bob.CloseIsOnlineSession(bob.ctx, &isonlinev1.CloseIsOnlineSessionRequest{SessionToken: his}); err != nil {
+		t.Fatal(err)
+	}
+	happens(t, "his leaving is told", func() bool {
+		says, _ := alice.last("bob")
+		return says == "SESSION_EVENT_KIND_CLOSED IS_ONLINE_STATUS_UNSPECIFIED" || says[:26] == "SESSION_EVENT_KIND_CLOSED "
+	})
+	for i := range nodes {
+		asker := speak(t, nodes[i], "carol")
+		happens(t, fmt.Sprintf("node %d knows that bob left", i), func() bool { return asker.sees("bob") == "nowhere" })
+	}
+}
