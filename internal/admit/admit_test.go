@@ -63,7 +63,7 @@ func enter(t *testing.T, c *doortest.Core, ref tracker.Ref, after *uint64, enc h
 	t.Helper()
 	r := &reader{t: t, core: c, ref: ref}
 	var err error
-	if r.entry, err = c.Gate.Prepare(t.Context(), ref, after); err != nil {
+	if r.entry, err = c.Gate.Prepare(t.Context(), ref, 0, after); err != nil {
 		t.Fatal(err)
 	}
 	e, err := r.entry.Enter(t.Context(), tracker.ConnectParams{Link: r, Addr: "192.0.2.1:1"}, admit.Reader{Encoder: enc, Wake: func() {}})

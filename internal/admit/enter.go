@@ -25,8 +25,12 @@ type Entry struct {
 
 // Prepare checks that a session may be taken up by a device that has the
 // messages up to number after, or claims none with nil. It changes nothing that
-// anybody sees, and fails with SessionGone or ResumeFromFuture.
-func (g *Gate) Prepare(ctx context.Context, ref tracker.Ref, after *uint64) (*Entry, error) {
+// anybody sees, and fails with SessionGone, ResumeFromFuture, or, when another node
+// has the session, NodeUnavailable. maker is the node that made it, by its token.
+func (g *Gate) Prepare(ctx context.Context, ref tracker.Ref, maker uint64, after *uint64) (*Entry, error) {
+	if err := g.cfg.Tracker.Look(ctx, ref, maker); err != nil {
+		return nil, err
+	}
 	device, err := g.cfg.Tracker.CheckResume(ctx, ref)
 	if err != nil {
 		return nil, err

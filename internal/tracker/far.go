@@ -21,7 +21,7 @@ const (
 // Calls are the methods that this node serves for the others, by name.
 func (t *Tracker) Calls() map[string]func(ctx context.Context, from uint64, b []byte) ([]byte, error) {
 	return map[string]func(context.Context, uint64, []byte) ([]byte, error){
-		methodTake: t.serveTake, methodGood: t.serveGood, methodSave: t.serveSave,
+		methodTake: t.serveTake, methodLook: t.serveLook, methodGood: t.serveGood, methodSave: t.serveSave,
 		methodDrop: t.serveDrop, methodClose: t.serveClose, methodPut: t.servePut,
 	}
 }

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -435,5 +436,44 @@ func TestTheLogForgetsWhatAllHaveSaved(t *testing.T) {
 		if left != 0 {
 			t.Errorf("%d notes of a node that is gone for ten minutes are left", left)
 		}
+	})
+}
+
+func TestALookMakesACreatedSessionKnown(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref := a.make(presence.Device{Platform: "ios", Locale: "de"})
+		if err := b.tr.Look(context.Background(), ref, a.number); err != nil {
+			t.Fatalf("Look: %v", err)
+		}
+		device, err := b.tr.CheckResume(context.Background(), ref)
+		if err != nil || device.Locale != "de" || !b.tr.Alive(ref) {
+			t.Fatalf("CheckResume: got %+v, %v", device, err)
+		}
+		if got := b.looks(bob) + fmt.Sprint(b.tr.Count(app)); got != "[] []{0 0 0 0}" {
+			t.Errorf("it shows %s", got)
+		}
+		c2, err := b.tr.Connect(context.Background(), ref, ConnectParams{Link: &wire{}, Maker: a.number})
+		if err != nil || c2.Resumed {
+			t.Fatalf("Connect: got %+v, %v", c2, err)
+		}
+		wait(10 * time.Millisecond)
+		if got := c.all[2].looks(bob); got != "[online] [online]" {
+			t.Errorf("a third node sees %s", got)
+		}
+		// One that is only looked at is forgotten again.
+		other := a.make(presence.Device{Platform: "web"})
+		if err := b.tr.Look(context.Background(), other, a.number); err != nil {
+			t.Fatalf("Look: %v", err)
+		}
+		wait(takeLimit + time.Second)
+		if b.tr.Alive(other) || b.ear.goneOf(other.Session) != 1 || !a.tr.Alive(other) {
+			t.Errorf("after it: alive %v, gone %d times; at its maker %v", b.tr.Alive(other), b.ear.goneOf(other.Session), a.tr.Alive(other))
+		}
+		c.kill(a)
+		wait(time.Second)
+		wantKind(t, "a look at a session whose maker is silent", b.tr.Look(context.Background(), other, a.number), fault.NodeUnavailable)
+		wait(4 * time.Second)
+		wantKind(t, "a look at a session whose maker is gone", b.tr.Look(context.Background(), other, a.number), fault.SessionGone)
 	})
 }

@@ -23,7 +23,10 @@ const (
 	askLimit  = 3 * time.Second // for the owner's answer; it may be gone without being known to be
 )
 
-const methodTake = "session.take"
+const (
+	methodTake = "session.take"
+	methodLook = "session.look"
+)
 
 // elsewhere names the node that has a session, or made it, if it is another.
 func (t *Tracker) elsewhere(ref Ref, maker uint64) (owner uint64, ok bool) {
@@ -202,6 +205,53 @@ func (t *Tracker) askFor(ctx context.Context, ref Ref, owner uint64) (m told, li
 // isUnreachable reports that a call failed because nobody answered it.
 func isUnreachable(err error) bool {
 	return fault.KindOf(err) == fault.NodeUnavailable || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Look makes a session known here that only the node that made it knows of: whose
+// token names that node, and which is about to be connected here. It does nothing
+// on a single node, and for a session that is known. It fails with SessionGone when
+// there is no such session, and with NodeUnavailable.
+func (t *Tracker) Look(ctx context.Context, ref Ref, maker uint64) error {
+	if t.peers == nil || maker == 0 || maker == t.incarnation.Load() {
+		return nil
+	}
+	sh := t.shard(ref.User)
+	sh.mu.Lock()
+	u := sh.users[ref.User]
+	known := u != nil && u.session(ref.Session) != nil
+	sh.mu.Unlock()
+	if known {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	b, err := t.peers.Call(ctx, maker, methodLook, appendRef(nil, ref))
+	switch {
+	case err != nil && isUnreachable(err) && t.isOver(maker):
+		return errGone
+	case err != nil:
+		return err
+	}
+	m, err := parseTold(b)
+	if err != nil || m.ref != ref {
+		return errTold
+	}
+	t.settle(&m)
+	return nil
+}
+
+func (t *Tracker) serveLook(_ context.Context, _ uint64, b []byte) ([]byte, error) {
+	ref, err := parseRef(b)
+	if err != nil {
+		return nil, err
+	}
+	sh, s, err := t.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	defer sh.mu.Unlock()
+	m := s.told()
+	return m.append(nil), nil
 }
 
 // settle puts what the owner said into the table: a session that nobody sees yet

@@ -66,7 +66,7 @@ func (d *Door) open(req *isonlinev1.ConnectToIsOnlineSessionRequest, out transpo
 			return nil, err
 		}
 	}
-	entry, err := d.cfg.Gate.Prepare(ctx, ref, req.ResumeAfter)
+	entry, err := d.cfg.Gate.Prepare(ctx, ref, maker, req.ResumeAfter)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func (c *conn) hello(r *request) error {
 	if err != nil {
 		return err
 	}
-	entry, err := d.cfg.Gate.Prepare(d.ctx, ref, r.After)
+	entry, err := d.cfg.Gate.Prepare(d.ctx, ref, maker, r.After)
 	if err != nil {
 		if r.Resume == "" {
 			d.cfg.Tracker.Close(d.ctx, ref, presence.ReasonLeft) // nobody will come for it
