@@ -52,11 +52,15 @@ func (m *nodesModel) live(ctx context.Context, s step, n *node, d *device) {
 			d.unsure = true
 		}
 	case "close":
-		if _, err := n.tr.Close(ctx, d.ref, presence.ReasonLogout); err == nil {
-			if _, known := n.tr.OwnerOf(d.ref); known || m.owner(n, d) != nil {
-				d.closed = d.at != nil || d.closed
-			}
-			d.at = nil
+		o := n
+		if _, known := n.tr.OwnerOf(d.ref); !known {
+			o = m.owner(n, d) // a door would ask its maker
+		}
+		if o == nil {
+			return
+		}
+		if _, err := o.tr.Close(ctx, d.ref, presence.ReasonLogout); err == nil {
+			d.closed, d.at = d.at != nil || d.closed, nil
 		}
 	case "drop":
 		if _, err := n.tr.Drop(ctx, d.user, nil); err == nil {
