@@ -185,16 +185,17 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 }
 
 // taken is what an opened or moved of another node tells of a session; s is nil
-// when it was not known here.
+// when it was not known here. It stands at revision 0, below the first of that
+// node's own words: should they be lost, digests differ.
 func (s *session) taken(f *presence.Fact) told {
 	fs := &f.Session
 	if s != nil && f.Kind == presence.RecordMoved && s.phase.Open() {
 		m := s.told()
-		m.epoch, m.revision, m.held = fs.Epoch, 1, false
+		m.epoch, m.revision, m.held = fs.Epoch, 0, false
 		return m
 	}
 	m := told{
-		ref: Ref{f.User, fs.ID}, public: fs.Public, epoch: fs.Epoch, revision: 1, status: fs.Status, device: fs.Device,
+		ref: Ref{f.User, fs.ID}, public: fs.Public, epoch: fs.Epoch, status: fs.Status, device: fs.Device,
 		truth: presence.Face{Opened: 1, Changed: 1, Revision: presence.ShownRevision(fs.Epoch, 1), Since: fs.OpenedAt, Updated: fs.OpenedAt},
 		seen:  f.LastSeen, veiled: f.Shown,
 	}

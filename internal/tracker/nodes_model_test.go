@@ -285,7 +285,19 @@ func (m *nodesModel) settle() {
 			wait(left) // its sessions' grace is not over
 		}
 	}
-	m.agree("5 s after the last fault", false)
+	// A claim whose result was unknown is made again within 10 s, and what it opens
+	// for nobody closes a moment later.
+	for range 5 {
+		before := m.trouble
+		if m.agree("some seconds after the last fault", false); m.trouble == before {
+			break
+		}
+		if m.trouble = before; before != "" {
+			return
+		}
+		wait(3 * time.Second)
+	}
+	m.agree("20 s after the last fault", false)
 	wait(75 * time.Second) // the longest grace of all
 	m.check()
 	m.agree("when every grace is over", true)

@@ -170,7 +170,7 @@ func (t *Tracker) sweepOrigin(o *origin) {
 				case all && s.phase == presence.PhaseClosed:
 					// The node told of its end, and may have died before the log had it.
 					if f := u.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
-						sh.peers.wait(s, t.wheel.Now())
+						sh.peers.wait(s, t.wheel.Now(), u.seen)
 					}
 				case s.phase.Open():
 					if after := t.orphan(sh, s, o, waited); after != nil {
@@ -216,12 +216,15 @@ func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration)
 	if s.pending != nil || s.held && now < s.life.until || !o.kept && waited < t.policy(s).Grace {
 		return nil
 	}
-	if sh.peers.wait(s, now); s.life.ttl > 0 && s.few().until > t.now() {
-		return nil
-	}
 	reason, seen := presence.ReasonNodeLost, max(o.alive, s.truth.Since)
 	if s.life.ttl > 0 {
 		reason, seen = presence.ReasonTimedOut, max(s.few().until.Add(-s.life.ttl), s.truth.Since)
+	}
+	if sh.peers.wait(s, now, seen); s.life.ttl > 0 && s.few().until > t.now() {
+		return nil
+	}
+	if s.life.ttl == 0 {
+		seen = max(o.alive.Add(-aliveDiffers), s.truth.Since)
 	}
 	m := s.told()
 	m.close(reason, t.now(), seen)
@@ -230,7 +233,7 @@ func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration)
 }
 
 // wait puts a session on the list of those that the log must hear of.
-func (p *shardPeers) wait(s *session, now time.Duration) {
+func (p *shardPeers) wait(s *session, now time.Duration, seen presence.Time) {
 	if s.life.ttl > 0 { // such a one is met at each sweep
 		for i := range p.unclosed {
 			if w := &p.unclosed[i]; w.ref.Session == s.id && w.epoch == s.epoch {
@@ -238,7 +241,7 @@ func (p *shardPeers) wait(s *session, now time.Duration) {
 			}
 		}
 	}
-	p.unclosed = append(p.unclosed, unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now})
+	p.unclosed = append(p.unclosed, unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now, seen: seen})
 }
 
 // scanAll reports whether a node's sessions are looked at for the first time since
@@ -261,6 +264,10 @@ const (
 	heirAfter  = time.Second
 	anyAfter   = 15 * time.Second
 	claimAgain = 20 * time.Second
+	// aliveDiffers is more than what nodes can differ by in when they last heard
+	// one. Until the log says what counts, last seen is earlier by that: it must not
+	// go back then.
+	aliveDiffers = 2 * time.Second
 )
 
 // chase writes to the log what became of lost sessions, where that falls to this
@@ -292,7 +299,7 @@ func (t *Tracker) chaseShard(sh *shard) {
 		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter
 		if mine && s.pending == nil && (w.tried == 0 || now-w.tried >= claimAgain) {
 			w.tried = now
-			t.settleLost(sh, s)
+			t.settleLost(sh, s, w.seen)
 		}
 		kept = append(kept, w)
 	}
@@ -304,10 +311,10 @@ func (t *Tracker) chaseShard(sh *shard) {
 
 // settleLost claims the end of a lost session, or, when a server set it and
 // nobody has to come back for it, the session itself. The lock is held.
-func (t *Tracker) settleLost(sh *shard, s *session) {
+func (t *Tracker) settleLost(sh *shard, s *session, seen presence.Time) {
 	if s.phase == presence.PhaseClosed {
 		rec := s.record(presence.RecordClosed, s.truth.Reason, t.now())
-		rec.LastSeen, rec.Invisible = max(s.user.seen, s.truth.Since), s.user.folded.Session(s.id).Hidden
+		rec.LastSeen, rec.Invisible = max(seen, s.truth.Since), s.user.folded.Session(s.id).Hidden
 		t.claim(sh, rec, func(error) func() { return nil })
 		return
 	}

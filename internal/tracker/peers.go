@@ -87,6 +87,7 @@ type unclosed struct {
 	epoch presence.Epoch
 	since time.Duration // wheel time
 	tried time.Duration // wheel time of our last claim; 0: none
+	seen  presence.Time // last seen, as this node would claim it
 }
 
 // sweepEvery is how often deadlines of lost nodes' sessions are looked at: the

@@ -185,7 +185,11 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[pr
 	s.life.timer.Fire = func() { t.fire(s) }
 	u.sessions = append(u.sessions, s)
 	if t.peers != nil {
-		t.reviveForeign(s)
+		noted := uint64(0)
+		if n, ok := notes[f.ID]; ok && n.epoch == f.Epoch {
+			noted = n.revision
+		}
+		t.reviveForeign(s, noted)
 		return
 	}
 	s.count()

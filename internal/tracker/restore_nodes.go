@@ -23,17 +23,18 @@ func (t *Tracker) loadNodeNotes(ctx context.Context, keep func(note)) error {
 }
 
 // reviveForeign makes a session that was found at start another node's: of one
-// that runs, or of one that is gone, this node's former run among them. The lock
-// is held, or nobody else there yet.
-func (t *Tracker) reviveForeign(s *session) {
+// that runs, or of one that is gone, this node's former run among them. noted is
+// the revision that its status has by a note of this epoch, or 0: then digests will
+// differ. The lock is held, or nobody else there yet.
+func (t *Tracker) reviveForeign(s *session, noted uint64) {
 	s.foreign, s.phase = true, presence.PhaseLive
 	s.kept, s.life.nodeLost = kept{}, false
 	until := s.few().until
 	if s.rare = nil; until != 0 {
 		s.seldom().until = until
 	}
-	s.revision -= min(s.revision-1, unwritten) // its owner knows better, or somebody claims the next epoch
-	s.truth.Revision = presence.ShownRevision(s.epoch, s.revision)
+	s.revision = noted // its owner knows better, or somebody claims the next epoch
+	s.truth.Revision = presence.ShownRevision(s.epoch, max(1, noted))
 	if s.shown.Revision = s.truth.Revision; s.shown.Opened != 0 {
 		s.shown = s.truth
 	}
