@@ -147,13 +147,15 @@ func BenchmarkFreshNode(b *testing.B) {
 // latency is from Change to Apply. The rate is per node.
 func BenchmarkThreeNodes(b *testing.B) {
 	for _, rate := range []int{1000, 20_000, 60_000} {
-		b.Run(fmt.Sprint(rate), func(b *testing.B) {
+		b.Run(rateName(rate), func(b *testing.B) {
 			for range b.N {
-				three(b, rate)
+				three(b, rate, func(*cluster.Config) {})
 			}
 		})
 	}
 }
+
+func rateName(rate int) string { return fmt.Sprint(rate, " a second") }
 
 // clocked is a table that notes how old changes are: they carry their time.
 type clocked struct {
@@ -174,7 +176,7 @@ func (c *clocked) Apply(origin cluster.Incarnation, shard int, changes [][]byte)
 	}
 }
 
-func three(b *testing.B, rate int) {
+func three(b *testing.B, rate int, change func(*cluster.Config)) {
 	w := newWorld(b, 1)
 	defer w.end()
 	var tables []*clocked
@@ -183,6 +185,7 @@ func three(b *testing.B, rate int) {
 			t := &clocked{sessions: cfg.Table.(*sessions)}
 			tables = append(tables, t)
 			cfg.Table = t
+			change(cfg)
 		})
 		if err := n.c.Start(b.Context()); err != nil {
 			b.Fatal(err)

@@ -68,8 +68,11 @@ func TestDriftIsRepaired(t *testing.T) {
 		defer w.end()
 		w.calm("a", "b")
 		b := w.nodes["b"].table
-		b.replica(1).clear(7)
-		b.replica(1).set(11, 11+1024, 5, false)
+		r := b.replica(1)
+		b.mu.Lock()
+		r.clear(7)
+		r.set(11, 11+1024, 5, false)
+		b.mu.Unlock()
 		wait(700 * time.Millisecond)
 		if n := w.nodes["b"].c.Counts().Repairs.Shards["drift"]; n != 0 {
 			t.Errorf("repaired at the first sight: %d", n)
@@ -154,7 +157,7 @@ func TestLargeShardComesInParts(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.end()
 		w.start("a")
-		w.nodes["a"].table.pad = 3000
+		w.nodes["a"].table.grow(3000)
 		for i := range 500 {
 			w.nodes["a"].table.change(uint64(i*1024+3), false) // 1.5 MB of one shard
 			w.nodes["a"].table.change(uint64(i*1024+4), false)
@@ -199,7 +202,7 @@ func TestFullOutboxDropsTheOldest(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.end()
 		w.calm("a", "b")
-		w.nodes["a"].table.pad = 60_000
+		w.nodes["a"].table.grow(60_000)
 		w.net.Pause("a")
 		for i := range 1000 { // 60 MB while nothing is taken
 			w.nodes["a"].table.change(uint64(i), false)
@@ -232,7 +235,7 @@ func TestWhatIsTooLongIsRefused(t *testing.T) {
 		if _, err := a.Call(context.Background(), 2, "echo", make([]byte, cluster.MaxMessage+1)); err == nil {
 			t.Error("a call that long: got no error")
 		}
-		w.nodes["a"].table.pad = cluster.MaxMessage - 17
+		w.nodes["a"].table.grow(cluster.MaxMessage - 17)
 		w.nodes["a"].table.change(99, false)
 		w.nodes["a"].table.change(98, false)
 		w.agree(t)

@@ -114,6 +114,13 @@ func (t *sessions) change(id uint64, gone bool) {
 	t.onChange(shard, encode(nil, id, t.changes, gone, t.pad))
 }
 
+// grow adds bytes to each change from now on.
+func (t *sessions) grow(pad int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pad = pad
+}
+
 func (t *sessions) replica(origin cluster.Incarnation) *replica {
 	t.mu.Lock()
 	defer t.mu.Unlock()
