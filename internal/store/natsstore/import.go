@@ -1,0 +1,188 @@
+package natsstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
+)
+
+// ErrNotEmpty: something is stored where an export was to go.
+var ErrNotEmpty = errors.New("natsstore: there is something stored already")
+
+// Import fills an empty cluster, or an empty node, with an export. The export is
+// read through first: what is not whole changes nothing. Nothing may be stored
+// under the bus's prefix, not even empty streams: import comes before the first
+// node starts. What fails on the way is taken away again. Besides Rights it needs
+// ImportRights.
+func Import(ctx context.Context, bus *natsbus.Bus, r io.ReadSeeker, told func(Progress)) error {
+	headers, err := checkExport(r)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	e := &transfer{bus: bus, conn: bus.JetStream().Conn(), told: told}
+	for i := range headers {
+		if p := headers[i].Prefix; p != bus.Prefix() {
+			return fmt.Errorf("natsstore: the export has prefix %q and this cluster %q: the prefix cannot be changed; give this cluster that prefix, in an account of its own if need be", p, bus.Prefix())
+		}
+	}
+	if err := e.empty(ctx); err != nil {
+		return err
+	}
+	f, err := newFrames(r)
+	if err != nil {
+		return err
+	}
+	for i := range headers {
+		header, err := f.stream()
+		if err == nil && header == nil {
+			err = errExport
+		}
+		if err == nil {
+			e.at = Progress{header.Name, i, len(headers), e.at.Bytes}
+			err = e.restore(ctx, header, f)
+		}
+		if err != nil {
+			e.undo(ctx, headers[:i+1])
+			return fmt.Errorf("natsstore: import of stream %s: %w", headers[i].Name, err)
+		}
+	}
+	e.at.Done = len(headers)
+	e.tell(0)
+	return nil
+}
+
+// ImportRights are what an import must be allowed beside Rights.
+func ImportRights(prefix string) (publish []string) {
+	e := &transfer{}
+	e.bus, _ = natsbus.New(natsbus.Config{Cluster: &natsbus.Cluster{URLs: []string{"nats://localhost"}}, Prefix: prefix})
+	for _, name := range allStreams() {
+		publish = append(publish, "$JS.API.STREAM.RESTORE."+e.named(name), "$JS.API.STREAM.DELETE."+e.named(name), "$JS.SNAPSHOT.RESTORE."+e.named(name)+".*")
+	}
+	return publish
+}
+
+// empty refuses a place with anything in it.
+func (e *transfer) empty(ctx context.Context) error {
+	for _, name := range allStreams() {
+		ask, cancel := context.WithTimeout(ctx, chunkTimeout)
+		_, err := e.bus.JetStream().Stream(ask, e.named(name))
+		cancel()
+		switch {
+		case err == nil:
+			return fmt.Errorf("%w: stream %s: import before the first node starts, or delete the streams of this prefix first", ErrNotEmpty, e.named(name))
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return fmt.Errorf("natsstore: cannot see whether anything is stored: %w", err)
+		}
+	}
+	return nil
+}
+
+// restore makes one stream of its snapshot.
+func (e *transfer) restore(ctx context.Context, header *exported, f *frames) error {
+	var config map[string]any
+	if err := json.Unmarshal(header.Config, &config); err != nil {
+		return errExport
+	}
+	config["num_replicas"] = e.bus.Replicas()
+	config["allow_direct"] = !e.bus.Clustered()
+	var answer struct {
+		To string `json:"deliver_subject"`
+	}
+	if err := e.api(ctx, "RESTORE."+e.named(header.Name), map[string]any{"config": config, "state": header.State}, &answer); err != nil {
+		return err
+	}
+	for {
+		b, err := f.next()
+		if err != nil {
+			return err
+		}
+		send, cancel := context.WithTimeout(ctx, chunkTimeout)
+		m, err := e.conn.RequestWithContext(send, answer.To, b)
+		cancel()
+		if err != nil {
+			return err
+		}
+		var failed struct {
+			Error *jetstream.APIError `json:"error"`
+		}
+		if len(m.Data) > 0 && json.Unmarshal(m.Data, &failed) == nil && failed.Error != nil {
+			return failed.Error
+		}
+		if len(b) == 0 {
+			return nil
+		}
+		e.tell(len(b))
+	}
+}
+
+// undo takes away what was made.
+func (e *transfer) undo(ctx context.Context, made []exported) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), chunkTimeout)
+	defer cancel()
+	for i := range made {
+		_ = e.bus.JetStream().DeleteStream(ctx, e.named(made[i].Name))
+	}
+}
+
+// StreamStatus is how one stream is doing.
+type StreamStatus struct {
+	Stream      string    `json:"stream"`
+	Messages    uint64    `json:"messages"`
+	Bytes       uint64    `json:"bytes"`
+	First       uint64    `json:"first"`
+	Last        uint64    `json:"last"`
+	LastAt      time.Time `json:"last_at,omitzero"`
+	Replicas    int       `json:"replicas"`
+	Leader      string    `json:"leader,omitempty"`
+	Behind      []string  `json:"behind,omitempty"` // replicas that lag or are gone, with by how much
+	Unavailable string    `json:"unavailable,omitempty"`
+}
+
+// Status tells how the streams of the bus's prefix are doing; those that are not
+// there are left out.
+func Status(ctx context.Context, bus *natsbus.Bus) (all []StreamStatus, err error) {
+	e := &transfer{bus: bus}
+	for _, name := range allStreams() {
+		ask, cancel := context.WithTimeout(ctx, tryTimeout)
+		stream, err := bus.JetStream().Stream(ask, e.named(name))
+		cancel()
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		st := StreamStatus{Stream: e.named(name)}
+		if err != nil {
+			st.Unavailable = err.Error()
+			all = append(all, st)
+			continue
+		}
+		info := stream.CachedInfo()
+		st.Messages, st.Bytes, st.First, st.Last, st.LastAt = info.State.Msgs, info.State.Bytes, info.State.FirstSeq, info.State.LastSeq, info.State.LastTime
+		st.Replicas = info.Config.Replicas
+		if info.Cluster != nil {
+			st.Leader = info.Cluster.Leader
+			for _, r := range info.Cluster.Replicas {
+				switch {
+				case r.Offline:
+					st.Behind = append(st.Behind, r.Name+": offline")
+				case !r.Current:
+					st.Behind = append(st.Behind, fmt.Sprintf("%s: %d behind", r.Name, r.Lag))
+				}
+			}
+		}
+		all = append(all, st)
+	}
+	return all, nil
+}
