@@ -38,6 +38,7 @@ type commands struct {
 	Snapshot   snapshotCommand   `cmd:"" help:"Fetch everybody's presence, with a server key."`
 	History    historyCommand    `cmd:"" help:"Fetch a user's last 30 days, with a server key."`
 	Config     configCommand     `cmd:"" help:"Check configurations."`
+	Cluster    clusterCommand    `cmd:"" help:"Move data between nodes and clusters, and see how they are doing."`
 	Bench      benchCommand      `cmd:"" help:"Measure a server under the standard load, beside a null server."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
@@ -106,9 +107,7 @@ func (e *transfer) restore(ctx context.Context, header *exported, f *frames) err
 		if err != nil {
 			return err
 		}
-		send, cancel := context.WithTimeout(ctx, chunkTimeout)
-		m, err := e.conn.RequestWithContext(send, answer.To, b)
-		cancel()
+		m, err := e.send(ctx, answer.To, b)
 		if err != nil {
 			return err
 		}
@@ -122,6 +121,19 @@ func (e *transfer) restore(ctx context.Context, header *exported, f *frames) err
 			return nil
 		}
 		e.tell(len(b))
+	}
+}
+
+// send gives the engine one part of a snapshot. That it waits for parts becomes
+// known to the server we speak to by the way, a moment after it said so.
+func (e *transfer) send(ctx context.Context, to string, b []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, chunkTimeout)
+	defer cancel()
+	for end := time.Now().Add(answerTimeout); ; pause(ctx, tryPause) {
+		m, err := e.conn.RequestWithContext(ctx, to, b)
+		if !errors.Is(err, nats.ErrNoResponders) || time.Now().After(end) {
+			return m, err
+		}
 	}
 }
 

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/porchlight-dev/porchlight"
+)
+
+// clusterCommand has what is done with the data of nodes and clusters.
+type clusterCommand struct {
+	Export clusterExport `cmd:"" help:"Write all data of a stopped node, or of a cluster, into a file."`
+	Import clusterImport `cmd:"" help:"Fill an empty cluster with an export."`
+	Status clusterStatus `cmd:"" help:"Show how the data of a cluster are doing."`
+	Rights clusterRights `cmd:"" help:"Print the rights that an account of a NATS cluster needs."`
+}
+
+// natsFlags say which NATS cluster, and who we are there.
+type natsFlags struct {
+	Cluster  []string `placeholder:"URL" sep:"," help:"Servers of the NATS cluster: nats://a:4222,nats://b:4222."`
+	Prefix   string   `name:"cluster-prefix" default:"pl" help:"Prefix of the cluster's subjects and streams."`
+	Creds    string   `placeholder:"FILE" help:"Credentials file of the account."`
+	Seed     string   `name:"nkey-seed" placeholder:"FILE" help:"File with an nkey seed."`
+	User     string   `name:"nats-user" help:"User of the account."`
+	Password string   `name:"nats-password-env" placeholder:"NAME" default:"PORCHLIGHT_CLUSTER_PASSWORD" help:"Variable of the environment with the user's password, or with a token when there is no user."`
+	CA       string   `name:"nats-ca" placeholder:"FILE" help:"CA certificates of the servers (PEM)."`
+	Cert     string   `name:"nats-cert" placeholder:"FILE" help:"Client certificate (PEM)."`
+	Key      string   `name:"nats-key" placeholder:"FILE" help:"Its key (PEM)."`
+}
+
+// storage is the cluster that the flags name.
+func (f *natsFlags) storage() porchlight.Storage {
+	s := porchlight.Storage{
+		Servers: f.Cluster, Prefix: f.Prefix, CredsFile: f.Creds, SeedFile: f.Seed, User: f.User, CA: f.CA, Cert: f.Cert, Key: f.Key,
+	}
+	secret := os.Getenv(f.Password)
+	switch {
+	case f.User != "":
+		s.Password = porchlight.Secret(secret)
+	case f.Creds == "" && f.Seed == "":
+		s.Token = porchlight.Secret(secret)
+	}
+	return s
+}
+
+// clusterExport writes an export.
+type clusterExport struct {
+	natsFlags
+	File string `arg:"" name:"FILE" help:"File to make."`
+	Data string `placeholder:"DIR" help:"Data directory of a node that is stopped."`
+	JSON bool   `name:"json" help:"One JSON object."`
+}
+
+// Help shows an example.
+func (clusterExport) Help() string {
+	return "The file holds personal data and is readable by you alone. Of a cluster, export while its nodes are stopped: else the streams are as of different moments.\n\n" +
+		"Example:\n\n  porchlight cluster export --data porchlight-data node.export"
+}
+
+// Run exports.
+func (k *clusterExport) Run(ctx context.Context, c console) error {
+	from := k.storage()
+	switch {
+	case k.Data == "" && len(k.Cluster) == 0:
+		return errors.New("of what? Give --data DIR of a node that is stopped, or --cluster URL")
+	case k.Data != "" && len(k.Cluster) > 0:
+		return errors.New("--data and --cluster are both given: export one at a time")
+	case k.Data != "":
+		from = porchlight.Storage{Data: k.Data, Prefix: k.Prefix}
+	}
+	t := newTransfer(c, "export")
+	err := porchlight.Export(ctx, from, k.File, t.told)
+	return t.end(err, k.JSON, k.File)
+}
+
+// clusterImport fills a cluster.
+type clusterImport struct {
+	natsFlags
+	File     string `arg:"" name:"FILE" help:"File that export made."`
+	Replicas int    `default:"3" help:"Servers that keep each message."`
+	JSON     bool   `name:"json" help:"One JSON object."`
+}
+
+// Help shows an example.
+func (clusterImport) Help() string {
+	return "It comes before the first node starts on the cluster; where anything is stored already, nothing is changed. Besides the rights of a node it needs those that `porchlight cluster rights --import` prints.\n\n" +
+		"Example:\n\n  porchlight cluster import --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds admin.creds node.export"
+}
+
+// Run imports.
+func (k *clusterImport) Run(ctx context.Context, c console) error {
+	if len(k.Cluster) == 0 {
+		return errors.New("into what? Give --cluster URL")
+	}
+	file, err := os.Open(k.File)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	to := k.storage()
+	to.Replicas = k.Replicas
+	t := newTransfer(c, "import")
+	err = porchlight.Import(ctx, to, file, t.told)
+	return t.end(err, k.JSON, k.File)
+}
+
+// transfer shows how far an export or import is.
+type transfer struct {
+	c    console
+	what string
+	bar  *progressbar.ProgressBar
+	last porchlight.Transfer
+}
+
+// newTransfer draws a bar, on a terminal alone.
+func newTransfer(c console, what string) *transfer {
+	to := c.err
+	if f, ok := to.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		to = io.Discard
+	}
+	return &transfer{c: c, what: what, bar: progressbar.NewOptions(100, progressbar.OptionSetWriter(to), progressbar.OptionSetWidth(30),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionClearOnFinish())}
+}
+
+func (t *transfer) told(p porchlight.Transfer) {
+	t.last = p
+	t.bar.Describe(fmt.Sprintf("%s %s, %d MB", t.what, p.Stream, p.Bytes>>20))
+	t.bar.Set(100 * p.Done / max(p.Total, 1))
+}
+
+// end says how it went.
+func (t *transfer) end(err error, asJSON bool, file string) error {
+	t.bar.Close()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(t.c.out).Encode(map[string]any{"file": file, "streams": t.last.Total, "bytes": t.last.Bytes})
+	}
+	_, err = fmt.Fprintf(t.c.out, "%s of %s: %d streams, %.1f MB\n", t.what, file, t.last.Total, float64(t.last.Bytes)/(1<<20))
+	return err
+}
+
+// clusterStatus shows the streams.
+type clusterStatus struct {
+	natsFlags
+	JSON bool `name:"json" help:"One JSON array."`
+}
+
+// Help shows an example.
+func (clusterStatus) Help() string {
+	return "The exit code is 1 when a stream has no leader or a replica lags.\n\nExample:\n\n  porchlight cluster status --cluster nats://a:4222"
+}
+
+// Run shows them.
+func (k *clusterStatus) Run(ctx context.Context, c console) error {
+	if len(k.Cluster) == 0 {
+		return errors.New("of which cluster? Give --cluster URL")
+	}
+	all, err := porchlight.StorageStatus(ctx, k.storage())
+	if err != nil {
+		return err
+	}
+	bad := 0
+	for i := range all {
+		if all[i].Unavailable != "" || len(all[i].Behind) > 0 {
+			bad++
+		}
+	}
+	if k.JSON {
+		err = json.NewEncoder(c.out).Encode(all)
+	} else {
+		err = printStreams(c.out, all)
+	}
+	if err == nil && bad > 0 {
+		err = fmt.Errorf("%d of %d streams are not as they should be", bad, len(all))
+	}
+	return err
+}
+
+func printStreams(out io.Writer, all []porchlight.StreamStatus) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(out, "nothing is stored with this prefix")
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "STREAM\tMESSAGES\tMB\tLAST\tREPLICAS\tLEADER\tBEHIND")
+	for _, s := range all {
+		behind := strings.Join(s.Behind, ", ")
+		if s.Unavailable != "" {
+			behind = "unavailable: " + s.Unavailable
+		}
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\t%s\t%s\n", s.Stream, s.Messages, float64(s.Bytes)/(1<<20), s.Last, s.Replicas, s.Leader, behind)
+	}
+	return w.Flush()
+}
+
+// clusterRights prints the rights.
+type clusterRights struct {
+	Prefix string `name:"cluster-prefix" default:"pl" help:"Prefix of the cluster's subjects and streams."`
+	Import bool   `help:"Those of an import too."`
+	JSON   bool   `name:"json" help:"One JSON object."`
+}
+
+// Help shows an example.
+func (clusterRights) Help() string {
+	return "What is printed is a permissions block for the configuration of NATS servers.\n\nExample:\n\n  porchlight cluster rights"
+}
+
+// Run prints them.
+func (k clusterRights) Run(c console) error {
+	publish, subscribe, imports := porchlight.ClusterRights(k.Prefix)
+	if k.Import {
+		publish = append(publish, imports...)
+	}
+	if k.JSON {
+		return json.NewEncoder(c.out).Encode(map[string][]string{"publish": publish, "subscribe": subscribe})
+	}
+	quoted := func(all []string) string { return "\"" + strings.Join(all, "\",\n    \"") + "\"" }
+	_, err := fmt.Fprintf(c.out, "permissions {\n  publish: [\n    %s\n  ]\n  subscribe: [\n    %s\n  ]\n}\n", quoted(publish), quoted(subscribe))
+	return err
+}

@@ -1,0 +1,71 @@
+package natsstore_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
+	"github.com/porchlight-dev/porchlight/internal/store/storetest"
+)
+
+// TestPeersKeepTheContract: embedded servers that form a cluster keep what several
+// nodes share, also while one of them is gone.
+func TestPeersKeepTheContract(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("skipped in short mode: three engines elect leaders, in seconds")
+	}
+	var addresses []string
+	for _, port := range natsbustest.Ports(t, 3) {
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*natsbustest.Up)
+	defer cancel()
+	var buses []*natsbus.Bus
+	var starting sync.WaitGroup
+	for i, a := range addresses {
+		bus, err := natsbus.New(natsbus.Config{Dir: t.TempDir(), Peers: &natsbus.Peers{
+			Name: fmt.Sprintf("node-%d", i+1), Listen: a, Peers: addresses, Password: "between us",
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { bus.Stop(context.Background()) })
+		buses = append(buses, bus)
+		starting.Go(func() {
+			if err := bus.Start(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if starting.Wait(); t.Failed() {
+		t.FailNow()
+	}
+	var stores []store.Store
+	storetest.Several(t, func(t testing.TB) store.Store {
+		s, err := natsstore.Open(ctx, natsstore.Config{Bus: buses[len(stores)], MaxBytes: 64 << 20, Identity: "same", Usage: free(100 << 30)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Stop(context.Background()) })
+		stores = append(stores, s)
+		return s
+	})
+	began := time.Now()
+	if err := buses[2].Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range stores {
+		natsbustest.Eventually(t, "two of three take records", func() error {
+			_, err := s.Append(ctx, fmt.Sprint("without the third, ", i), storetest.Records(i, 2))
+			return err
+		})
+	}
+	t.Logf("after one node stopped, both others had stored a record within %v", time.Since(began).Round(time.Millisecond))
+}

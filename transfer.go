@@ -1,0 +1,44 @@
+package porchlight
+
+import (
+	"context"
+	"io"
+
+	"github.com/porchlight-dev/porchlight/internal/app"
+)
+
+// Storage says where data are: in the data directory of a node that does not run,
+// or in a NATS cluster. Its password and token do not show when it is formatted.
+type Storage = app.Storage
+
+// Secret is a text that does not show, however it is formatted or logged.
+type Secret = app.Secret
+
+// Transfer tells how far an Export or Import is.
+type Transfer = app.Transfer
+
+// StreamStatus is how one of the streams that hold the data is doing.
+type StreamStatus = app.StreamStatus
+
+// Export writes all that is stored into a new file, which is there whole or not at
+// all. told, when not nil, hears how far it is.
+func Export(ctx context.Context, from Storage, file string, told func(Transfer)) error {
+	return app.ExportData(ctx, from, file, told)
+}
+
+// Import fills an empty cluster, or an empty data directory, with an export, before
+// the first node starts on it. What is not a whole export changes nothing.
+func Import(ctx context.Context, to Storage, file io.ReadSeeker, told func(Transfer)) error {
+	return app.ImportData(ctx, to, file, told)
+}
+
+// StorageStatus tells how what is stored is doing.
+func StorageStatus(ctx context.Context, of Storage) ([]StreamStatus, error) {
+	return app.DataStatus(ctx, of)
+}
+
+// ClusterRights are the subjects that the account of a NATS cluster must be allowed
+// to publish and subscribe to, and those that an Import publishes to beside them.
+func ClusterRights(prefix string) (publish, subscribe, imports []string) {
+	return app.ClusterRights(prefix)
+}
