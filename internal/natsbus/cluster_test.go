@@ -2,6 +2,8 @@ package natsbus_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/listen/listentest"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
 )
@@ -99,7 +102,14 @@ func TestRefusesSingleNodesData(t *testing.T) {
 // plain messages beside a server that stands still.
 func TestUsesCluster(t *testing.T) {
 	t.Parallel()
-	servers := natsbustest.Start(t, natsbustest.Settings{Accounts: `
+	files := listentest.New(t, 1)
+	pem, err := os.ReadFile(files.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	servers := natsbustest.Start(t, natsbustest.Settings{TLS: fmt.Sprintf("tls { cert_file: %q, key_file: %q }", files.Cert, files.Key), Accounts: `
 accounts {
   A { jetstream: enabled, users: [ {user: a, password: secret-a} ] }
   B { users: [ {user: b, password: secret-b} ] }
@@ -107,8 +117,15 @@ accounts {
 }`})
 	config := func(user, password string) natsbus.Config {
 		return natsbus.Config{Cluster: &natsbus.Cluster{
-			URLs: servers.URLs(), Credentials: natsbus.Credentials{User: user, Password: natsbus.Secret(password)},
+			URLs: servers.URLs(), Credentials: natsbus.Credentials{User: user, Password: natsbus.Secret(password)}, TLS: &tls.Config{RootCAs: roots},
 		}}
+	}
+	untrusted := config("a", "secret-a")
+	untrusted.Cluster.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+	if b, err := natsbus.New(untrusted); err != nil {
+		t.Fatal(err)
+	} else if err := b.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a certificate of nobody we trust: got %v, want an error that says so", err)
 	}
 	for name, c := range map[string]struct{ user, password, says string }{
 		"wrong password": {"a", "wrong", "does not take the credentials"},

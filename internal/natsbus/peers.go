@@ -73,6 +73,20 @@ func (p *Peers) all() []string {
 	return slices.Compact(all)
 }
 
+// routeTLS is TLS between peers: both sides show a certificate and check the
+// other's, or whoever reaches the port could join.
+func (p *Peers) routeTLS() *tls.Config {
+	if p.TLS == nil {
+		return nil
+	}
+	c := p.TLS.Clone()
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	if c.ClientCAs == nil {
+		c.ClientCAs = c.RootCAs
+	}
+	return c
+}
+
 // splitAddress reads host:port.
 func splitAddress(s string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(s)
@@ -104,7 +118,7 @@ func (b *Bus) peerOptions(o *server.Options) error {
 	o.Cluster = server.ClusterOpts{
 		Name: "porchlight-" + b.Prefix(), Host: host, Port: port,
 		Username: clusterUser, Password: string(p.Password),
-		TLSConfig: p.TLS, TLSTimeout: dialTimeout.Seconds(),
+		TLSConfig: p.routeTLS(), TLSTimeout: dialTimeout.Seconds(),
 	}
 	// This node's own address is among them: the engine counts routes to know
 	// what a majority is before it has met anybody, and calls itself only once.

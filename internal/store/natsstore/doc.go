@@ -14,6 +14,17 @@
 //	PL_CURSOR      pl.cursor.<app>.<endpoint>    the newest cursors of an endpoint
 //	PL_DEAD        pl.dead.<app>.<endpoint>.<user> dead letters, in order
 //	PL_MAIL        pl.mail                       what happens to mailboxes, many messages to an entry
+//	PL_LIVE        pl.live.<name>                that a node lives, of several
+//	PL_NODENOTE    pl.nodenote.<node>.<group>    what a node notes of its sessions, of several
+//
+// With several nodes the names begin with the cluster's prefix, each message is
+// on several servers, and any node may write: what is decided on what was read
+// is stored by compare-and-swap, and the bases, which are many messages, are
+// changed under a lease. What is read comes from the stream's leader; long
+// readings live on one of the servers, which may lag (they ask the leader whether
+// that is all) or go (they go on by another). While a stream has no leader, what
+// nobody took is given again. All of this is in stream.go, reader.go and
+// several.go, and a node alone does without it.
 //
 // What it acknowledges is on disk, because natsbus has the engine sync every
 // message. It knows nothing of what shards, notes, rosters and mailboxes hold, of folding, or of

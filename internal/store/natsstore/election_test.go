@@ -229,6 +229,7 @@ func TestLeastRights(t *testing.T) {
 		return openOn(t, config("exact"), natsstore.Config{MaxBytes: 64 << 20, Identity: "the first"})
 	}, "roster/watch", "liveness", "notes of nodes", "mailboxes/cut")
 
+	maxBytes := int64(64 << 20)
 	refused := func(what, user, identity, says string) {
 		t.Helper()
 		bus, err := natsbus.New(config(user))
@@ -239,7 +240,7 @@ func TestLeastRights(t *testing.T) {
 		if err := bus.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s, err := natsstore.Open(t.Context(), natsstore.Config{Bus: bus, MaxBytes: 64 << 20, Identity: identity})
+		s, err := natsstore.Open(t.Context(), natsstore.Config{Bus: bus, MaxBytes: maxBytes, Identity: identity})
 		if err == nil {
 			s.Stop(context.Background())
 		}
@@ -249,4 +250,26 @@ func TestLeastRights(t *testing.T) {
 	}
 	refused("a right less", "less", "", purge)
 	refused("another cluster's streams", "exact", "the second", "another Porchlight cluster's")
+	maxBytes = 100 << 30
+	refused("more than there is", "exact", "the first", "must have 3 servers with JetStream and 102400 MB free")
+}
+
+// TestRefusesTooFewServers: one server keeps nothing three times, and says so.
+func TestRefusesTooFewServers(t *testing.T) {
+	t.Parallel()
+	servers := natsbustest.Start(t, natsbustest.Settings{Count: 1})
+	bus := startBus(t, onServers(servers, "lone"))
+	_, err := natsstore.Open(t.Context(), natsstore.Config{Bus: bus, MaxBytes: 64 << 20})
+	if err == nil || !strings.Contains(err.Error(), "3 replicas need a cluster") {
+		t.Errorf("Open: got %v, want an error that says how many servers are needed", err)
+	}
+	small := natsbustest.Start(t, natsbustest.Settings{Count: 1, Payload: "1MB"})
+	b, err := natsbus.New(onServers(small, "lone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Stop(context.Background())
+	if err := b.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "max_payload: 8MB") {
+		t.Errorf("Start on servers with small messages: got %v, want an error that says which setting", err)
+	}
 }

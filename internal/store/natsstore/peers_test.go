@@ -2,11 +2,14 @@ package natsstore_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/listen/listentest"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
 	"github.com/porchlight-dev/porchlight/internal/store"
@@ -14,8 +17,21 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
 
-// TestPeersKeepTheContract: embedded servers that form a cluster keep what several
-// nodes share, also while one of them is gone.
+// betweenPeers is TLS with one certificate for all, which each checks.
+func betweenPeers(t *testing.T) *tls.Config {
+	t.Helper()
+	cert, key := listentest.Certificate(t, 1, time.Now().Add(time.Hour))
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}
+}
+
+// TestPeersKeepTheContract: embedded servers that form a cluster, over TLS, keep
+// what several nodes share, also while one of them is gone.
 func TestPeersKeepTheContract(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -27,11 +43,12 @@ func TestPeersKeepTheContract(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*natsbustest.Up)
 	defer cancel()
+	secured := betweenPeers(t)
 	var buses []*natsbus.Bus
 	var starting sync.WaitGroup
 	for i, a := range addresses {
 		bus, err := natsbus.New(natsbus.Config{Dir: t.TempDir(), Peers: &natsbus.Peers{
-			Name: fmt.Sprintf("node-%d", i+1), Listen: a, Peers: addresses, Password: "between us",
+			Name: fmt.Sprintf("node-%d", i+1), Listen: a, Peers: addresses, TLS: secured,
 		}})
 		if err != nil {
 			t.Fatal(err)
