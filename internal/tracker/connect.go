@@ -303,7 +303,7 @@ func (t *Tracker) LinkLost(ref Ref, l Link) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	u := sh.users[ref.User]
+	u := sh.known(ref.User)
 	if u == nil {
 		return
 	}

@@ -9,7 +9,7 @@ func (t *Tracker) OfDevice(name presence.User, match func(*presence.Device) bool
 	sh := t.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	u := sh.users[name]
+	u := sh.known(name)
 	if u == nil {
 		return Ref{}, presence.PublicID{}, false
 	}

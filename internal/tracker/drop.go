@@ -25,7 +25,7 @@ func (t *Tracker) Sessions(name presence.User) []Session {
 	sh := t.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	u := sh.users[name]
+	u := sh.known(name)
 	if u == nil {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (t *Tracker) dropHere(ctx context.Context, name presence.User, public *pres
 	var refs []Ref
 	sh := t.shard(name)
 	sh.mu.Lock()
-	if u := sh.users[name]; u != nil {
+	if u := sh.known(name); u != nil {
 		for _, s := range u.sessions {
 			if (public == nil || s.public == *public) && !(s.foreign && s.phase.Open()) {
 				refs = append(refs, Ref{name, s.id})
@@ -109,6 +109,13 @@ func (t *Tracker) Online(app presence.AppID, after Place, limit int) (users []pr
 		for name, u := range sh.users {
 			if u.available && name.App == app && (n != after.Shard || name.ID > after.User) {
 				here = append(here, name.ID)
+			}
+		}
+		if sh.peers != nil {
+			for name, p := range sh.peers.packed {
+				if p.available() && name.App == app && (n != after.Shard || name.ID > after.User) {
+					here = append(here, name.ID)
+				}
 			}
 		}
 		sh.mu.Unlock()

@@ -25,7 +25,7 @@ type Erased struct {
 func (t *Tracker) Erase(ctx context.Context, name presence.User) (Erased, error) {
 	sh := t.shard(name)
 	sh.mu.Lock()
-	u := sh.users[name]
+	u := sh.known(name)
 	switch {
 	case u == nil:
 		sh.mu.Unlock()

@@ -142,7 +142,7 @@ func (t *Tracker) dropElsewhere(ctx context.Context, name presence.User, public 
 	var afters []func()
 	sh := t.shard(name)
 	sh.mu.Lock()
-	if u := sh.users[name]; u != nil {
+	if u := sh.known(name); u != nil {
 		for _, s := range u.sessions {
 			if s.foreign && s.phase.Open() && !reached[s.epoch.Incarnation] && (public == nil || s.public == *public) {
 				op, after := t.endForeign(sh, s, presence.ReasonDropped, t.now())

@@ -119,6 +119,7 @@ func (t *Tracker) read(sequence uint64, list []presence.Record) {
 		case rec.Kind == presence.RecordOpened || rec.Kind == presence.RecordMoved:
 			t.disown(sh, rec)
 		}
+		t.restOf(sh, rec.User)
 		sh.mu.Unlock()
 		for _, f := range afters {
 			if f != nil {

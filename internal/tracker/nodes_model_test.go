@@ -347,7 +347,7 @@ func (m *nodesModel) agreeOn(when string, u presence.User, fs *presence.FoldedSe
 		sh := n.tr.shard(u)
 		sh.mu.Lock()
 		var s *session
-		if held := sh.users[u]; held != nil {
+		if held := sh.known(u); held != nil {
 			s = held.session(fs.ID)
 		}
 		isOpen := s != nil && s.phase.Open()

@@ -15,7 +15,7 @@ func (t *Tracker) join(c *Cluster) {
 	t.peers = newPeering(c)
 	t.peers.sweep.Fire = t.sweep
 	for i := range t.shards {
-		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}}
+		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, fire: t.fire}
 	}
 }
 
@@ -142,6 +142,10 @@ func (t *Tracker) sweep() {
 	}
 	p.mu.Unlock()
 	t.share()
+	n := int(p.resting.Add(1) % Shards)
+	t.shards[n].mu.Lock()
+	t.restAll(&t.shards[n])
+	t.shards[n].mu.Unlock()
 	for i := range over {
 		t.sweepOrigin(&over[i])
 	}
@@ -163,6 +167,7 @@ func (t *Tracker) sweepOrigin(o *origin) {
 			sh.mu.Unlock()
 			continue
 		}
+		sh.wakeOf(o.incarnation)
 		for _, u := range sh.users {
 			for _, s := range u.sessions {
 				switch {
@@ -287,7 +292,7 @@ func (t *Tracker) chaseShard(sh *shard) {
 	now, self := t.wheel.Now(), t.incarnation.Load()
 	kept := sh.peers.unclosed[:0]
 	for _, w := range sh.peers.unclosed {
-		u := sh.users[w.ref.User]
+		u := sh.known(w.ref.User)
 		if u == nil {
 			continue
 		}

@@ -46,6 +46,7 @@ type peering struct {
 	stale   atomic.Int32  // how many origins are not heard
 	sweep   wheel.Timer
 	joining sync.WaitGroup
+	resting atomic.Uint32 // the shard that was packed last
 
 	mu      sync.Mutex // guards all below; it is taken after a shard's, and nothing after it
 	origins map[uint64]*origin
@@ -78,6 +79,9 @@ type shardPeers struct {
 	digests  map[uint64]uint64   // by the owner of the sessions
 	told     map[*session]uint64 // what of an own session is in the digest
 	unclosed []unclosed
+	packed   map[presence.User]packed // users of other nodes' sessions, at rest
+	scratch  []byte
+	fire     func(*session) // Tracker.fire
 }
 
 // unclosed is a session of a lost node that closed here, or must be adopted,

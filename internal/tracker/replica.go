@@ -29,6 +29,7 @@ func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
 	after := t.merge(sh, &m)
+	t.restOf(sh, m.ref.User)
 	sh.mu.Unlock()
 	after()
 	return m.ref, true
@@ -40,7 +41,7 @@ func (t *Tracker) hold(m *told) {
 	sh := t.shard(m.ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.users[m.ref.User]; u != nil {
+	if u := sh.known(m.ref.User); u != nil {
 		if s := u.session(m.ref.Session); s != nil && s.foreign && s.epoch == m.epoch && s.phase.Open() {
 			t.keep(s, m.held)
 		}
@@ -90,6 +91,7 @@ func (t *Tracker) Replace(origin uint64, shard int, changes [][]byte) {
 	var afters []func()
 	sh := &t.shards[shard]
 	sh.mu.Lock()
+	sh.wakeOf(origin)
 	for _, u := range sh.users {
 		for _, s := range u.sessions {
 			if !s.foreign || s.epoch.Incarnation != origin || !s.phase.Open() || there[s.id] {
@@ -102,6 +104,7 @@ func (t *Tracker) Replace(origin uint64, shard int, changes [][]byte) {
 			m.close(presence.ReasonLinkLost, t.now(), m.seen)
 			afters = append(afters, t.merge(sh, &m))
 		}
+		t.rest(sh, u)
 	}
 	sh.mu.Unlock()
 	for _, f := range afters {

@@ -68,7 +68,7 @@ func (t *Tracker) WatchesChanged(ref Ref) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.users[ref.User]; u != nil {
+	if u := sh.known(ref.User); u != nil {
 		if s := u.session(ref.Session); s != nil && s.phase.Open() && !s.foreign {
 			if !s.kept.fromDisk {
 				s.kept.friends = false  // the list has it now
@@ -314,6 +314,10 @@ func (v *saver) shard(ctx context.Context, n int) error {
 func (t *Tracker) appendShard(b []byte, sh *shard, watches map[*session]watched) (_ []byte, whole bool) {
 	whole = true
 	now := t.now()
+	if t.peers != nil {
+		sh.wakeOf(0)
+		defer t.restAll(sh)
+	}
 	count := 0
 	for _, u := range sh.users {
 		u.folded.Forget(now)

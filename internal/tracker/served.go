@@ -148,7 +148,7 @@ func (t *Tracker) served(name presence.User, device string) (Ref, bool) {
 	sh := t.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.users[name]; u != nil {
+	if u := sh.known(name); u != nil {
 		for _, s := range u.sessions {
 			if s.phase != presence.PhaseClosed && s.device.Door == servedDoor && s.device.ID == device {
 				return Ref{name, s.id}, true

@@ -118,7 +118,7 @@ func (t *Tracker) shardIndex(name presence.User) int { return store.Shard(name) 
 
 // user returns the named user of the shard, made when new. The lock is held.
 func (sh *shard) user(name presence.User) *user {
-	u := sh.users[name]
+	u := sh.known(name)
 	if u == nil {
 		// Watchers may remember an erased user of this name at versions until past.
 		u = &user{name: name, tally: sh.tallies.app(name.App), version: sh.past, floor: sh.past, veiled: sh.past}
@@ -162,7 +162,7 @@ func (s *session) hidden() bool { return s.status != nil && s.status.Invisible }
 func (t *Tracker) find(ref Ref) (*shard, *session, error) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
-	if u := sh.users[ref.User]; u != nil {
+	if u := sh.known(ref.User); u != nil {
 		if s := u.session(ref.Session); s != nil && !s.dead && (!s.over || !s.truth.Reason.Resumable()) {
 			return sh, s, nil
 		}
@@ -294,7 +294,7 @@ func (t *Tracker) Links(name presence.User, visit func(presence.SessionID, Link)
 	sh := t.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.users[name]; u != nil {
+	if u := sh.known(name); u != nil {
 		for _, s := range u.sessions {
 			if s.life.link != nil {
 				visit(s.id, s.life.link)

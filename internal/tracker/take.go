@@ -34,7 +34,7 @@ func (t *Tracker) elsewhere(ref Ref, maker uint64) (owner uint64, ok bool) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.users[ref.User]; u != nil {
+	if u := sh.known(ref.User); u != nil {
 		if s := u.session(ref.Session); s != nil {
 			return s.epoch.Incarnation, s.foreign
 		}
@@ -146,7 +146,7 @@ func (s *session) others(policy *Policy, device *presence.Device) (count int) {
 // foreign finds a session that another node has, and that nothing is pending on.
 // The lock is held, also when it fails.
 func (t *Tracker) foreign(sh *shard, ref Ref) (*session, error) {
-	u := sh.users[ref.User]
+	u := sh.known(ref.User)
 	if u == nil {
 		return nil, errGone
 	}
@@ -168,7 +168,7 @@ func (t *Tracker) announceTake(ref Ref, held bool) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.users[ref.User]; u != nil {
+	if u := sh.known(ref.User); u != nil {
 		if s := u.session(ref.Session); s != nil && s.foreign && s.phase.Open() {
 			t.keep(s, held)
 			m := s.told()
@@ -217,7 +217,7 @@ func (t *Tracker) Look(ctx context.Context, ref Ref, maker uint64) error {
 	}
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
-	u := sh.users[ref.User]
+	u := sh.known(ref.User)
 	known := u != nil && u.session(ref.Session) != nil
 	sh.mu.Unlock()
 	if known {

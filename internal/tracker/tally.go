@@ -10,6 +10,7 @@ import (
 
 // tally counts what an app has in the table, so that nobody need walk it.
 type tally struct {
+	app    presence.AppID
 	phases [presence.PhaseClosed]atomic.Int64 // sessions that are created, live, lost
 	online atomic.Int64                       // users who are available as others see them
 }
@@ -30,7 +31,7 @@ func (t *tallies) app(id presence.AppID) *tally {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if one = t.of[id]; one == nil {
-		one = &tally{}
+		one = &tally{app: id}
 		t.of[id] = one
 	}
 	return one

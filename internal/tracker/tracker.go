@@ -187,7 +187,7 @@ func (t *Tracker) Stop(ctx context.Context) error {
 func (t *Tracker) Presence(name presence.User) *presence.Presence {
 	sh := t.shard(name)
 	sh.mu.Lock()
-	u := sh.users[name]
+	u := sh.peek(name)
 	stale := t.staleness(u)
 	sh.mu.Unlock()
 	p := &presence.Presence{User: name}
@@ -206,7 +206,7 @@ func (t *Tracker) Seq(name presence.User) uint64 {
 	sh := t.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.users[name]; u != nil {
+	if u := sh.peek(name); u != nil {
 		return u.folded.Seq
 	}
 	return 0
