@@ -134,9 +134,9 @@ func (s *Store) SaveRoster(ctx context.Context, kind store.RosterKind, r store.R
 		return 0, fmt.Errorf("natsstore: roster of %d bytes of %.16q, %.32q: values end at %d bytes and names must be valid: %w",
 			len(r.Value), r.User.App, r.User.ID, store.MaxRosterValue, store.ErrRefused)
 	}
-	body := appendTaken(nil, store.UserMark(r.User))
-	if len(r.Value) > 0 {
-		body = appendRoster(nil, r.User.ID, r.Value)
+	body := appendRoster(nil, r.User.ID, r.Value)
+	if len(r.Value) == 0 {
+		body = appendTaken(nil, store.UserMark(r.User))
 	}
 	return s.saveValue(ctx, rosterName(kind, r.User), body, r.Revision, len(r.Value) == 0)
 }
