@@ -20,7 +20,7 @@ func (a *App) startMozpresence(ctx context.Context) (err error) {
 	a.foreign.mozpresence = mozpresence.New(mozpresence.Config{
 		Gate: a.gate, Tracker: a.tracker, Wheel: a.wheel, Publishers: a.grants, Mailboxes: a.mailboxes, Facts: a.telling.facts,
 		Apps: a.p.Config.MozpresenceApps(), Logger: a.log, ShortestTimeout: a.shortest, LongestTimeout: a.longest, Called: a.called(mozpresence.Name),
-		Pages: a.foreign.pages,
+		Pages: a.foreign.pages, Limits: mozpresence.Limits(a.p.Config.ConnectionLimits()),
 	})
 	return a.foreign.mozpresence.Start(ctx)
 }
@@ -35,5 +35,6 @@ func (a *App) stopMozpresence(ctx context.Context) error {
 // setMozpresence puts the apps of another configuration in place.
 func (a *App) setMozpresence(c *config.Config) {
 	a.foreign.mozpresence.SetApps(c.MozpresenceApps())
+	a.foreign.mozpresence.SetLimits(mozpresence.Limits(c.ConnectionLimits()))
 	a.foreign.pages.SetApps(c.MozpresencePages())
 }

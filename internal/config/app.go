@@ -78,7 +78,8 @@ type PlatformPolicy struct {
 type Limits struct {
 	Sessions       int     `yaml:"sessions" json:"sessions" env:"SESSIONS"`
 	OpensPerSecond float64 `yaml:"opens_per_second" json:"opens_per_second" env:"OPENS_PER_SECOND"`
-	// ConnectionsPerUser limits those of one user at the live door; 0 is no limit
+	// ConnectionsPerUser limits those of one user, at each of the doors with
+	// sockets; 0 is no limit
 	// but that on sessions.
 	ConnectionsPerUser int `yaml:"connections_per_user" json:"connections_per_user" env:"CONNECTIONS_PER_USER"`
 	Watches            int `yaml:"watches" json:"watches" env:"WATCHES"`

@@ -97,7 +97,7 @@ func (c *Config) DoorLimits() map[presence.AppID]admit.Limits {
 	return m
 }
 
-// ConnectionLimits is what the live door needs.
+// ConnectionLimits is what the doors with sockets need.
 func (c *Config) ConnectionLimits() live.Limits {
 	l := live.Limits{PerAddress: c.Listen.ConnectionsPerAddress, PerUser: make(map[presence.AppID]int, len(c.Apps))}
 	for name, a := range c.Apps {

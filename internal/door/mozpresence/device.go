@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/porchlight-dev/porchlight/internal/admit"
-	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/socket"
@@ -37,12 +36,13 @@ type device struct {
 	sock   *socket.Conn
 	origin string // of a foreign page; "" is none
 	addr   string
-	pace   pace
+	from   admit.Place // counted in door.from
+	pace   admit.Pace
 	timer  wheel.Timer // until somebody is known
 
 	// Only Message uses these.
-	who who   // of the newest assertion
-	at  place // of the current session
+	who who    // of the newest assertion
+	id  string // of the device, in the current session
 
 	mu       sync.Mutex // guards all below
 	name     string     // the user, as the device calls him
@@ -90,11 +90,14 @@ func (d *Door) serveDevice(w http.ResponseWriter, r *http.Request) {
 	if raw != "" {
 		c.who, refused = c.believe(raw)
 	}
+	if c.from = admit.PlaceOf(c.addr); !d.roomFrom(w, c.from) {
+		return
+	}
 	o := socket.Options{
 		CheckOrigin: func(*http.Request) bool { return true },
 		Silence:     max(2*d.cfg.LongestTimeout, time.Minute),
 	}
-	d.loop.Upgrade(w, r, o, func(s *socket.Conn) socket.Door { // whom it refuses is told
+	err := d.loop.Upgrade(w, r, o, func(s *socket.Conn) socket.Door {
 		c.sock = s
 		c.timer.Fire = c.late
 		if refused != nil {
@@ -106,6 +109,9 @@ func (d *Door) serveDevice(w http.ResponseWriter, r *http.Request) {
 		d.cfg.Wheel.Set(&c.timer, FirstFrame)
 		return c
 	})
+	if err != nil { // the peer was told
+		d.from.Leave(c.from)
+	}
 }
 
 // bearer is the credential of an Authorization header; "" is none.
@@ -153,9 +159,9 @@ func (c *device) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 	began := time.Now()
 	var f deviceFrame
 	defer c.door.recovered("status", func() { c.say(refuse(errInternal, internalText), f.Status, f.name()) })
-	ok, end := c.pace.admit(c.door.cfg.Wheel.Now(), len(b))
+	ok, end := c.pace.Admit(c.door.cfg.Wheel.Now(), len(b))
 	if end {
-		c.sock.Close(codeTooMany, "more than "+strconv.Itoa(endFrames)+" frames in a second")
+		c.sock.Close(codeTooMany, "more than "+strconv.Itoa(admit.FramesEnd)+" frames in a second")
 		return
 	}
 	var no *refusal
@@ -165,7 +171,7 @@ func (c *device) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 		no = parse(b, &f)
 	}
 	if no == nil && !ok {
-		no = slowDown(time.Second, "more than %d frames in a second", refuseFrames)
+		no = slowDown(time.Second, "more than %d frames in a second", admit.FramesRefused)
 	}
 	if no == nil {
 		if err := c.status(&f); err != nil {
@@ -174,10 +180,14 @@ func (c *device) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 	}
 	c.say(no, f.Status, f.name())
 	code := "OK"
-	if no != nil {
-		code = strconv.Itoa(no.no)
-	} else {
+	switch {
+	case no == nil:
 		c.listen()
+	case no.ends != 0:
+		c.sock.Close(no.ends, no.text)
+		fallthrough
+	default:
+		code = strconv.Itoa(no.no)
 	}
 	c.door.called("status", code, time.Since(began))
 }
@@ -238,7 +248,7 @@ func (c *device) status(f *deviceFrame) error {
 	switch {
 	case f.Status == statusOffline:
 		return c.leave(v)
-	case v != nil && (f.Device == "" || f.Device == c.at.id):
+	case v != nil && (f.Device == "" || f.Device == c.id):
 		return c.update(v, show)
 	case v != nil:
 		if err := c.leave(v); err != nil {
@@ -316,107 +326,10 @@ func (c *device) update(v *visit, show presence.Show) error {
 	return err
 }
 
-// enter makes the device's session current: the one that it had, if it lives, or
-// a new one.
-func (c *device) enter(id string, show presence.Show) error {
-	d := c.door
-	user := presence.User{App: c.who.access.App, ID: c.who.access.User}
-	c.at = place{user, id}
-	if ref, ok := d.devices.find(c.at); ok && id != "" {
-		err := c.connect(ref, nil, show)
-		if kind := fault.KindOf(err); err == nil || kind != fault.SessionGone {
-			return err
-		}
-	}
-	made, err := d.cfg.Tracker.Make(d.ctx, tracker.MakeParams{User: user, Device: presence.Device{ID: id, Addr: c.addr, Door: Name}})
-	if err != nil {
-		return err
-	}
-	if err = c.connect(made.Ref, &presence.Status{Show: show}, show); err != nil {
-		d.cfg.Tracker.Close(d.ctx, made.Ref, presence.ReasonLeft) // nobody will come for it
-		return err
-	}
-	d.devices.keep(c.at, made.Ref)
-	return nil
-}
-
-// connect puts a session on the connection. A new one begins with initial.
-func (c *device) connect(ref tracker.Ref, initial *presence.Status, show presence.Show) error {
-	d := c.door
-	if _, err := d.cfg.Tracker.CheckResume(d.ctx, ref); err != nil {
-		return err
-	}
-	v := &visit{c, ref}
-	c.mu.Lock()
-	c.visit, c.end = v, nil
-	c.mu.Unlock()
-	done, err := d.cfg.Tracker.Connect(d.ctx, ref, tracker.ConnectParams{Link: v, Initial: initial, Addr: c.addr, Door: Name})
-	if err != nil {
-		d.cfg.Tracker.LinkLost(ref, v)
-		c.mu.Lock()
-		c.visit = nil
-		c.mu.Unlock()
-		return err
-	}
-	if done.Resumed {
-		if err := c.update(v, show); err != nil && fault.KindOf(err) != fault.RateLimited {
-			return err
-		}
-	}
-	return nil
-}
-
-// listen makes the connection take notifications, once its status was answered.
-func (c *device) listen() {
-	c.mu.Lock()
-	wanted := c.visit != nil && c.taker == nil && !c.departed
-	v := c.visit
-	c.mu.Unlock()
-	if !wanted {
-		return
-	}
-	taker := c.door.cfg.Mailboxes.Attach(c.door.ctx, v.ref.User, c.sock.Wake)
-	c.mu.Lock()
-	c.taker = taker
-	c.mu.Unlock()
-	c.sock.Wake() // it may have been woken before it was seen
-}
-
-// leave ends the current session by the device's word.
-func (c *device) leave(v *visit) error {
-	if v == nil {
-		return nil
-	}
-	taker := c.part(v)
-	if taker != nil {
-		taker.Close()
-	}
-	_, err := c.door.cfg.Tracker.Close(c.door.ctx, v.ref, presence.ReasonLeft)
-	if fault.KindOf(err) == fault.SessionGone {
-		err = nil
-	}
-	c.door.devices.forget(c.at, v.ref)
-	return err
-}
-
-// part takes the current session off the connection.
-func (c *device) part(v *visit) *mailbox.Taker {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.visit != v {
-		return nil
-	}
-	taker := c.taker
-	if c.took && c.parting == nil && !c.departed {
-		taker, c.parting = nil, taker // the next Fill knows that they are written
-	}
-	c.visit, c.taker, c.took = nil, nil, false
-	return taker
-}
-
 // Closed is the end: the session's link is lost, unless another connection has it.
 func (c *device) Closed(*socket.Conn, error) {
 	c.door.cfg.Wheel.Clear(&c.timer)
+	c.door.from.Leave(c.from)
 	c.mu.Lock()
 	c.departed = true
 	v, parting := c.visit, c.parting

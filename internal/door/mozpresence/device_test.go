@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
@@ -193,7 +194,7 @@ func TestSlowDown(t *testing.T) {
 		p := n.device("alice", "online")
 		wait(time.Second)
 		refused := 0
-		for i := range refuseFrames + 20 {
+		for i := range admit.FramesRefused + 20 {
 			word := []string{"online", "unavailable"}[i%2]
 			for _, got := range p.say(`{"status":%q}`, word) {
 				if strings.Contains(got, `"errno":42`) {
@@ -205,11 +206,11 @@ func TestSlowDown(t *testing.T) {
 			}
 		}
 		if refused < 20 {
-			t.Errorf("%d statuses in a second: %d were refused, want 20 at least", refuseFrames+20, refused)
+			t.Errorf("%d statuses in a second: %d were refused, want 20 at least", admit.FramesRefused+20, refused)
 		}
 		wait(time.Second)
 		p.want("a second later", p.say(`{"status":"online"}`), `{"result":"OK","status":"online","user":"alice"}`)
-		for range endFrames + 1 {
+		for range admit.FramesEnd + 1 {
 			if p.Send(`{}`) != nil {
 				break
 			}

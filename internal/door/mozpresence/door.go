@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,19 @@ type App struct {
 	QueueTTL time.Duration
 }
 
+// Limits bound connections.
+type Limits struct {
+	// PerAddress is how many sockets there may be from one address, of an IPv6
+	// address from its /64; 0 is DefaultPerAddress. Loopback is not counted.
+	PerAddress int
+	// PerUser is how many devices of one user may be connected with a session, by
+	// app; 0, and an app that is not in it, is no bound but that on sessions.
+	PerUser map[presence.AppID]int
+}
+
+// DefaultPerAddress is the preset of Limits.PerAddress.
+const DefaultPerAddress = 5000
+
 // Facts tells what happened, from the log. facts.Reader is one.
 type Facts interface {
 	// Follow is facts.Reader's.
@@ -66,6 +80,7 @@ type Config struct {
 	Apps       []App
 	Logger     *slog.Logger
 
+	Limits Limits
 	// Pages answers what people read, by the whole path; nil: nobody does.
 	Pages http.Handler
 	// ShortestTimeout and LongestTimeout of all apps set how often the server
@@ -79,13 +94,14 @@ type Config struct {
 // Door is that of one node. Make it with New, Start it, and Stop it when nobody
 // comes any more.
 type Door struct {
-	cfg  Config
-	log  *slog.Logger
-	loop *socket.Loop
-	apps atomic.Pointer[map[presence.AppID]App]
-	// devices are the sessions of devices that gave an id, to be found again.
-	devices devices
-	calls   rates
+	cfg    Config
+	log    *slog.Logger
+	loop   *socket.Loop
+	apps   atomic.Pointer[map[presence.AppID]App]
+	limits atomic.Pointer[Limits]
+	from   admit.Addresses // all sockets
+	coming admit.Arrivals  // devices
+	calls  rates
 
 	ctx    context.Context // of all calls; set by Start
 	cancel context.CancelFunc
@@ -103,8 +119,8 @@ func New(cfg Config) *Door {
 	d.loop = socket.New(socket.Config{
 		Wheel: cfg.Wheel, Logger: cfg.Logger, MaxMessage: maxFrame, Ping: min(max(cfg.ShortestTimeout/3, time.Second), socket.DefaultPing),
 	})
-	d.devices.tracker = cfg.Tracker
 	d.SetApps(cfg.Apps)
+	d.SetLimits(cfg.Limits)
 	cfg.Publishers.Listen(d.changed)
 	return d
 }
@@ -116,6 +132,28 @@ func (d *Door) SetApps(apps []App) {
 		all[a.App] = a
 	}
 	d.apps.Store(&all)
+}
+
+// SetLimits replaces the limits on connections. Those that are open stay.
+func (d *Door) SetLimits(l Limits) {
+	if l.PerAddress == 0 {
+		l.PerAddress = DefaultPerAddress
+	}
+	d.limits.Store(&l)
+}
+
+// crowded is when one may come again who found too many connections.
+const crowded = 5 * time.Second
+
+// roomFrom counts one more socket from a place, or refuses it.
+func (d *Door) roomFrom(w http.ResponseWriter, from admit.Place) bool {
+	if d.from.Enter(from, d.limits.Load().PerAddress) {
+		return true
+	}
+	d.called("connection", strconv.Itoa(errSlowDown), -1)
+	w.Header().Set("Retry-After", strconv.Itoa(int(crowded/time.Second)))
+	http.Error(w, "there are too many connections from this address", http.StatusTooManyRequests)
+	return false
 }
 
 // app is a tenant that is served.

@@ -34,7 +34,7 @@ const (
 	codeLate     = 4408 // nobody said who he is
 	codeReplaced = 4409 // a newer connection of the same device
 	codeClosed   = 4410 // the session was closed
-	codeTooMany  = 4429 // of frames
+	codeTooMany  = 4429 // of frames, or connections
 	codeSlow     = 1013 // try again later (RFC 6455's registry)
 )
 
@@ -43,6 +43,7 @@ type refusal struct {
 	no    int
 	text  string
 	after time.Duration // errSlowDown: when to come again
+	ends  int           // the connection ends with this close code; 0: it stays
 }
 
 // Error says it for the log.

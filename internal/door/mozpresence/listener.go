@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/publisher"
@@ -33,8 +34,9 @@ const (
 type listener struct {
 	door  *Door
 	sock  *socket.Conn
-	id    string // of the publisher
-	pace  pace
+	id    string      // of the publisher
+	from  admit.Place // counted in door.from
+	pace  admit.Pace
 	timer wheel.Timer
 
 	pub publisher.Publisher // once it is known; only Message sets it
@@ -59,13 +61,20 @@ var _ socket.Door = (*listener)(nil)
 
 // servePublisher takes the handshake of a publisher's server.
 func (d *Door) servePublisher(w http.ResponseWriter, r *http.Request, id string) {
-	d.loop.Upgrade(w, r, socket.Options{Silence: time.Minute}, func(s *socket.Conn) socket.Door { // whom it refuses is told
-		l := &listener{door: d, sock: s, id: id, poked: make(chan struct{}, 1), room: make(chan struct{}, 1), dead: map[string]bool{}}
+	from := admit.PlaceOf(r.RemoteAddr)
+	if !d.roomFrom(w, from) {
+		return
+	}
+	err := d.loop.Upgrade(w, r, socket.Options{Silence: time.Minute}, func(s *socket.Conn) socket.Door {
+		l := &listener{door: d, sock: s, id: id, from: from, poked: make(chan struct{}, 1), room: make(chan struct{}, 1), dead: map[string]bool{}}
 		l.ctx, l.cancel = context.WithCancel(d.ctx)
 		l.timer.Fire = l.late
 		d.cfg.Wheel.Set(&l.timer, FirstFrame)
 		return l
 	})
+	if err != nil { // the peer was told
+		d.from.Leave(from)
+	}
 }
 
 // late ends a connection that did not say its key in time.
@@ -89,9 +98,9 @@ func (l *listener) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 	began := time.Now()
 	var f publisherFrame
 	defer l.door.recovered("publisher", func() { l.ko("error", refuse(errInternal, internalText)) })
-	ok, end := l.pace.admit(l.door.cfg.Wheel.Now(), len(b))
+	ok, end := l.pace.Admit(l.door.cfg.Wheel.Now(), len(b))
 	if end {
-		l.leave(codeTooMany, "more than "+strconv.Itoa(endFrames)+" frames in a second")
+		l.leave(codeTooMany, "more than "+strconv.Itoa(admit.FramesEnd)+" frames in a second")
 		return
 	}
 	no := refuse(errJSON, errNoObject)
@@ -99,7 +108,7 @@ func (l *listener) Message(_ *socket.Conn, kind socket.Kind, b []byte) {
 		no = parse(b, &f)
 	}
 	if no == nil && !ok {
-		no = slowDown(time.Second, "more than %d frames in a second", refuseFrames)
+		no = slowDown(time.Second, "more than %d frames in a second", admit.FramesRefused)
 	}
 	method := "notify"
 	if l.pub.ID == "" {
@@ -423,6 +432,7 @@ func (l *listener) Fill(_ *socket.Conn, out *socket.Out) (more bool) {
 // Closed is the end: what was not written is told to the next connection.
 func (l *listener) Closed(*socket.Conn, error) {
 	l.door.cfg.Wheel.Clear(&l.timer)
+	l.door.from.Leave(l.from)
 	l.cancel()
 	l.mu.Lock()
 	l.departed = true

@@ -77,7 +77,12 @@ func newNode(t *testing.T, core *doortest.Core) *node {
 			t.Fatal(err)
 		}
 	}
-	n.web = &http.Server{Handler: n.door}
+	n.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if from := r.Header.Get("Test-From"); from != "" {
+			r.RemoteAddr = from
+		}
+		n.door.ServeHTTP(w, r)
+	})}
 	go func() {
 		defer close(n.done)
 		n.web.Serve(listen.New(n, listen.Config{Now: core.Wheel.Now}))
@@ -138,6 +143,16 @@ type peer struct {
 // dial opens a socket; header has names and values in turn.
 func (n *node) dial(path string, header ...string) *peer {
 	n.t.Helper()
+	p, answer := n.handshake(path, header...)
+	if p == nil {
+		n.t.Fatalf("handshake of %s: got %s", path, answer.Status)
+	}
+	return p
+}
+
+// handshake is dial that may be refused.
+func (n *node) handshake(path string, header ...string) (*peer, *http.Response) {
+	n.t.Helper()
 	here, there := net.Pipe()
 	n.mu.Lock()
 	n.dialed = append(n.dialed, here)
@@ -149,11 +164,11 @@ func (n *node) dial(path string, header ...string) *peer {
 	}
 	p, answer := doortest.Handshake(n.t, here, path, h)
 	if p == nil {
-		n.t.Fatalf("handshake of %s: got %s", path, answer.Status)
+		return nil, answer
 	}
 	go p.Read()
 	synctest.Wait()
-	return &peer{p, n.t}
+	return &peer{p, n.t}, answer
 }
 
 // say sends a frame and returns what came until everything is quiet.
