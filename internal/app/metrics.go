@@ -21,7 +21,7 @@ func (a *App) makeMetrics() (err error) {
 		a.metrics.Add(appSources, a.readApps), a.metrics.Add(trackerSources, a.readTracker),
 		a.metrics.Add(hubSources, a.readHub), a.metrics.Add(rosterSources, a.readRoster), a.metrics.Add(nodeSources, a.readNode),
 		a.metrics.Add(webhookSources, a.readWebhooks), a.metrics.Add(topicSources, a.readTopics),
-		a.metrics.Add(mailboxSources, a.readMailboxes),
+		a.metrics.Add(mailboxSources, a.readMailboxes), a.metrics.Add(clusterSources, a.readCluster),
 	)
 }
 

@@ -164,12 +164,21 @@ func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": "starting or stopping"})
 		return
 	}
+	well := map[string]any{"ready": true}
+	if c := a.nodes.cluster; c != nil {
+		if !c.Joined() {
+			answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": "isolated: this node is cut off from the others or stood still; devices are sent to the other nodes until it is back"})
+			return
+		}
+		well["synced"] = a.bus.Synced() // whether power loss takes nothing that was acknowledged
+	}
 	switch err := a.store.Health(); {
 	case err == nil:
-		answer(w, http.StatusOK, map[string]any{"ready": true})
+		answer(w, http.StatusOK, well)
 	case errors.Is(err, store.ErrAlarm):
 		// Taking the node out of service would make a full disk an outage.
-		answer(w, http.StatusOK, map[string]any{"ready": true, "alarm": err.Error()})
+		well["alarm"] = err.Error()
+		answer(w, http.StatusOK, well)
 	default:
 		answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": err.Error()})
 	}

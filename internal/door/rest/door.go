@@ -70,7 +70,10 @@ type Config struct {
 	Grants interface {
 		Erase(ctx context.Context, user presence.User) error
 	}
-	Keys []Key
+	// Cluster says how the nodes are doing, with the sessions of an app; nil: this
+	// one is alone.
+	Cluster func(ctx context.Context, app presence.AppID) Cluster
+	Keys    []Key
 	// Rates are how many requests a second the keys of an app may make together.
 	Rates map[presence.AppID]float64
 	// Version is the program's, for the description.
@@ -125,6 +128,7 @@ func New(cfg Config) (*Door, error) {
 	d.registerChanges()
 	d.registerHistory()
 	d.registerSnapshot()
+	d.registerCluster()
 	var err error
 	if d.described, err = json.Marshal(d.api.OpenAPI()); err != nil {
 		return nil, fmt.Errorf("describe the REST API: %w", err)

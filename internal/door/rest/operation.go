@@ -60,6 +60,7 @@ func describe(version string) huma.Config {
 				{Name: "webhooks", Description: "How webhooks are doing, and telling them again."},
 				{Name: "changes", Description: "What happened: by pull, as a whole, and of one user."},
 				{Name: "presence", Description: "Presences that servers set, for bots and devices."},
+				{Name: "nodes", Description: "How the nodes are doing."},
 			},
 			Components: &huma.Components{
 				Schemas: registry,
