@@ -38,6 +38,11 @@ type Options struct {
 	// HTTP, GRPC and Data, when not empty, are used in place of the
 	// configuration's.
 	HTTP, GRPC, Data string
+	// Node, when not empty, is this node's name among several, in place of the
+	// configuration's; Cluster and Peers are the addresses of a NATS cluster, or of
+	// all nodes of one that they form themselves, this one's first.
+	Node           string
+	Cluster, Peers []string
 	// HTTPListener and GRPCListener, when not nil, are served in place of the
 	// addresses, and closed by Stop. With GRPCListener alone there is no HTTP port.
 	HTTPListener, GRPCListener net.Listener
@@ -91,14 +96,33 @@ func New(o Options) (*Server, error) {
 		c.Data, s.temporary = dir, dir
 	}
 	s.config.Store(c)
-	s.app, err = app.New(app.Params{
-		Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Demo: o.Demo, Logger: o.Logger, Version: Version,
-	})
+	nodes, err := nodesOf(c)
+	if err == nil {
+		s.app, err = app.New(app.Params{
+			Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Demo: o.Demo, Nodes: nodes, Logger: o.Logger, Version: Version,
+		})
+	}
 	if err != nil {
 		s.clean()
 		return nil, err
 	}
 	return s, nil
+}
+
+// nodesOf is what makes a node one of several; nil when it is alone.
+func nodesOf(c *config.Config) (*app.Nodes, error) {
+	if !c.Clustered() {
+		return nil, nil
+	}
+	name, err := c.NodeName()
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	e, err := c.Engine()
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return &app.Nodes{Name: name, Cluster: e.Cluster, Peers: e.Peers, Prefix: e.Prefix, Fingerprint: c.Fingerprint()}, nil
 }
 
 func (o *Options) development() bool { return o.ConfigFile == "" && o.Config == nil }
@@ -121,7 +145,14 @@ func (o *Options) read() (c *config.Config, err error) {
 	override(&c.Listen.HTTP, o.HTTP, config.DefaultHTTP)
 	override(&c.Listen.GRPC, o.GRPC, config.DefaultGRPC)
 	override(&c.Data, o.Data, "")
-	return c, nil
+	override(&c.Node, o.Node, "")
+	if len(o.Cluster) > 0 {
+		c.Cluster.URLs = o.Cluster
+	}
+	if len(o.Peers) > 0 {
+		c.Peers.Listen, c.Peers.Nodes = o.Peers[0], o.Peers
+	}
+	return c, c.Check()
 }
 
 // exposes refuses to serve keys that everybody knows beyond loopback.

@@ -20,17 +20,22 @@ type devCommand struct {
 	GRPC string `name:"grpc" default:"127.0.0.1:7401" placeholder:"ADDR" help:"gRPC address (loopback only). Default: ${default}."`
 	Data string `placeholder:"DIR" help:"Data directory; without it a temporary one, removed at the end."`
 
+	Nodes int `default:"1" placeholder:"N" help:"Run so many nodes that form a cluster, on loopback: 1, or 3 to 7. The first has the addresses above, each other one ports of its own."`
+
 	Webhook       []string `placeholder:"URL" help:"Tell this address what happens, as porchlight webhook listen takes it; several may be given."`
 	WebhookFormat string   `default:"native" enum:"native,cloudevents,rongcloud,tencentim" help:"Format of --webhook: native, cloudevents, rongcloud or tencentim. Default: ${default}."`
 }
 
 // Help shows an example.
 func (devCommand) Help() string {
-	return "Example:\n\n  porchlight dev --data ./data\n  porchlight dev --webhook http://127.0.0.1:9000/"
+	return "Example:\n\n  porchlight dev --data ./data\n  porchlight dev --nodes 3\n  porchlight dev --webhook http://127.0.0.1:9000/"
 }
 
 // Run serves until the process is told to stop.
 func (d devCommand) Run(ctx context.Context, c console) error {
+	if d.Nodes != 1 {
+		return d.several(ctx, c)
+	}
 	o := porchlight.Options{HTTP: d.HTTP, GRPC: d.GRPC, Data: d.Data, Demo: true, Environ: d.webhooks(), Logger: logger(c)}
 	return hold(ctx, node{Options: o}, func(srv *porchlight.Server) error { return d.greet(c, srv) })
 }
@@ -77,10 +82,13 @@ func (d devCommand) greetWebhooks(c console) {
 }
 
 // greet prints what a newcomer needs: addresses, tokens, and lines that work.
-func (d devCommand) greet(c console, srv *porchlight.Server) error {
+func (d devCommand) greet(c console, srv *porchlight.Server, others ...*porchlight.Server) error {
 	addr := srv.GRPCAddr().String()
 	fmt.Fprintf(c.out, "Porchlight %s, development node: app \"demo\", keys that everybody knows.\n\n", porchlight.Version)
 	fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n\n", addr, srv.HTTPAddr())
+	for _, n := range others {
+		fmt.Fprintf(c.out, "another node:\ngrpc  %s\nhttp  %s\n\n", n.GRPCAddr(), n.HTTPAddr())
+	}
 	d.greetWebhooks(c)
 	var alice string
 	for _, user := range []string{"alice", "bob", "carol"} {

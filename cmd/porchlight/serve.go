@@ -25,16 +25,20 @@ type serveCommand struct {
 	HTTP   string `name:"http" placeholder:"ADDR" help:"HTTP address in place of the configuration's."`
 	GRPC   string `name:"grpc" placeholder:"ADDR" help:"gRPC address in place of the configuration's."`
 	Data   string `placeholder:"DIR" help:"Data directory in place of the configuration's."`
+
+	Node    string   `placeholder:"NAME" help:"Name of this node among several; by default the machine's."`
+	Cluster []string `placeholder:"URL" help:"An existing NATS cluster that the nodes share: nats://a:4222,nats://b:4222,…"`
+	Peers   []string `placeholder:"ADDR" help:"Addresses of all nodes, which form a cluster of their own, this one's first: host:port,…; three or more."`
 }
 
 // Help shows an example.
 func (serveCommand) Help() string {
-	return "Example:\n\n  porchlight serve --config porchlight.yaml --data /var/lib/porchlight"
+	return "Example:\n\n  porchlight serve --config porchlight.yaml --data /var/lib/porchlight\n  porchlight serve --config porchlight.yaml --node n1 --cluster nats://a:4222,nats://b:4222,nats://c:4222"
 }
 
 // Run serves until the process is told to stop.
 func (s serveCommand) Run(ctx context.Context, c console) error {
-	o := porchlight.Options{ConfigFile: s.Config, Environ: os.Environ(), HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Logger: logger(c)}
+	o := porchlight.Options{ConfigFile: s.Config, Environ: os.Environ(), HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Node: s.Node, Cluster: s.Cluster, Peers: s.Peers, Logger: logger(c)}
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)

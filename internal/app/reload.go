@@ -99,6 +99,9 @@ func (a *App) use(ctx context.Context, r replacement) {
 		a.api.SetKeys(r.config.ServerKeys())
 	}
 	a.setForeign(r.config)
+	if c := a.nodes.cluster; c != nil {
+		c.SetFingerprint(r.config.Fingerprint())
+	}
 	if err := a.setWebhooks(r.endpoints); err != nil {
 		a.log.Error("the webhooks stay as they were", "error", err) // they were checked
 	}
@@ -147,6 +150,9 @@ func (a *App) later(is *config.Config) (keys []string) {
 		{"data", was.Data != is.Data},
 		{"restart_grace", was.RestartGrace != is.RestartGrace},
 		{"log_max_bytes", was.LogMaxBytes != is.LogMaxBytes},
+		{"node", was.Node != is.Node},
+		{"cluster", !reflect.DeepEqual(was.Cluster, is.Cluster)},
+		{"peers", !reflect.DeepEqual(was.Peers, is.Peers)},
 	} {
 		if k.differs {
 			keys = append(keys, k.name)

@@ -16,6 +16,7 @@ func (c *Config) Check() error {
 	var p problems
 	c.checkApps(&p)
 	c.Listen.check(&p, place{"listen"})
+	c.checkNodes(&p)
 	if c.LogMaxBytes != 0 && c.LogMaxBytes < leastLog {
 		p.add(place{"log_max_bytes"}, "%d is too little; give at least %d, or 0 for the default", c.LogMaxBytes, leastLog)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -34,6 +35,11 @@ type Config struct {
 	// LogMaxBytes bounds the log of records; by default the smaller of 20 GB and
 	// half of what is free at the first start.
 	LogMaxBytes int64 `yaml:"log_max_bytes" env:"LOG_MAX_BYTES"`
+
+	// Node names this node among several; by default as its machine.
+	Node    string  `yaml:"node" env:"NODE"`
+	Cluster Cluster `yaml:"cluster" envPrefix:"CLUSTER_"`
+	Peers   Peers   `yaml:"peers" envPrefix:"PEERS_"`
 
 	src      *source
 	warnings []string
@@ -174,7 +180,8 @@ func (c *Config) locate(dir string) {
 			*name = filepath.Join(dir, *name)
 		}
 	}
-	for _, name := range []*string{&c.Data, &c.SessionKeys, &c.Listen.TLS.Cert, &c.Listen.TLS.Key} {
+	names := []*string{&c.Data, &c.SessionKeys, &c.Listen.TLS.Cert, &c.Listen.TLS.Key, &c.Cluster.CredentialsFile, &c.Cluster.SeedFile}
+	for _, name := range slices.Concat(names, c.Cluster.TLS.files(), c.Peers.TLS.files()) {
 		at(name)
 	}
 	for _, a := range c.Apps {

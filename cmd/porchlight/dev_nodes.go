@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/porchlight-dev/porchlight"
+)
+
+// Bounds of dev --nodes: two cannot outvote a lost third, and one machine has
+// nothing of many.
+const leastNodes, mostNodes = 3, 7
+
+// several runs nodes that form a cluster, until the process is told to stop or
+// one of them fails.
+func (d devCommand) several(ctx context.Context, c console) (err error) {
+	if d.Nodes < leastNodes || d.Nodes > mostNodes {
+		return fmt.Errorf("--nodes %d: give 1, or %d to %d: with two, the loss of one stops both", d.Nodes, leastNodes, mostNodes)
+	}
+	data := d.Data
+	if data == "" {
+		if data, err = os.MkdirTemp("", "porchlight-*"); err != nil {
+			return fmt.Errorf("temporary data directory: %w", err)
+		}
+		defer os.RemoveAll(data)
+	}
+	peers, err := freeAddrs(d.Nodes)
+	if err != nil {
+		return err
+	}
+	log, password := logger(c), rand.Text()
+	nodes := make([]*porchlight.Server, d.Nodes)
+	for i := range nodes {
+		name := fmt.Sprintf("n%d", i+1)
+		o := porchlight.Options{
+			HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", Data: filepath.Join(data, name), Demo: true, Node: name,
+			Peers:   append([]string{peers[i]}, peers...),
+			Environ: append(d.webhooks(), "PORCHLIGHT_PEERS_PASSWORD="+password), Logger: log.With("node", name),
+		}
+		if i == 0 {
+			o.HTTP, o.GRPC = d.HTTP, d.GRPC
+		}
+		if nodes[i], err = porchlight.New(o); err != nil {
+			break
+		}
+	}
+	defer func() { err = errors.Join(err, stopAll(ctx, nodes)) }()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.err, "%d nodes begin; they wait for each other, which takes some seconds\n", d.Nodes)
+	if err := startAll(ctx, nodes); err != nil {
+		return err
+	}
+	if err := d.greet(c, nodes[0], nodes[1:]...); err != nil {
+		return err
+	}
+	failed := make(chan error, len(nodes))
+	for _, n := range nodes {
+		go func() {
+			select {
+			case err := <-n.Failed():
+				failed <- err
+			case <-ctx.Done():
+			}
+		}()
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func startAll(ctx context.Context, nodes []*porchlight.Server) error {
+	errs := make([]error, len(nodes))
+	var starting sync.WaitGroup
+	for i, n := range nodes {
+		starting.Go(func() { errs[i] = n.Start(ctx) })
+	}
+	starting.Wait()
+	return errors.Join(errs...)
+}
+
+// stopAll stops those that were made, at once: one after the other, the last
+// would be alone and without a majority.
+func stopAll(ctx context.Context, nodes []*porchlight.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	errs := make([]error, len(nodes))
+	var stopping sync.WaitGroup
+	for i, n := range nodes {
+		if n != nil {
+			stopping.Go(func() { errs[i] = n.Stop(ctx) })
+		}
+	}
+	stopping.Wait()
+	return errors.Join(errs...)
+}
+
+// freeAddrs finds ports of loopback that nobody uses.
+func freeAddrs(count int) (addrs []string, err error) {
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all are found before the first is given free
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
