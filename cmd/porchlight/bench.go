@@ -40,7 +40,7 @@ type benchCommand struct {
 	GRPC    string `name:"grpc" placeholder:"ADDR" help:"Measure the development node at this loopback address."`
 	Self    bool   `help:"Start the server to measure as a child process (default without --grpc)."`
 	Door    string `default:"grpc" help:"Interface to measure: grpc or live. Default: ${default}."`
-	Users   int    `default:"0" help:"How many users log in. Default: 5000, of topics 1000."`
+	Users   *int   `placeholder:"N" help:"How many users log in. Default: 5000, of topics 1000."`
 	Friends int    `default:"50" help:"How many others each watches. Default: ${default}."`
 	Phase   string `placeholder:"P,…" help:"Phases to report: login, idle, unloaded, saturate, half; with --door live also steady, stuck, storm. Default: all. Or topics, alone: topic messages to subscribers at the live door. Or webhook, alone: the way of changes to a receiver, over servers of its own. Or notifications, alone: live notifications, over a server of its own."`
 	Seconds int    `default:"5" help:"Length of each timed phase. Default: ${default}."`
@@ -71,8 +71,8 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	if b.Self && addr != "" {
 		return fmt.Errorf("give either %s or --self", flag)
 	}
-	if b.Users < 0 || b.Friends < 1 || b.Seconds < 1 {
-		return errors.New("--friends and --seconds are 1 or more, and so is --users where it is given")
+	if b.Users != nil && *b.Users < 1 || b.Friends < 1 || b.Seconds < 1 {
+		return errors.New("--users, --friends and --seconds are 1 or more")
 	}
 	if b.FriendsSubscription {
 		return b.friends(ctx, c)
@@ -88,7 +88,7 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 		return fmt.Errorf("find this program to start it again: %w", err)
 	}
 	cfg := bench.Config{
-		Addr: addr, Door: b.Door, Users: b.Users, Friends: b.Friends, Seconds: b.Seconds,
+		Addr: addr, Door: b.Door, Users: b.users(), Friends: b.Friends, Seconds: b.Seconds,
 		Token: func(user string) (string, error) {
 			p := config.TokenParams{App: "demo", User: user, TTL: 12 * time.Hour}
 			if b.Door == bench.DoorTopics {
@@ -119,6 +119,14 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	return bench.Table(c.out, rows)
+}
+
+// users is how many log in, 0 for as many as the load thinks right.
+func (b benchCommand) users() int {
+	if b.Users == nil {
+		return 0
+	}
+	return *b.Users
 }
 
 // live says whether the load speaks the live door's dialect.
