@@ -13,6 +13,15 @@
 // resume never wait. What a server sets or erases waits for the checkpoint, too:
 // a server does not say it again after a crash.
 //
+// With several nodes (Config.Cluster) each tracker holds the sessions of all: its
+// own as above, those of others as their owners tell of them (merge.go), packed
+// (packed.go) and without timers. The log decides which sessions there are: every
+// tracker follows it, folds all of it in its order, and its own claims take effect
+// when they are read there (follow.go). A device that comes back at another node
+// is taken over (take.go); who is gone is swept (origin.go); a node that was cut
+// off lets time stand still (isolate.go). A session's owner is the incarnation in
+// its epoch.
+//
 // Each session has one pending operation at most (session.pending). A caller
 // whom it stands in the way waits for it, ten seconds at most: an opening for
 // everyone who needs to know whether the session is open, hiding and showing for

@@ -97,13 +97,27 @@ func (t *Tracker) restAll(sh *shard) {
 
 // ofOwner reports whether any session of a packed user is a node's.
 func (p packed) ofOwner(incarnation uint64) bool {
-	r := packedReader(p)
-	for range r.number() {
-		if r.number() == incarnation {
+	count, at := p.number(1)
+	for ; count > 0; count-- {
+		var owner uint64
+		if owner, at = p.number(at); owner == incarnation {
 			return true
 		}
 	}
 	return false
+}
+
+// number reads the number at a place, and returns the place behind it: a sweep looks
+// at everybody, so nothing is copied.
+func (p packed) number(at int) (n uint64, next int) {
+	for shift := 0; ; shift += 7 {
+		c := p[at]
+		at++
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return n, at
+		}
+	}
 }
 
 func (p packed) available() bool { return p[0]&packedAvailable != 0 }

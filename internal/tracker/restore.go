@@ -133,6 +133,9 @@ func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
 				}
 			}
 			u.paint()
+			if t.peers != nil {
+				t.rest(&t.shards[i], u)
+			}
 		}
 	}
 	return users, open

@@ -190,13 +190,14 @@ func (t *Tracker) Presence(name presence.User) *presence.Presence {
 	u := sh.peek(name)
 	stale := t.staleness(u)
 	sh.mu.Unlock()
-	p := &presence.Presence{User: name}
-	if u != nil {
-		p = u.picture.Load()
+	if u == nil {
+		return &presence.Presence{User: name, Stale: stale}
 	}
+	p := u.picture.Load()
 	if stale != 0 {
 		old := *p
-		old.Stale, p = stale, &old
+		old.Stale = stale
+		return &old
 	}
 	return p
 }
