@@ -2,6 +2,9 @@ package tracker
 
 import (
 	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -158,15 +161,27 @@ func (t *Tracker) sweepOrigin(o *origin) {
 	if !o.kept && waited < t.leastGrace() || o.kept && waited < t.cfg.RestartGrace {
 		return
 	}
+	all, hands := t.scanAll(o.incarnation), 1
+	if all {
+		hands = runtime.GOMAXPROCS(0) // everything it had, most likely
+	}
+	var next atomic.Int32
+	var done sync.WaitGroup
+	for range hands {
+		done.Go(func() {
+			for i := next.Add(1) - 1; i < Shards; i = next.Add(1) - 1 {
+				t.sweepShard(&t.shards[i], o, waited, all)
+			}
+		})
+	}
+	done.Wait()
+}
+
+// sweepShard is sweepOrigin for a shard; all also looks at what had closed.
+func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, all bool) {
 	var afters []func()
-	all := t.scanAll(o.incarnation)
-	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.Lock()
-		if sh.peers.digests[o.incarnation] == 0 && !all {
-			sh.mu.Unlock()
-			continue
-		}
+	sh.mu.Lock()
+	if sh.peers.digests[o.incarnation] != 0 || all {
 		sh.wakeOf(o.incarnation)
 		for _, u := range sh.users {
 			for _, s := range u.sessions {
@@ -184,12 +199,10 @@ func (t *Tracker) sweepOrigin(o *origin) {
 				}
 			}
 		}
-		sh.mu.Unlock()
-		for _, f := range afters {
-			f()
-		}
-		clear(afters)
-		afters = afters[:0]
+	}
+	sh.mu.Unlock()
+	for _, f := range afters {
+		f()
 	}
 }
 
