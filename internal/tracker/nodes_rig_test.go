@@ -393,6 +393,17 @@ func (c *nodes) leave(n *node) {
 	if err := n.tr.Stop(context.Background()); err != nil {
 		c.t.Errorf("Stop of node %d: %v", n.name, err)
 	}
+	// A goodbye comes after all that was said before it (cluster.Listener).
+	c.mu.Lock()
+	c.lose = nil
+	c.mu.Unlock()
+	var theirs [Shards]uint64
+	n.tr.Digests(n.number, &theirs)
+	for _, o := range c.running() {
+		if c.reach(n, o) {
+			o.mend(n, &theirs)
+		}
+	}
 	c.mu.Lock()
 	n.dead = true
 	c.mu.Unlock()
