@@ -85,6 +85,9 @@ func (m *Mailboxes) run(ctx context.Context) {
 	for {
 		next := m.shut()
 		more, err := m.commit(ctx)
+		if err == nil && m.crowded() {
+			m.upkeep(ctx)
+		}
 		if err != nil && (next.IsZero() || next.After(time.Now().Add(purgeAgain))) {
 			next = time.Now().Add(purgeAgain)
 		}
@@ -93,6 +96,11 @@ func (m *Mailboxes) run(ctx context.Context) {
 			return
 		}
 		if more {
+			select {
+			case <-upkeep.C: // not only who pauses leaves time for it
+				m.upkeep(ctx)
+			default:
+			}
 			continue
 		}
 		timer.Stop()
@@ -198,8 +206,11 @@ func (m *Mailboxes) commit(ctx context.Context) (more bool, err error) {
 	}
 	for _, t := range b.taken {
 		if t.box.handed == t.number {
-			m.handed = slices.DeleteFunc(m.handed, func(o *box) bool { return o == t.box })
+			t.box.waits = false
 		}
+	}
+	if len(b.taken) > 0 {
+		m.handed = slices.DeleteFunc(m.handed, func(o *box) bool { return !o.waits })
 	}
 	for _, c := range b.changes {
 		if c.records[0].kind == recordPut {

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,13 @@ const (
 	// mostSlack is what may have gone and not be cut before what stands in front of
 	// it is written anew, beside as much as lives.
 	mostSlack = 8 << 20
+
+	// crowdedFrom and fullFrom are how full the stream is, in eighths, when what has
+	// gone is cut at once, and when calls wait for that: the rest is for what is
+	// written anew and for notes of what was handed over, without which nothing
+	// would ever leave.
+	crowdedFrom = 6
+	fullFrom    = 7
 
 	// moveBytes is how much is written anew at once, between calls.
 	moveBytes = 256 << 10
@@ -54,6 +62,20 @@ func (m *Mailboxes) upkeep(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		m.log.Warn("what has gone from mailboxes takes its place on the disk for now", "error", err)
 	}
+}
+
+// crowded reports that the stream is nearly full, and that much of it has gone.
+func (m *Mailboxes) crowded() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.total > m.cfg.Store.MailLimit()/8*crowdedFrom && m.wasteful()
+}
+
+// wasteful reports that more has gone than lives, or that what has gone is needed.
+// The lock is held.
+func (m *Mailboxes) wasteful() bool {
+	limit := m.cfg.Store.MailLimit()
+	return m.total > min(2*m.live+min(mostSlack, limit/16), limit/8*crowdedFrom)
 }
 
 // cut forgets the entries in front of the first with something in it.
@@ -114,7 +136,6 @@ func (m *Mailboxes) moveOn(ctx context.Context, through uint64) (moved bool, err
 // has gone than lives, or somebody was erased. Those behind through are not. An empty list that is wanted makes an
 // entry in which nobody is, so that the last one can be cut.
 func (m *Mailboxes) movable(through uint64) (list []place, wanted bool) {
-	slack := min(mostSlack, m.cfg.Store.MailLimit()/16)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	scrub := m.scrub != 0 && !time.Now().Before(m.due)
@@ -130,7 +151,7 @@ func (m *Mailboxes) movable(through uint64) (list []place, wanted bool) {
 	if m.entries[0].sequence > through {
 		return nil, false
 	}
-	if !scrub && m.total <= 2*m.live+slack {
+	if !scrub && !m.wasteful() {
 		return nil, false
 	}
 	bytes := 0
@@ -186,7 +207,7 @@ func (m *Mailboxes) readBack(ctx context.Context, list []place) (map[*held][]byt
 		if uint64(p.offset)+uint64(p.size) > uint64(len(entry)) {
 			return nil, fmt.Errorf("entry %d: %w", p.sequence, errEntry)
 		}
-		texts[p.held] = entry[p.offset : p.offset+p.size]
+		texts[p.held] = bytes.Clone(entry[p.offset : p.offset+p.size]) // takers keep it, and must not keep the entry
 	}
 	return texts, nil
 }

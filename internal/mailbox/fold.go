@@ -49,6 +49,7 @@ type box struct {
 	takers []*Taker
 	wrote  uint64 // the highest number that a connection has written
 	handed uint64 // through this number everything was handed over, and is on its way out
+	waits  bool   // the store has not noted it yet
 	due    bool   // a window is open: takers get time to write what they were given
 }
 
@@ -129,18 +130,28 @@ func (x *index) take(e *entry, r *record, did *folded) {
 	if b == nil {
 		return
 	}
+	if r.kind == recordErase || r.kind == recordPurge {
+		b.void(r)
+	}
 	for name, q := range b.queues {
 		switch {
 		case r.kind == recordTaken:
 			x.drop(q, func(h *held) bool { return h.number <= r.number })
 		case r.kind == recordErase, r.kind == recordPurge && name == r.publisher:
-			for _, h := range q.held {
-				h.void = true
-			}
 			x.drop(q, func(*held) bool { return true })
 		}
 	}
 	x.tidy(b)
+}
+
+// void makes what takers were given and have not taken be told no more, also what
+// has left its queue because another wrote it.
+func (b *box) void(r *record) {
+	for _, t := range b.takers {
+		for _, p := range t.given {
+			p.void = p.void || r.kind == recordErase || p.queue.publisher == r.publisher
+		}
+	}
 }
 
 // put adds a message, in place of the one that gave way to it.

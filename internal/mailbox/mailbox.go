@@ -174,18 +174,22 @@ func lifeOf(ttl time.Duration) uint64 {
 // room refuses what would fill the stream: two fifths of it are for what lives, of
 // which one app may take half, and the rest for what is being written anew.
 func (m *Mailboxes) room(need map[presence.AppID]int64) error {
-	most := m.cfg.Store.MailLimit() * 2 / 5
+	limit := m.cfg.Store.MailLimit()
+	most := limit * 2 / 5
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := m.live
+	all, stored := m.live, m.total+int64(m.queued)
 	for app, n := range need {
-		all += n
+		all, stored = all+n, stored+n
 		if m.byApp[app]+n > most/2 {
 			return fault.Retry(fault.LogUnavailable, time.Minute, "the mailboxes of app %s are full (%d MB): wait until users have come or messages have expired", app, most/2>>20)
 		}
 	}
 	if all > most {
 		return fault.Retry(fault.LogUnavailable, time.Minute, "the mailboxes are full (%d MB): wait until users have come or messages have expired", most>>20)
+	}
+	if stored > limit/8*fullFrom {
+		return fault.Retry(fault.LogUnavailable, retryAfter, "what has gone from the mailboxes is being cleared away; try again")
 	}
 	return nil
 }

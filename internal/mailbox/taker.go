@@ -222,7 +222,8 @@ func (m *Mailboxes) settle(b *box, written uint64) {
 			t.wake()
 		}
 	}
-	if !slices.ContainsFunc(m.handed, func(o *box) bool { return o == b }) {
+	if !b.waits {
+		b.waits = true
 		m.handed = append(m.handed, b)
 	}
 	m.poke()

@@ -208,3 +208,33 @@ func TestNothingIsKeptOfNobody(t *testing.T) {
 		}
 	})
 }
+
+// What one connection wrote in time is out of its queue, but a slower one that was
+// given it is not told any more once it is revoked.
+func TestRevokedWhileGiven(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"purge", "erase"} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.put([]mailbox.Item{item("p", "a")}, 1)
+			r.put([]mailbox.Item{item("q", "b")}, 1)
+			slow, quick := r.attach(alice), r.attach(alice)
+			want(t, "quick", quick.take(t), "p:a", "q:b")
+			quick.Wrote()
+			<-time.After(2 * time.Second)
+			r.size("handed over", 0)
+			var err error
+			left := []string{"q:b"}
+			if way == "purge" {
+				err = r.Purge(context.Background(), alice, "p")
+			} else {
+				err, left = r.Erase(context.Background(), alice), nil
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			want(t, "slow, after "+way, slow.take(t), left...)
+			slow.Close()
+			quick.Close()
+		})
+	}
+}
