@@ -25,8 +25,16 @@ type feed struct {
 	door *Door
 	id   string
 	app  presence.AppID
-	told map[string]string // the last status told, of those who are not offline
+	told map[string]string                             // the last status told, of those who are not offline
+	seen map[presence.User]map[presence.PublicID]shown // of those who are there
 	give func(ctx context.Context, e entry) error
+}
+
+// shown is how the log left a session: open and to be seen by others, with a show,
+// or not.
+type shown struct {
+	open bool
+	show presence.Show
 }
 
 // follow gives everything behind a position, until ctx ends or give fails.
@@ -56,19 +64,19 @@ func (f *feed) follow(ctx context.Context, after facts.Position) error {
 
 // event gives what an event means for the publisher.
 func (f *feed) event(ctx context.Context, e *facts.Event) error {
-	if !e.ShownBefore && !e.ShownAfter || e.Kind == presence.RecordErased || presence.At(time.Now()).Sub(e.Time) > publisher.QueueLimit {
+	if e.Kind == presence.RecordErased || presence.At(time.Now()).Sub(e.Time) > publisher.QueueLimit {
 		return nil
-	}
-	if e.Kind == presence.RecordClosed && e.Reason == presence.ReasonReplaced {
-		return nil // an opening follows, and says how the user is
 	}
 	g, ok, err := f.door.cfg.Publishers.Granted(ctx, e.User, f.id)
 	if err != nil || !ok || e.Time < g.At {
 		return err
 	}
-	status := f.door.statusAfter(e)
+	status := f.statusAfter(e)
+	if e.Kind == presence.RecordClosed && e.Reason == presence.ReasonReplaced {
+		return nil // an opening follows, and says how the user is
+	}
 	last, known := f.told[g.UID]
-	if known && last == status {
+	if known && last == status || !known && !e.ShownBefore && !e.ShownAfter {
 		return nil
 	}
 	if status == statusOffline {
@@ -80,19 +88,51 @@ func (f *feed) event(ctx context.Context, e *facts.Event) error {
 }
 
 // statusAfter is a user's status after an event. The log says exactly whether he
-// is there; how he is with several devices the table of now says, or, where he
-// is gone since, the session that the event is of.
-func (d *Door) statusAfter(e *facts.Event) string {
+// is there, and how the sessions are that it told of; those of before are in the
+// table of now. The table alone would not do: a change is in the log a moment
+// before it is in the table, and nothing comes after it to correct what was told.
+func (f *feed) statusAfter(e *facts.Event) string {
 	if !e.ShownAfter {
+		delete(f.seen, e.User)
 		return statusOffline
 	}
-	if now := d.statusNow(e.User); now != statusOffline {
-		return now
+	seen := f.seen[e.User]
+	if seen == nil {
+		if f.seen == nil {
+			f.seen = map[presence.User]map[presence.PublicID]shown{}
+		}
+		seen = map[presence.PublicID]shown{}
+		f.seen[e.User] = seen
 	}
-	if s := e.Session.Status; s != nil && s.Show != presence.Online {
-		return statusUnavailable
+	now := shown{open: e.Session.Phase == presence.FoldOpen && !e.Session.Hidden, show: showOf(e.Session.Status)}
+	seen[e.Session.Public] = now
+	a, table := presence.Unavailable, map[presence.PublicID]bool{}
+	for _, v := range f.door.cfg.Tracker.Presence(e.User).Sessions {
+		if v.Shown.Open() {
+			table[v.Public] = true
+			if _, told := seen[v.Public]; !told && v.Shown.Since <= e.Time {
+				a = a.With(showOf(v.Status))
+			}
+		}
 	}
-	return statusOnline
+	for id, s := range seen {
+		if s.open {
+			a = a.With(s.show)
+		} else if !table[id] && id != e.Session.Public {
+			delete(seen, id)
+		}
+	}
+	if a == presence.Unavailable { // his other sessions are gone since
+		a = a.With(now.show)
+	}
+	return word(a)
+}
+
+func showOf(s *presence.Status) presence.Show {
+	if s == nil {
+		return presence.Online
+	}
+	return s.Show
 }
 
 // start is where a publisher's queue begins: where it was told to, but no longer
