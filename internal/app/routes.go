@@ -24,7 +24,7 @@ import (
 // for one mux of them all would panic where their wildcards overlap.
 func (a *App) routes() dispatcher {
 	d := dispatcher{
-		"":        {streams: true, to: http.HandlerFunc(a.root)},
+		"":        {sockets: true, to: http.HandlerFunc(a.root)},
 		"healthz": {exact: true, to: http.HandlerFunc(healthz)},
 		"readyz":  {exact: true, to: http.HandlerFunc(a.readyz)},
 		"metrics": {exact: true, to: a.metrics.Handler()},
@@ -36,7 +36,7 @@ func (a *App) routes() dispatcher {
 		tencentim.Segment: {to: a.foreign.tencentim},
 
 		isonlinev1.IsOnlineService_ServiceDesc.ServiceName: {to: a.door.Web(), streams: true},
-		live.Name: {to: a.live, streams: true},
+		live.Name: {to: a.live, sockets: true},
 	}
 	for _, segment := range stringee.Segments() {
 		d[segment] = mount{to: a.foreign.stringee.Load()}
@@ -44,8 +44,8 @@ func (a *App) routes() dispatcher {
 	if a.p.Demo {
 		d["demo"] = mount{to: demo.New(demo.Config{Token: a.token, Friends: a.roster, Notify: a.nudge, Logger: a.log})}
 	}
-	d[mozpresence.SegmentDevices] = mount{to: a.foreign.mozpresence, streams: true}
-	d[mozpresence.SegmentPublishers] = mount{to: a.foreign.mozpresence, streams: true}
+	d[mozpresence.SegmentDevices] = mount{to: a.foreign.mozpresence, sockets: true}
+	d[mozpresence.SegmentPublishers] = mount{to: a.foreign.mozpresence, sockets: true}
 	for _, segment := range pages.Segments() {
 		d[segment] = mount{to: a.foreign.mozpresence}
 	}
@@ -59,10 +59,10 @@ func (a *App) token(app, user string, ttl time.Duration) (string, error) {
 
 // mount is who answers below one segment. With exact, only the segment itself
 // is answered, to GET and HEAD. With streams, the mount itself sees to peers that
-// do not read.
+// do not read; with sockets, it does so for requests with an Upgrade alone.
 type mount struct {
-	to             http.Handler
-	exact, streams bool
+	to                      http.Handler
+	exact, streams, sockets bool
 }
 
 // answerLimit is how long a peer may take to read an answer.
@@ -133,7 +133,7 @@ func (d dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		segment = mozpresence.SegmentPublishers
 	}
 	m, ok := d[segment]
-	w = limited(w, r, m.streams)
+	w = limited(w, r, m.streams || m.sockets && r.Header.Get("Upgrade") != "")
 	switch {
 	case !ok || m.exact && deeper:
 		http.NotFound(w, r)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,10 +73,14 @@ func TestAnswersAreReadInTime(t *testing.T) {
 		io.WriteString(rw, "an")
 		io.WriteString(rw, "swer")
 	})
-	d := dispatcher{"metrics": {exact: true, to: slow}, "api": {to: slow}, "stream": {to: slow, streams: true}}
-	for path, want := range map[string]int{"/metrics": 1, "/api/v1/users/a": 1, "/nothing": 1, "/stream/x": 0} {
+	d := dispatcher{"metrics": {exact: true, to: slow}, "api": {to: slow}, "stream": {to: slow, streams: true}, "both": {to: slow, sockets: true}}
+	for path, want := range map[string]int{"/metrics": 1, "/api/v1/users/a": 1, "/nothing": 1, "/stream/x": 0, "/both/page": 1, "/both/socket": 0} {
 		w.set = nil
-		d.ServeHTTP(w, httptest.NewRequest("GET", "http://node"+path, nil))
+		r := httptest.NewRequest("GET", "http://node"+path, nil)
+		if strings.HasSuffix(path, "/socket") {
+			r.Header.Set("Upgrade", "websocket")
+		}
+		d.ServeHTTP(w, r)
 		if len(w.set) != want || want > 0 && (time.Until(w.set[0]) > answerLimit || time.Until(w.set[0]) < answerLimit/2) {
 			t.Errorf("%s: got write deadlines %v, want %d of %v", path, w.set, want, answerLimit)
 		}
