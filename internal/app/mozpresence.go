@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/door/mozpresence"
@@ -22,7 +23,26 @@ func (a *App) startMozpresence(ctx context.Context) (err error) {
 		Apps: a.p.Config.MozpresenceApps(), Logger: a.log, ShortestTimeout: a.shortest, LongestTimeout: a.longest, Called: a.called(mozpresence.Name),
 		Pages: a.foreign.pages, Limits: mozpresence.Limits(a.p.Config.ConnectionLimits()),
 	})
-	return a.foreign.mozpresence.Start(ctx)
+	if err := a.foreign.mozpresence.Start(ctx); err != nil {
+		return err
+	}
+	a.finishRevocations(ctx)
+	return nil
+}
+
+// finishLimit bounds how long a start waits for what a crash left of revocations.
+const finishLimit = 5 * time.Second
+
+// finishRevocations does what is left of them, now that the door hears of it.
+func (a *App) finishRevocations(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, finishLimit)
+	defer cancel()
+	switch done, err := a.grants.Finish(ctx); {
+	case err != nil:
+		a.log.Warn("revocations that a crash broke off are finished when the users' grants are next read, or at the next start", "error", err)
+	case done > 0:
+		a.log.Info("finished revocations that a crash broke off", "count", done)
+	}
 }
 
 func (a *App) stopMozpresence(ctx context.Context) error {

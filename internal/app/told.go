@@ -155,5 +155,10 @@ func (t toldGrants) Told(_ uint64, b []byte) {
 	t.a.grants.Heard(ctx, c)
 }
 
-// Missed implements cluster.Topic: what is kept of grants is a second old at most.
-func (t toldGrants) Missed(uint64) {}
+// Missed implements cluster.Topic: what is kept of grants is a second old at most,
+// but publishers that are connected here must hear of revocations.
+func (t toldGrants) Missed(uint64) {
+	if t.a.ready.Load() {
+		t.a.foreign.mozpresence.Missed()
+	}
+}

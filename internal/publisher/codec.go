@@ -53,6 +53,13 @@ type holder struct {
 	Publisher string          `json:"p"`
 }
 
+// promise is whose revocation was begun, on disk until it is finished.
+type promise struct {
+	App  presence.AppID  `json:"app"`
+	User presence.UserID `json:"user"`
+	At   presence.Time   `json:"at"`
+}
+
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -65,6 +65,14 @@ func (r *Registry) Grant(ctx context.Context, user presence.User, id, label stri
 // Revoke ends a user's grant: its uid is dead, and the publisher's queue says so.
 // was reports whether there was one.
 func (r *Registry) Revoke(ctx context.Context, user presence.User, id string) (g Grant, was bool, err error) {
+	l, err := r.load(ctx, user)
+	if err != nil || l.live(id) == nil {
+		return Grant{}, false, err
+	}
+	begun, err := r.begin(ctx, user)
+	if err != nil {
+		return Grant{}, false, err
+	}
 	at := presence.At(time.Now())
 	err = r.edit(ctx, user, func(f *folder) error {
 		f.Grants = slices.Clone(f.Grants)
@@ -82,16 +90,23 @@ func (r *Registry) Revoke(ctx context.Context, user presence.User, id string) (g
 	if _, err := r.settle(ctx, user); err != nil {
 		return g, was, err
 	}
+	r.finished(ctx, begun)
 	return g, was, nil
 }
 
 // settle does what follows from a user's revocations: the publisher's queue gets
 // them, and the uids lead nowhere. Only then they leave the folder, so a crash
-// between is made good by the next who comes by.
+// between is made good by the next who comes by, or by Finish.
 func (r *Registry) settle(ctx context.Context, user presence.User) (folder, error) {
+	f, _, err := r.settled(ctx, user)
+	return f, err
+}
+
+// settled is settle, and says how many revocations were left to it.
+func (r *Registry) settled(ctx context.Context, user presence.User) (_ folder, left int, _ error) {
 	f, err := r.load(ctx, user)
 	if err != nil {
-		return folder{}, err
+		return folder{}, 0, err
 	}
 	var done []Change
 	for _, e := range f.folder.Grants {
@@ -99,12 +114,15 @@ func (r *Registry) settle(ctx context.Context, user presence.User) (folder, erro
 			continue
 		}
 		if err := r.revoked(ctx, e); err != nil {
-			return folder{}, err
+			return folder{}, 0, err
 		}
 		done = append(done, Change{Kind: Revoked, Publisher: e.Publisher, User: user, UID: e.UID})
 	}
 	if len(done) == 0 {
-		return f.folder, nil
+		return f.folder, 0, nil
+	}
+	for _, c := range done {
+		r.tell(ctx, c) // before they leave the folder: a crash may make it twice, but not never
 	}
 	err = r.edit(ctx, user, func(f *folder) error {
 		f.Grants = slices.DeleteFunc(slices.Clone(f.Grants), func(e entry) bool {
@@ -112,10 +130,7 @@ func (r *Registry) settle(ctx context.Context, user presence.User) (folder, erro
 		})
 		return nil
 	})
-	for _, c := range done {
-		r.tell(ctx, c)
-	}
-	return f.folder, err
+	return f.folder, len(done), err
 }
 
 // revoked does it for one.
@@ -221,6 +236,14 @@ func (r *Registry) Erase(ctx context.Context, user presence.User) error {
 			return err
 		}
 	}
+	l, err := r.load(ctx, user)
+	if err != nil || len(l.Grants)+len(l.Owned) == 0 {
+		return err
+	}
+	begun, err := r.begin(ctx, user)
+	if err != nil {
+		return err
+	}
 	at := presence.At(time.Now())
 	err = r.edit(ctx, user, func(f *folder) error {
 		if len(f.Grants)+len(f.Owned) == 0 {
@@ -234,6 +257,9 @@ func (r *Registry) Erase(ctx context.Context, user presence.User) error {
 	})
 	if err == nil {
 		_, err = r.settle(ctx, user)
+	}
+	if err == nil {
+		r.finished(ctx, begun)
 	}
 	return err
 }

@@ -115,6 +115,12 @@ func (p *Publisher) keyIs(key string) bool {
 	return subtle.ConstantTimeCompare(sum[:], p.keyHash[:]) == 1
 }
 
+// SameKey reports whether the API key of one as it was is good still: proving its
+// domain anew, say, leaves it.
+func (p *Publisher) SameKey(was *Publisher) bool {
+	return p.State == Active && was.State == Active && p.keyHash == was.keyHash
+}
+
 // Proves reports whether a domain served the key of its proof; space around it
 // does not count.
 func (p *Publisher) Proves(served []byte) bool {

@@ -11,6 +11,7 @@ const (
 	NameGrant     NameKind = 2 // whose uid it is
 	NameQueue     NameKind = 3 // how far a publisher was told, by its id
 	NameKeys      NameKind = 4 // keys that all nodes share, by their purpose
+	NameRevoking  NameKind = 5 // whose revocation may not be finished, by a random name
 )
 
 // Bounds of a named value.

@@ -196,7 +196,7 @@ func (d *Door) changed(ctx context.Context, c publisher.Change) {
 			d.log.WarnContext(ctx, "notifications of a publisher that was revoked stay until their time is over", "error", err)
 		}
 		for _, l := range d.listeners(c.Publisher) {
-			l.poke()
+			l.bury(c.UID)
 		}
 	case publisher.Deactivated, publisher.Removed:
 		for _, l := range d.listeners(c.Publisher) {
@@ -204,6 +204,14 @@ func (d *Door) changed(ctx context.Context, c publisher.Change) {
 		}
 	case publisher.Activated:
 		d.begin(ctx, c.Publisher)
+	}
+}
+
+// Missed says that changes at other nodes may not have been heard of: publishers
+// that are connected are told of revocations anew, and of a key that is void.
+func (d *Door) Missed() {
+	for _, l := range d.listeners("") {
+		l.poke()
 	}
 }
 

@@ -43,7 +43,7 @@ type listener struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	poked  chan struct{} // holds one when revocations may wait
+	poked  chan struct{} // holds one when revocations may wait, or the key be void
 	room   chan struct{} // holds one when the queue has room again
 
 	mu       sync.Mutex // guards all below
@@ -53,6 +53,7 @@ type listener struct {
 	writing  int            // of the queue's front: in the write under way
 	through  facts.Position // everything up to here was written
 	told     []string       // revoked uids that were written
+	buried   []string       // uids whose revocation was heard of
 	dead     map[string]bool
 	news     bool // a status was written since the last save
 }
@@ -237,6 +238,34 @@ func (l *listener) notify(f *publisherFrame, no *refusal) *refusal {
 	return nil
 }
 
+// bury makes the publisher be told of a uid that was revoked, here or at another
+// node: it need not be found in the queue, which a replica may give as it was.
+func (l *listener) bury(uid string) {
+	l.mu.Lock()
+	l.buried = append(l.buried, uid)
+	l.mu.Unlock()
+	l.poke()
+}
+
+// look does what a poke is for.
+func (l *listener) look() {
+	l.mu.Lock()
+	buried := l.buried
+	l.buried = nil
+	l.mu.Unlock()
+	var heard publisher.Queue
+	for _, uid := range buried {
+		heard.Dead = append(heard.Dead, publisher.Dead{UID: uid, At: presence.At(time.Now())})
+	}
+	l.dies(heard)
+	if q, err := l.door.cfg.Publishers.Queue(l.ctx, l.id); err == nil {
+		l.dies(q)
+	}
+	if p, err := l.door.cfg.Publishers.Get(l.ctx, l.id); errors.Is(err, publisher.ErrNone) || err == nil && !p.SameKey(&l.pub) {
+		l.leave(codeAccess, "the API key is void")
+	}
+}
+
 // poke makes the revocations that wait be looked at.
 func (l *listener) poke() {
 	select {
@@ -341,9 +370,7 @@ func (l *listener) keep() {
 				saved, at = l.save(l.ctx, saved), time.Now()
 			}
 		case <-l.poked:
-			if q, err := l.door.cfg.Publishers.Queue(l.ctx, l.id); err == nil {
-				l.dies(q)
-			}
+			l.look()
 		case <-l.ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), saveLimit)
 			defer cancel()

@@ -81,7 +81,7 @@ func (d *Door) feedStream(ctx context.Context, p publisher.Publisher, lines chan
 			return nil
 		}
 		// The key may be void, or the grant gone, since the stream began.
-		if now, err := d.cfg.Publishers.Get(ctx, p.ID); err != nil || now.Revision() != p.Revision() {
+		if now, err := d.cfg.Publishers.Get(ctx, p.ID); err != nil || !now.SameKey(&p) {
 			return errOver
 		}
 		select {

@@ -48,7 +48,7 @@ func scannedNames(t testing.TB, s store.Names, kind store.NameKind) map[string]s
 
 func nameValues(t *testing.T, b *bench) {
 	s, ctx := b.store(), context.Background()
-	kinds := []store.NameKind{store.NamePublisher, store.NameGrant, store.NameQueue}
+	kinds := []store.NameKind{store.NamePublisher, store.NameGrant, store.NameQueue, store.NameRevoking}
 	want := map[store.NameKind]map[string]string{}
 	for round := range 3 {
 		for _, kind := range kinds {
