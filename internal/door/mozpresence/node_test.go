@@ -171,6 +171,21 @@ func (n *node) handshake(path string, header ...string) (*peer, *http.Response) 
 	return &peer{p, n.t}, answer
 }
 
+// connect is dial for who reads by itself.
+func (n *node) connect(path string) *doortest.Peer {
+	n.t.Helper()
+	here, there := net.Pipe()
+	n.mu.Lock()
+	n.dialed = append(n.dialed, here)
+	n.mu.Unlock()
+	n.calls <- there
+	p, answer := doortest.Handshake(n.t, here, path, http.Header{})
+	if p == nil {
+		n.t.Fatalf("handshake of %s: got %s", path, answer.Status)
+	}
+	return p
+}
+
 // say sends a frame and returns what came until everything is quiet.
 func (p *peer) say(format string, args ...any) []string {
 	p.t.Helper()

@@ -19,8 +19,17 @@ import (
 
 // streamed is an answer without an end.
 type streamed struct {
-	mu  sync.Mutex // guards got
-	got []string
+	mu   sync.Mutex // guards all below
+	got  []string
+	over bool
+}
+
+// ended reports whether the answer ended after all.
+func (s *streamed) ended() bool {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
 }
 
 // stream makes a call whose answer does not end.
@@ -50,6 +59,9 @@ func (n *node) stream(path, key string) *streamed {
 			s.got = append(s.got, in.Text())
 			s.mu.Unlock()
 		}
+		s.mu.Lock()
+		s.over = true
+		s.mu.Unlock()
 	}()
 	return s
 }
