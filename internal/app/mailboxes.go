@@ -3,19 +3,53 @@ package app
 import (
 	"context"
 
+	"github.com/porchlight-dev/porchlight/internal/cluster"
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/telemetry"
 )
 
 func (a *App) startMailboxes(ctx context.Context) (err error) {
-	if a.mailboxes, err = mailbox.New(mailbox.Config{Store: a.store, Logger: a.log}); err != nil {
+	c := mailbox.Config{Store: a.store, Logger: a.log}
+	if a.p.Nodes != nil {
+		c.Tell, c.Mine = a.tellMail, func() bool { return a.mine(dutyMail) }
+	}
+	if a.mailboxes, err = mailbox.New(c); err != nil {
 		return err
 	}
 	return a.mailboxes.Start(ctx)
 }
 
 func (a *App) stopMailboxes(ctx context.Context) error { return a.mailboxes.Stop(ctx) }
+
+// dutyMail is what the one node has that cuts the stream of all mailboxes.
+const dutyMail = "mailboxes"
+
+// tellMail tells the other nodes of an entry of the mailboxes' stream. Before this
+// node takes part nobody puts anything; a long one they read themselves.
+func (a *App) tellMail(sequence uint64, raw []byte) {
+	b := presence.AppendNumber(nil, sequence)
+	if len(b)+len(raw) <= cluster.MaxMessage {
+		b = append(b, raw...)
+	}
+	a.tellOthers(topicOfMail, b)
+}
+
+// toldMail brings what other nodes put into mailboxes to the connections here.
+type toldMail struct{ a *App }
+
+// Told implements cluster.Topic.
+func (t toldMail) Told(_ uint64, b []byte) {
+	sequence, raw, err := presence.ParseNumber(b)
+	if err != nil || len(raw) == 0 {
+		t.a.mailboxes.Missed()
+		return
+	}
+	t.a.mailboxes.Stored(sequence, raw)
+}
+
+// Missed implements cluster.Topic.
+func (t toldMail) Missed(uint64) { t.a.mailboxes.Missed() }
 
 // nudge puts a live notification for the demo page.
 func (a *App) nudge(ctx context.Context, to presence.User, text, link string) error {

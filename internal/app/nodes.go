@@ -96,6 +96,7 @@ func (a *App) startNodes(ctx context.Context) error {
 	c.Listen(topicOfTopics, toldTopics{a})
 	c.Listen(topicOfLists, toldLists{a})
 	c.Listen(topicOfGrants, toldGrants{a})
+	c.Listen(topicOfMail, toldMail{a})
 	c.Handle(methodStanding, a.serveStanding)
 	c.Handle(methodIsOnline, func(ctx context.Context, _ uint64, b []byte) ([]byte, error) {
 		if !a.ready.Load() {

@@ -19,6 +19,7 @@ const (
 	topicOfTopics = "topic"
 	topicOfLists  = "list"
 	topicOfGrants = "grant"
+	topicOfMail   = "mail"
 )
 
 // tellOthers gives b to all other nodes, if there are any.

@@ -84,10 +84,12 @@ func (m *Mailboxes) run(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		next := m.shut()
+		unheard := m.hear(ctx)
 		more, err := m.commit(ctx)
 		if err == nil && m.crowded() {
 			m.upkeep(ctx)
 		}
+		err = errors.Join(err, unheard)
 		if err != nil && (next.IsZero() || next.After(time.Now().Add(purgeAgain))) {
 			next = time.Now().Add(purgeAgain)
 		}
@@ -111,6 +113,9 @@ func (m *Mailboxes) run(ctx context.Context) {
 		case <-m.wake:
 		case <-timer.C:
 		case <-upkeep.C:
+			if m.cfg.Tell != nil {
+				m.Missed() // should all words of an entry have been lost
+			}
 			m.upkeep(ctx)
 		case <-ctx.Done():
 		}
@@ -244,6 +249,7 @@ func (m *Mailboxes) write(ctx context.Context, records func(x *index, at presenc
 		}
 		seq, err := m.cfg.Store.AppendMail(ctx, m.last, raw)
 		if err == nil {
+			m.tell(seq, raw)
 			_, err = m.apply(seq, raw)
 			return err
 		}
@@ -254,6 +260,7 @@ func (m *Mailboxes) write(ctx context.Context, records func(x *index, at presenc
 		// Somebody was first, or it is stored and nobody told us.
 		switch mine, readErr := m.catchUp(ctx, name); {
 		case readErr == nil && mine:
+			m.tell(0, nil)
 			return nil
 		case readErr == nil && moved:
 			raw, name = m.entry(records)
@@ -296,6 +303,9 @@ func (m *Mailboxes) apply(seq uint64, raw []byte) (folded, error) {
 	}
 	for _, b := range did.came {
 		m.arrive(b)
+	}
+	for _, t := range did.outrun {
+		t.wake()
 	}
 	return did, nil
 }

@@ -50,7 +50,7 @@ func (m *Mailboxes) upkeep(ctx context.Context) {
 	through := m.last
 	m.mu.Unlock()
 	err := m.cut(ctx)
-	for err == nil && ctx.Err() == nil {
+	for err == nil && ctx.Err() == nil && m.mine() {
 		var moved bool
 		if moved, err = m.moveOn(ctx, through); !moved {
 			break
@@ -59,7 +59,7 @@ func (m *Mailboxes) upkeep(ctx context.Context) {
 			return
 		}
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !(m.cfg.Tell != nil && overtaken(err)) {
 		m.log.Warn("what has gone from mailboxes takes its place on the disk for now", "error", err)
 	}
 }
@@ -83,7 +83,7 @@ func (m *Mailboxes) cut(ctx context.Context) error {
 	m.mu.Lock()
 	before := m.trim()
 	m.mu.Unlock()
-	if before <= m.cutAt {
+	if before <= m.cutAt || !m.mine() {
 		return nil
 	}
 	if err := m.cfg.Store.CutMail(ctx, before); err != nil {

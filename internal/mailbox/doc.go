@@ -21,10 +21,13 @@
 // How messages leave: [Mailboxes.Attach] gives a connection a [Taker], which is woken,
 // taken from when the connection can write, and told when it has written.
 //
-// Several nodes may write to one stream, for a writer who does not know the newest
-// entry is refused, reads it and counts again. Hand-over needs one place, though: the
-// node that owns a mailbox. Calls about a user go to it, their arguments are plain
-// values, and what another node does for its connections is a Taker there.
+// Several nodes write to one stream, for a writer who does not know the newest entry is
+// refused, reads it and counts again: sizes are exact whoever puts. No node owns a
+// mailbox. Each folds all entries, which the others tell it (Config.Tell, Stored) or it
+// reads when it was told of none (others.go), and gives what comes to its own
+// connections; what one of them has written leaves the queues at all nodes by an entry,
+// as it does on one. So nothing moves when a node goes. Only cutting the stream, and
+// writing anew for that, is done by one of them (Config.Mine).
 //
 // The package knows no dialect: what a publisher or an action is, doors know.
 package mailbox

@@ -90,6 +90,8 @@ type folded struct {
 	name  uint64
 	came  []*box // who has a new message
 	erase bool   // somebody was erased
+
+	outrun []*Taker // that were not given what has left
 }
 
 // fold takes one entry. An entry that cannot be read changes nothing.
@@ -103,6 +105,7 @@ func (x *index) fold(sequence uint64, raw []byte) (did folded, err error) {
 		return folded{}, fmt.Errorf("entry %d: %w", sequence, err)
 	}
 	e := &entry{sequence: sequence, size: len(raw)}
+	x.passed(sequence)
 	x.last = sequence
 	x.entries = append(x.entries, e)
 	x.total += entryCost + int64(e.size)
@@ -130,8 +133,11 @@ func (x *index) take(e *entry, r *record, did *folded) {
 	if b == nil {
 		return
 	}
-	if r.kind == recordErase || r.kind == recordPurge {
+	switch r.kind {
+	case recordErase, recordPurge:
 		b.void(r)
+	case recordTaken:
+		did.outrun = append(did.outrun, x.outrun(b, r.number)...)
 	}
 	for name, q := range b.queues {
 		switch {

@@ -31,7 +31,14 @@ type Config struct {
 	Store store.Mailboxes
 	// TextBytes bounds the texts of messages kept in memory; 64 MB if zero.
 	TextBytes int64
-	Logger    *slog.Logger // nil drops what is logged
+	// Tell, when not nil, tells the other nodes of an entry of the stream that this
+	// one has stored, for their Stored; raw is nil when it is to be read. It keeps
+	// neither raw nor the caller waiting.
+	Tell func(sequence uint64, raw []byte)
+	// Mine reports whether this node is the one of all that cuts the stream and
+	// writes anew what stands in the way; nil: it is alone.
+	Mine   func() bool
+	Logger *slog.Logger // nil drops what is logged
 }
 
 // Mailboxes are those of all users. Make them with New; Start them before the
@@ -52,8 +59,10 @@ type Mailboxes struct {
 	queued  int // bytes of waiting
 	storing bool
 	closing bool
-	handed  []*box   // of which something is to be taken away
-	windows []window // in the order of their ends
+	heard   []entryTold // by other nodes, not folded yet
+	behind  bool        // others have stored what is to be read
+	handed  []*box      // of which something is to be taken away
+	windows []window    // in the order of their ends
 	takers  int
 	scrub   uint64    // entries through this one must be written anew: somebody in them was erased
 	due     time.Time // when to begin with that
@@ -205,7 +214,7 @@ func (m *Mailboxes) Purge(ctx context.Context, user presence.User, publisher str
 // scrubDelay on.
 func (m *Mailboxes) Erase(ctx context.Context, user presence.User) error {
 	m.mu.Lock()
-	never := m.total == 0 && len(m.waiting) == 0 && !m.storing
+	never := m.total == 0 && len(m.waiting) == 0 && !m.storing && m.cfg.Tell == nil
 	m.mu.Unlock()
 	if never {
 		return nil
