@@ -128,10 +128,14 @@ func (p *process) stop() (err error) {
 	return err
 }
 
+// ending bounds a program that runs to its end: a bench beside other tests, all of
+// them under the race detector, takes its time.
+const ending = 3 * time.Minute
+
 // once runs porchlight to its end.
 func once(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), ending)
 	defer cancel()
 	cmd := command(ctx, args...)
 	var out, errs bytes.Buffer
@@ -145,7 +149,7 @@ func TestVersionAndHelp(t *testing.T) {
 	if out, _, err := once(t, "version"); err != nil || !strings.HasPrefix(out, "porchlight ") {
 		t.Errorf("version = %q, %v", out, err)
 	}
-	for _, name := range []string{"dev", "serve", "token", "watch", "set", "who", "friends", "drop", "webhook", "changes", "snapshot", "history", "bench"} {
+	for _, name := range []string{"dev", "serve", "token", "watch", "set", "who", "friends", "drop", "webhook", "changes", "snapshot", "history", "bench", "attributes", "notify"} {
 		out, _, err := once(t, name, "--help")
 		if err != nil || !strings.Contains(out, "Example:") {
 			t.Errorf("%s --help = %v, without an example:\n%s", name, err, out)
