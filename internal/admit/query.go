@@ -34,6 +34,10 @@ type Seen struct {
 	Available bool
 	LastSeen  presence.Time // when not available; 0: never
 	Sessions  []Open
+	// Stale is since when this may be old, because the node that knows the user is
+	// not heard; Unknown: nothing is known of him here. 0: neither.
+	Stale   presence.Time
+	Unknown bool
 }
 
 // Open is one open session of a user, and the side of it that the asker sees.
@@ -52,6 +56,7 @@ func (a Asker) See(id presence.UserID, sessions bool) Seen {
 		}
 	}
 	s := Seen{Available: p.Available(own) != presence.Unavailable}
+	s.Stale, s.Unknown = p.StaleAs(own)
 	if !s.Available {
 		s.LastSeen = p.Seen(own)
 	}

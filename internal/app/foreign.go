@@ -15,6 +15,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/door/stringee"
 	"github.com/porchlight-dev/porchlight/internal/door/tencentim"
 	"github.com/porchlight-dev/porchlight/internal/listen"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
 // foreign are the doors whose interfaces others defined.
@@ -126,11 +127,19 @@ func (a *App) DoorAddr(name string) net.Addr {
 // makeForeign makes them; the tracker is made.
 func (a *App) makeForeign() {
 	a.foreign.rongcloud = rongcloud.New(rongcloud.Config{
-		Tracker: a.tracker, Apps: a.p.Config.RongCloudApps(), Logger: a.log, Called: a.called("rongcloud"),
+		Tracker: a.tracker, Unsure: a.unsure(), Apps: a.p.Config.RongCloudApps(), Logger: a.log, Called: a.called("rongcloud"),
 	})
 	a.foreign.tencentim = tencentim.New(tencentim.Config{
-		Tracker: a.tracker, Revocations: a.revocations, Apps: a.p.Config.TencentIMApps(), Logger: a.log, Called: a.called("tencentim"),
+		Tracker: a.tracker, Revocations: a.revocations, Unsure: a.unsure(), Apps: a.p.Config.TencentIMApps(), Logger: a.log, Called: a.called("tencentim"),
 	})
+}
+
+// unsure says of whom a node that is not heard may know more; nil: there are none.
+func (a *App) unsure() func(presence.User) bool {
+	if a.nodes.cluster == nil {
+		return nil
+	}
+	return func(user presence.User) bool { return a.tracker.Presence(user).Stale != 0 }
 }
 
 // setForeign puts the apps of another configuration in place.

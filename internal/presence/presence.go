@@ -102,3 +102,14 @@ func (p *Presence) Seen(own bool) Time {
 func ShownRevision(e Epoch, revision uint64) uint64 {
 	return uint64(e.Counter)<<32 | revision&0xffffffff
 }
+
+// StaleAs is since when the picture, as others see it or in truth, may be old; 0: it
+// is not. Unknown says that nothing is known of the user, and that a node that is not
+// heard may know more. Who is not available as others see him is never stale, or it
+// would tell him who is invisible from one who left.
+func (p *Presence) StaleAs(truth bool) (since Time, unknown bool) {
+	if p.Stale == 0 || p.Version != 0 && p.Available(truth) == Unavailable {
+		return 0, false
+	}
+	return p.Stale, p.Version == 0
+}

@@ -77,6 +77,9 @@ func (d *Door) BatchGetUserIsOnline(ctx context.Context, req *isonlinev1.BatchGe
 func (d *Door) user(asker admit.Asker, id presence.UserID, r localize.Reader, detail isonlinev1.Detail) *isonlinev1.UserIsOnline {
 	seen := asker.See(id, detail != isonlinev1.Detail_DETAIL_USER)
 	m := &isonlinev1.UserIsOnline{UserId: string(id), UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE, LastSeen: stamp(seen.LastSeen)}
+	if seen.Stale != 0 {
+		m.StaleSince, m.Unknown = stamp(seen.Stale), seen.Unknown
+	}
 	if !seen.Available {
 		m.UserFlag = isonlinev1.UserFlag_USER_FLAG_OFFLINE
 	}

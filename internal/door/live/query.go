@@ -15,6 +15,10 @@ func appendUser(b []byte, id presence.UserID, seen admit.Seen, sessions bool, r 
 	b = append(b, `,"on":`...)
 	b = strconv.AppendBool(b, seen.Available)
 	b = appendTime(b, "seen", seen.LastSeen)
+	b = appendTime(b, "stale", seen.Stale)
+	if seen.Unknown {
+		b = append(b, `,"unknown":true`...)
+	}
 	if !sessions {
 		return append(b, '}')
 	}

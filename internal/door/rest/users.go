@@ -50,6 +50,8 @@ type User struct {
 	Availability string    `json:"availability" enum:"unavailable,away,online,busy" doc:"What all sessions add up to: busy on one wins, away only if all are away."`
 	Invisible    bool      `json:"invisible,omitempty" doc:"With view=true: others see less than this."`
 	LastSeen     Stamp     `json:"last_seen,omitzero" doc:"When the user was last available, unless that is now; missing when never."`
+	StaleSince   Stamp     `json:"stale_since,omitzero" doc:"Of several nodes the one that knows the user is not heard since then: this is what was known last."`
+	Unknown      bool      `json:"unknown,omitempty" doc:"With stale_since: nothing is known of the user here, and the node that is not heard may know him."`
 	Sessions     []Session `json:"sessions" nullable:"false" doc:"The open sessions, the oldest first."`
 }
 
@@ -57,6 +59,8 @@ type User struct {
 func userAs(p *presence.Presence, truth bool) User {
 	u := User{User: string(p.User.ID), Availability: p.Available(truth).String(), Sessions: []Session{}}
 	u.Available = p.Available(truth) != presence.Unavailable
+	stale, unknown := p.StaleAs(truth)
+	u.StaleSince, u.Unknown = Stamp(stale), unknown
 	if !u.Available {
 		u.LastSeen = Stamp(p.Seen(truth))
 	}
