@@ -157,7 +157,11 @@ func (v *saver) advance(ctx context.Context) error {
 	if through == 0 {
 		return nil
 	}
-	return v.t.cfg.Checkpoints.Advance(ctx, through, 0)
+	err := v.t.cfg.Checkpoints.Advance(ctx, through, 0)
+	if errors.Is(err, store.ErrBehind) {
+		return nil // another did it, before it fell to this node
+	}
+	return err
 }
 
 // goodShards is the position through which the shards of this node are written,
@@ -374,8 +378,9 @@ func (v *saver) roundNodes(ctx context.Context, most int, age time.Duration) err
 		if !due || !v.owns(n) {
 			continue
 		}
-		// A node that read more of the log may have written it before it fell to this one.
-		if err := v.shard(ctx, n); err != nil && !errors.Is(err, store.ErrBehind) {
+		// A node that read more of the log may have written it before it fell to this
+		// one, or be writing it now that this one stops.
+		if err := v.shard(ctx, n); err != nil && !errors.Is(err, store.ErrBehind) && !errors.Is(err, store.ErrMoved) {
 			failed = err
 			break
 		}

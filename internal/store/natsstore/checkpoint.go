@@ -111,7 +111,7 @@ func (s *Store) saveMark(ctx context.Context, m mark) error {
 		case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
 			return refineRead(err)
 		case m.through < old.through:
-			return fmt.Errorf("%w: the checkpoint cannot go back from %d to %d", errMoved, old.through, m.through)
+			return fmt.Errorf("%w: the checkpoint would go from %d to %d", errBack, old.through, m.through)
 		}
 		m.note = max(m.note, old.note)
 		_, err = s.publish(ctx, markSubject, m.append(nil), jetstream.WithExpectLastSequencePerSubject(at))

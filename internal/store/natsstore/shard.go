@@ -25,7 +25,7 @@ import (
 const partSize = 896 << 10
 
 // errBack means that a newer state of the shard is stored.
-var errBack = fmt.Errorf("%w: its state cannot go back", errMoved)
+var errBack = fmt.Errorf("%w: %w: its state cannot go back", errMoved, store.ErrBehind)
 
 // maxShard bounds a state, in bytes before compression: what the node could
 // not hold in memory twice is a mistake.

@@ -236,8 +236,8 @@ func severalCheckpoint(t *testing.T, a, b store.Store) {
 			t.Fatalf("SaveShard %d: got %v, want no error", i, err)
 		}
 	}
-	if err := a.SaveShard(ctx, 7, last-1, []byte("older")); !errors.Is(err, store.ErrMoved) {
-		t.Errorf("SaveShard of an older state than another node's: got %v, want ErrMoved", err)
+	if err := a.SaveShard(ctx, 7, last-1, []byte("older")); !errors.Is(err, store.ErrMoved) || !errors.Is(err, store.ErrBehind) {
+		t.Errorf("SaveShard of an older state than another node's: got %v, want ErrMoved and ErrBehind", err)
 	}
 	if err := a.Advance(ctx, last, 0); err != nil {
 		t.Fatal(err)
