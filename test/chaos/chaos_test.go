@@ -19,6 +19,13 @@ func TestMain(m *testing.M) {
 		echo(addr)
 		return
 	}
+	if text := os.Getenv(nodeRole); text != "" {
+		if err := beNode(text); err != nil {
+			fmt.Fprintln(os.Stderr, "porchlight:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 

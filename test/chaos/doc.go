@@ -21,6 +21,11 @@
 // (hook_test.go) and users who come and go in all ways: what it was told is held
 // against what was acknowledged and against a snapshot (R4, R5, R12).
 //
-// It is not the place for rules that one process can show (test/script), for
-// faults of disks (internal/store/storetest), or for several nodes.
+// TestNodes plays faults on several nodes, each a process of this test program
+// (member_test.go), under guests who come back at any node (guest_test.go). It runs
+// where PORCHLIGHT_CHAOS_NODES says how many nodes; PORCHLIGHT_CHAOS_GUESTS is the
+// number of guests.
+//
+// It is not the place for rules that one process can show (test/script), or for
+// faults of disks (internal/store/storetest).
 package chaos

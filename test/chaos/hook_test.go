@@ -61,10 +61,10 @@ type hook struct {
 
 	mu       sync.Mutex // guards all below
 	mood     mood
-	changed  chan struct{} // closed when the mood changes
-	taken    []change      // in the order they were kept, repeats too
-	seen     map[string]bool
-	news     time.Time // when the last came that is no repeat
+	changed  chan struct{}        // closed when the mood changes
+	taken    []change             // in the order they were kept, repeats too
+	seen     map[string]time.Time // when each first came, by event id
+	news     time.Time            // when the last came that is no repeat
 	requests map[mood]int
 	gaps     int
 	third    int
@@ -74,7 +74,7 @@ type hook struct {
 // newHook listens on loopback; it ends with the test.
 func newHook(t *testing.T) *hook {
 	t.Helper()
-	h := &hook{t: t, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", mood: takes, changed: make(chan struct{}), requests: map[mood]int{}, seen: map[string]bool{}}
+	h := &hook{t: t, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", mood: takes, changed: make(chan struct{}), requests: map[mood]int{}, seen: map[string]time.Time{}}
 	var err error
 	if h.verify, err = standardwebhooks.NewWebhook(h.secret); err != nil {
 		t.Fatal(err)
@@ -145,8 +145,9 @@ func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 func (h *hook) keep(events []change) {
 	h.taken = append(h.taken, events...)
 	for i := range events {
-		if !h.seen[events[i].ID] {
-			h.seen[events[i].ID], h.news = true, time.Now()
+		if h.seen[events[i].ID].IsZero() {
+			h.news = time.Now()
+			h.seen[events[i].ID] = h.news
 		}
 	}
 }

@@ -353,7 +353,7 @@ func TestProveHook(t *testing.T) {
 func TestProveNews(t *testing.T) {
 	t.Parallel()
 	opened, closed, again := change{ID: "1"}, change{ID: "2"}, change{ID: "3"}
-	h := hook{seen: map[string]bool{}}
+	h := hook{seen: map[string]time.Time{}}
 	h.keep([]change{opened, closed})
 	news := h.news
 	if h.keep([]change{opened}); news.IsZero() || h.news != news {

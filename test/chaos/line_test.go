@@ -30,6 +30,7 @@ type line struct {
 	mu       sync.Mutex // guards all below
 	sequence uint64     // of the last frame
 	whom     map[string]bool
+	newest   map[string]int // number of the status last told, by session
 	notices  []told
 	whole    bool // the snapshot of all that is watched is complete
 	bad      error
@@ -51,7 +52,7 @@ func (d *device) open(ctx context.Context, req *isonlinev1.ConnectToIsOnlineSess
 		cut()
 		return nil, err
 	}
-	l := &line{connected: first.GetConnected(), cut: cut, done: make(chan struct{}), keep: d.keep, whom: map[string]bool{}, sequence: first.GetSequence()}
+	l := &line{connected: first.GetConnected(), cut: cut, done: make(chan struct{}), keep: d.keep, whom: map[string]bool{}, newest: map[string]int{}, sequence: first.GetSequence()}
 	if l.connected == nil {
 		cut()
 		return nil, fmt.Errorf("the stream begins with %T, not with connected", first.GetEvent())
@@ -86,6 +87,9 @@ func (l *line) take(f *frame) {
 	switch e := f.GetEvent().(type) {
 	case *isonlinev1.ConnectToIsOnlineSessionResponse_Notification:
 		l.whom[e.Notification.GetUserId()] = true
+		if s := e.Notification.GetSession(); s != nil {
+			l.newest[s.GetSessionId()], _ = numberOf(s.GetRichText())
+		}
 		if l.keep {
 			l.notices = append(l.notices, told{time.Now(), e.Notification})
 		}

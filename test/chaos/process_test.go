@@ -33,9 +33,11 @@ const (
 // node is the real binary with its directory; it is killed and started again.
 type node struct {
 	program, dir string
+	role         string // what this test program is to be in place of program: a part in JSON
 	grpc, http   string // addresses, the same at every start
 	issuer       token.Issuer
 	settings     string // of the configuration, beside the app's keys
+	args         []string
 
 	cmd     *exec.Cmd
 	log     *os.File
@@ -63,11 +65,18 @@ func newNode(t *testing.T, settings, policy string) *node {
     policy: {%s}
 `, n.issuer.Issuer, secret, policy)
 	n.grpc, n.http = freeAddr(t), freeAddr(t)
-	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+	n.prepare(t)
+	n.configure(t, settings)
+	return n
+}
+
+// prepare makes the directory and the log, and ends the process with the test.
+func (n *node) prepare(t *testing.T) {
+	t.Helper()
+	err := os.MkdirAll(n.dir, 0o700)
+	if err != nil {
 		t.Fatal(err)
 	}
-	n.configure(t, settings)
-	var err error
 	if n.log, err = os.OpenFile(filepath.Join(n.dir, "server.log"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +87,6 @@ func newNode(t *testing.T, settings, policy string) *node {
 		}
 		n.log.Close()
 	})
-	return n
 }
 
 // configure writes the configuration that the next start reads.
@@ -109,6 +117,10 @@ func freeAddr(t *testing.T) string {
 // start starts the process and returns at once.
 func (n *node) start() error {
 	n.cmd = exec.Command(n.program, "serve", "--config", n.configFile(), "--data", n.data(), "--grpc", n.grpc, "--http", n.http)
+	if n.role != "" {
+		n.cmd = exec.Command(n.program, n.args...)
+		n.cmd.Env = append(os.Environ(), nodeRole+"="+n.role)
+	}
 	n.cmd.Stderr = n.log
 	n.cmd.SysProcAttr = endWithTest()
 	n.spawned = append(n.spawned, time.Now())

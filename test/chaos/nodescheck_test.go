@@ -1,0 +1,283 @@
+package chaos
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// watchDoors asks all nodes that are there for the ghosts of one that was killed,
+// until nobody shows any (R1).
+func (w *crowd) watchDoors(node int, killed time.Time) {
+	pause(w.ctx.Done(), time.Until(killed.Add(2*time.Second)))
+	list := w.ghostsOf(node, killed)
+	left := map[string][]string{} // ids of ghosts, by user
+	for _, g := range list {
+		left[g.life.user] = append(left[g.life.user], g.life.public)
+	}
+	at, ok := w.eventually(killed.Add(doorsLimit), 50*time.Millisecond, func() bool {
+		shown := map[string]bool{}
+		for _, i := range w.fleet.there() {
+			v, err := w.see(i, slices.Collect(maps.Keys(left)))
+			if err != nil {
+				w.blame("asking for ghosts: %v", err)
+				return true
+			}
+			for _, p := range v {
+				for id := range p.sessions {
+					shown[id] = true
+				}
+			}
+		}
+		for u, ids := range left {
+			if left[u] = slices.DeleteFunc(ids, func(id string) bool { return !shown[id] }); len(left[u]) == 0 {
+				delete(left, u)
+			}
+		}
+		return len(left) == 0
+	})
+	if !ok {
+		w.blame("R1: %v after the kill of node %d these sessions are still shown: %v", time.Since(killed).Round(time.Millisecond), node+1, left)
+	}
+	w.count(func(f *nodeFigures) {
+		f.ghosts += len(list)
+		if len(list) > 0 {
+			f.worstDoors = max(f.worstDoors, at.Sub(killed))
+		}
+	})
+}
+
+// watchHook waits until the webhook was told of the end of all ghosts (R1).
+func (w *crowd) watchHook(node int, killed time.Time) {
+	list := w.ghostsOf(node, killed)
+	var worst time.Time
+	var missing []string
+	_, ok := w.eventually(killed.Add(hookWithin), 50*time.Millisecond, func() bool {
+		worst, missing = w.hook.closed(list)
+		return len(missing) == 0
+	})
+	if !ok {
+		w.blame("R1: %v after the kill of node %d the webhook was not told of the end of %v", time.Since(killed).Round(time.Millisecond), node+1, missing)
+	}
+	if late := worst.Sub(killed); late > hookWithin {
+		w.blame("R1: the webhook was told of the last ghost of node %d after %v", node+1, late)
+	}
+	if len(list) > 0 {
+		w.count(func(f *nodeFigures) { f.worstHook = max(f.worstHook, worst.Sub(killed)) })
+	}
+}
+
+// closed is when the end of the last of the ghosts was told, and which were not
+// told of.
+func (h *hook) closed(list []ghost) (worst time.Time, missing []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	told := map[string]time.Time{}
+	for i := range h.taken {
+		if c := &h.taken[i]; c.Kind == "closed" {
+			told[c.Session.ID] = h.seen[c.ID]
+		}
+	}
+	for _, g := range list {
+		at, ok := told[g.life.public]
+		if !ok || at.Before(g.since) {
+			missing = append(missing, g.life.public)
+		}
+		if at.After(worst) {
+			worst = at
+		}
+	}
+	return worst, missing
+}
+
+// checkCalm lets everybody come to rest and holds what all nodes show against
+// each other and against what devices know.
+func (w *crowd) checkCalm() error {
+	w.together(w.everybody(), func(g *guest) { g.rest() })
+	w.checkAgree()
+	// Whoever went must be gone.
+	var last time.Time
+	w.history.note(func() {
+		for _, l := range w.history.lives {
+			if !l.held && l.lostAt.After(last) {
+				last = l.lostAt
+			}
+		}
+	})
+	pause(w.ctx.Done(), time.Until(last.Add(w.tooLate)))
+	w.checkHeld()
+	w.checkNotices()
+	return w.checkKnown()
+}
+
+// rest brings a guest to rest: it comes back if it means to, and states a status.
+func (g *guest) rest() {
+	limit := time.Now().Add(patience)
+	for {
+		if g.linked() {
+			if asked, _ := g.life.bye(); !asked {
+				if err := g.update(false); err == nil || !away(err) {
+					g.failed("the last status", err)
+					return
+				}
+			}
+		}
+		if g.life == nil || !g.life.held {
+			return
+		}
+		if time.Now().After(g.next) {
+			g.comeBack()
+		}
+		if time.Now().After(limit) {
+			g.w.blame("%s could not come back", g.user)
+			return
+		}
+		pause(g.w.ctx.Done(), 20*time.Millisecond)
+	}
+}
+
+// checkAgree waits until all nodes and all watchers show the same (R6).
+func (w *crowd) checkAgree() {
+	began := time.Now()
+	var found []string
+	at, ok := w.eventually(began.Add(converge), 50*time.Millisecond, func() bool {
+		found = nil
+		views := make([]view, len(w.fleet.nodes))
+		for i := range views {
+			var err error
+			if views[i], err = w.see(i, w.users); err != nil {
+				found = []string{err.Error()}
+				return false
+			}
+			for _, d := range differ(views[0], views[i]) {
+				found = append(found, fmt.Sprintf("node %d beside node 1: %s", i+1, d))
+			}
+		}
+		for i, g := range w.watchers {
+			for _, d := range differ(corrected(pictureOf(g.notices()[g.since:]), views[0]), views[0]) {
+				found = append(found, fmt.Sprintf("watcher %d, at node %d: %s", i, g.at+1, d))
+			}
+		}
+		return len(found) == 0
+	})
+	if !ok {
+		w.lose(found)
+	}
+	w.count(func(f *nodeFigures) { f.worstAll = max(f.worstAll, at.Sub(began)) })
+}
+
+func (w *crowd) lose(found []string) {
+	w.count(func(f *nodeFigures) { f.lost += len(found) })
+	w.blameAll(found)
+}
+
+// checkHeld holds what is shown against what is held.
+func (w *crowd) checkHeld() {
+	for _, i := range w.fleet.there() {
+		var found []string
+		w.eventually(time.Now().Add(2*time.Second), 100*time.Millisecond, func() bool {
+			demands := w.history.demands(true)
+			own, err := w.ownAt(i)
+			if err != nil {
+				found = []string{err.Error()}
+				return false
+			}
+			strange, err := w.see(i, w.users)
+			if err != nil {
+				found = []string{err.Error()}
+				return false
+			}
+			found = append(checkSessions(demands, own), checkHidden(demands, own, strange)...)
+			return len(found) == 0
+		})
+		for k := range found {
+			found[k] = fmt.Sprintf("node %d: %s", i+1, found[k])
+		}
+		w.lose(found)
+	}
+}
+
+// checkNotices holds what watchers were told against what devices did (R3, R9),
+// and last seen (R12).
+func (w *crowd) checkNotices() {
+	for _, g := range w.watchers {
+		notices := g.notices()
+		w.history.note(func() {
+			found := checkFlaps(w.history.lives, notices, time.Time{}, time.Now())
+			w.note(func(*figures) { w.found.flaps += len(found) })
+			w.blameAll(found)
+		})
+		w.blameAll(lastSeens{}.checkNotices(notices))
+	}
+}
+
+// checkKnown waits until the webhook knows what snapshots of all nodes have.
+func (w *crowd) checkKnown() error {
+	began := time.Now()
+	for _, i := range w.fleet.there() {
+		var found []string
+		_, ok := w.eventually(began.Add(hookLimit), 100*time.Millisecond, func() bool {
+			told, wrong := fold(w.hook.all())
+			snapshot, err := w.snapshotAt(i)
+			if err != nil {
+				found = []string{err.Error()}
+				return false
+			}
+			found = append(wrong, differKnown(told, snapshot)...)
+			return len(found) == 0
+		})
+		if !ok {
+			w.blame("the webhook beside the snapshot of node %d, after %v:", i+1, hookLimit)
+			w.lose(found)
+		}
+	}
+	w.count(func(f *nodeFigures) { f.worstKnew = max(f.worstKnew, time.Since(began)) })
+	return nil
+}
+
+// checkHook holds all that the webhook was told against what was acknowledged
+// (R4) and its order (R5).
+func (w *crowd) checkHook() {
+	taken := w.hook.all()
+	w.blameAll(checkOrder(taken))
+	w.lose(checkTold(everybody(w.history), taken))
+	w.hook.mu.Lock()
+	defer w.hook.mu.Unlock()
+	w.blameAll(w.hook.stray)
+	if w.hook.gaps > 0 {
+		w.blame("%d gaps were told, and the log holds everything", w.hook.gaps)
+	}
+}
+
+// tell has the story of a session told at the end, as the webhook knows it.
+func (w *crowd) tell(l *life) { w.count(func(f *nodeFigures) { f.stories = append(f.stories, l) }) }
+
+// stories logs them.
+func (w *crowd) stories(log func(format string, args ...any)) {
+	taken := w.hook.all()
+	for _, l := range w.found.stories {
+		log("session %s of %s: %s", l.public, l.user, l.story())
+		for i := range taken {
+			if c := &taken[i]; c.Session.ID == l.public {
+				log("  told at %s: number %d %s %s of %s", clock(w.hook.seen[c.ID]), c.Seq, c.Kind, c.Reason, c.Time)
+			}
+		}
+	}
+}
+
+// seenDiffers is how much earlier a watcher may have been told that somebody was
+// last seen who was lost with a node: until the log says what counts, nodes say
+// the earliest time that it can be.
+const seenDiffers = 2*time.Second + clockGrain
+
+// corrected is a picture without such differences.
+func corrected(picture, query view) view {
+	for user, p := range picture {
+		if later := query[user].lastSeen.Sub(p.lastSeen); later > 0 && later <= seenDiffers {
+			p.lastSeen = query[user].lastSeen
+			picture[user] = p
+		}
+	}
+	return picture
+}
