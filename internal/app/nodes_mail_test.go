@@ -87,6 +87,11 @@ func TestMailboxesOfNodes(t *testing.T) {
 	rest(t, nodes[1], "POST", "/api/v1/users/dave/notifications", `{"notifications":[{"message":"x"},{"message":"y"}]}`)
 	stop(t, nodes[0])
 	nodes = nodes[1:]
+	t.Cleanup(func() { // the first of these to stop takes the quorum from the other
+		for _, a := range nodes {
+			abandon(t, a)
+		}
+	})
 	happens(t, "the others take messages", func() bool {
 		code, m := restCode(t, nodes[0], "POST", "/api/v1/users/carol/notifications", `{"notifications":[{"message":"3","id":"once"}]}`)
 		return code == 200 && m["notifications"].([]any)[0].(map[string]any)["queue_size"] == 4.0
