@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -259,7 +260,8 @@ func (f forwarding) Elsewhere(ref tracker.Ref, maker uint64) (node uint64, ok bo
 	if node, ok = f.a.tracker.OwnerOf(ref); !ok {
 		node = maker
 	}
-	return node, node != 0 && node != self
+	// Of one that is gone the tracker knows what becomes of its sessions.
+	return node, node != 0 && node != self && slices.Contains(peers{f.a.nodes.cluster}.Nodes(), node)
 }
 
 // Forward implements isonline.Nodes.
