@@ -189,9 +189,16 @@ func (c *nodes) reach(a, b *node) bool {
 
 // post makes b do f in its turn, unless the message is lost.
 func (c *nodes) post(a, b *node, f func()) {
-	if c.reach(a, b) && (c.lose == nil || !c.lose()) {
+	if c.reach(a, b) && !c.loses() {
 		b.inbox <- f
 	}
+}
+
+// loses reports whether the next message is lost.
+func (c *nodes) loses() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lose != nil && c.lose()
 }
 
 // Change implements Peers.
