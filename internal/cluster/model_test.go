@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -53,9 +54,23 @@ func genOp() *rapid.Generator[op] {
 // must agree within five seconds.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	// Two nodes, of which the quorum's record makes a third vote, have tests of
-	// their own (judge_test.go): a cluster has three or more.
-	for _, n := range []int{3, 5} {
+	playModel(t, 3, 5)
+}
+
+// TestModelOfEven does the same with an even number of nodes, where the quorum's
+// record is one more vote. It finds a loss with two nodes that the rule does not
+// allow (docs/design/006-cluster.md, Open), and is off until that is mended.
+func TestModelOfEven(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("PORCHLIGHT_MODEL_EVEN") == "" {
+		t.Skip("finds a fault that is not mended; runs with PORCHLIGHT_MODEL_EVEN=1")
+	}
+	playModel(t, 2, 4)
+}
+
+func playModel(t *testing.T, counts ...int) {
+	t.Helper()
+	for _, n := range counts {
 		t.Run(fmt.Sprint(n, " nodes"), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
