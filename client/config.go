@@ -37,7 +37,7 @@ type Config struct {
 	OnNotification func(LiveNotification)
 	// OnTopic is called with each message of the topics that the access token
 	// names, as OnNotification is; nil subscribes to none. What is told while the
-	// link is down is lost.
+	// link is down is lost; TopicMessage.Missed says so when it is back.
 	OnTopic func(TopicMessage)
 	// Logger gets link losses and returns; nil is silence. It never gets tokens.
 	Logger *slog.Logger

@@ -269,29 +269,6 @@ func TestLiveNotifications(t *testing.T) {
 	}
 }
 
-// Topic messages are told in their order, and that some were left out.
-func TestLiveTopics(t *testing.T) {
-	t.Parallel()
-	f := &liveFake{scripts: []func(*livePeer){func(p *livePeer) {
-		p.welcome(`"resume":"r1","q":0`)
-		p.says(`{"t":"topic","m":[{"topic":"T","u":"bob","name":"mood","value":{"x":1},"at":1772366400000},{"topic":"T","u":"bob","name":"call","value":"Ringing","at":1772366400000,"in_call":true}]}`, `{"t":"topic","missed":true}`)
-		p.serves()
-	}}}
-	var told []string
-	f.topic = func(m TopicMessage) {
-		told = append(told, fmt.Sprintf("%s %s %s %s %d %v %v", m.Topic, m.User, m.Name, m.Value, m.At.UnixMilli(), m.InCall, m.Missed))
-	}
-	liveBubble(t, f, func(t *testing.T, c *Client) {
-		open(t, c, Options{})
-		synctest.Wait()
-		want := []string{`T bob mood {"x":1} 1772366400000 false false`, `T bob call "Ringing" 1772366400000 true false`}
-		if len(told) != 3 || !slices.Equal(told[:2], want) || !strings.HasSuffix(told[2], "false true") {
-			t.Errorf("told %q, want %q and that some are missing", told, want)
-		}
-		f.expect(t, `{"t":"hello","token":"t0","device":{"platform":"web","id":"d1"},"status":{"invisible":false},"topics":true}`)
-	})
-}
-
 // A link that breaks is taken up again, and the reader sees nobody leave and
 // come back.
 func TestLiveResume(t *testing.T) {

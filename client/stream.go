@@ -30,6 +30,9 @@ func (k *keeper) welcome(ctx context.Context, token string, c *connected, versio
 	}
 	owed := k.restate || s.wants.owed() || s.wants.version != version
 	s.mu.Unlock()
+	if d, ok := s.client.door.(*liveDoor); ok && k.opened == nil {
+		d.topics.take(&liveMessage{Missed: true}) // what was told while the link was down
+	}
 	k.tell(nil)
 	if !owed {
 		return nil

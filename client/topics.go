@@ -15,8 +15,9 @@ type TopicMessage struct {
 	Value  json.RawMessage // null when it was taken away
 	At     time.Time
 	InCall bool // a call of the user runs
-	// Missed says that messages were left out, because they were taken too slowly;
-	// nothing else is set. Session.Attributes has what is true now.
+	// Missed says that messages were left out, because they were taken too slowly
+	// or the link was down; nothing else is set. Session.Attributes has what is
+	// true now.
 	Missed bool
 }
 
