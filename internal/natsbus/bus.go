@@ -197,6 +197,9 @@ func (b *Bus) startServer() (err error) {
 	}
 	opts := b.options()
 	if b.cfg.Peers != nil {
+		if err := claimName(b.cfg.Dir, b.cfg.Peers.Name); err != nil {
+			return err
+		}
 		if err := b.peerOptions(opts); err != nil {
 			return err
 		}

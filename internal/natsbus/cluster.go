@@ -149,7 +149,11 @@ func (b *Bus) awaitStore(ctx context.Context) error {
 			return fmt.Errorf("natsbus: %s has no JetStream for this account: enable it in the servers' configuration (jetstream {…}) and for the account: %w", b.where(), err)
 		case b.Denied() != "":
 			return fmt.Errorf("natsbus: the account lacks a right: %s; see docs/cluster.md for the rights that it needs", b.Denied())
-		case first:
+		}
+		if err := b.refused(); err != nil {
+			return err
+		}
+		if first {
 			b.log.Info("waiting for a majority of the cluster's servers", "servers", b.where())
 		}
 		timer := time.NewTimer(reconnectWait)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -84,33 +83,6 @@ func (b *Bus) dial(ctx context.Context, name string, failed nats.ErrHandler) (*n
 		return nil, fmt.Errorf("natsbus: cannot connect to the NATS cluster (%s): %w", b.where(), err)
 	}
 	return conn, nil
-}
-
-// said keeps what the engine and the connections last complained about, for the
-// errors of those who wait in vain.
-type said struct {
-	mu     sync.Mutex
-	last   string
-	denied string
-}
-
-// trouble keeps an error that no caller got.
-func (b *Bus) trouble(err error) {
-	if err == nil {
-		return
-	}
-	b.said.mu.Lock()
-	defer b.said.mu.Unlock()
-	b.said.last = err.Error()
-	if errors.Is(err, nats.ErrPermissionViolation) {
-		b.said.denied = strings.TrimPrefix(err.Error(), "nats: ")
-	}
-}
-
-func (b *Bus) lastTrouble() string {
-	b.said.mu.Lock()
-	defer b.said.mu.Unlock()
-	return b.said.last
 }
 
 // Denied is the last right that the NATS cluster denied us, in its words, or "".

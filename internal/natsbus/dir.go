@@ -19,6 +19,7 @@ const (
 const (
 	lockFile = "porchlight.lock"
 	markFile = "porchlight.mode"
+	nameFile = "porchlight.node"
 	// markHead stands in front of the mode in the mark file; the number would
 	// grow with an incompatible layout.
 	markHead = "porchlight data directory, layout 1, mode "
@@ -89,15 +90,41 @@ func parseMark(s string) (mode string, err error) {
 	return mode, nil
 }
 
+// claimName checks that dir is new or belongs to the member of that name, and
+// notes the name in a new one. The others know a member's data by its name: under
+// another one it would be a further member, and the former be missed for good.
+func claimName(dir, member string) error {
+	name := filepath.Join(dir, nameFile)
+	b, err := os.ReadFile(name)
+	switch found := strings.TrimSuffix(string(b), "\n"); {
+	case errors.Is(err, fs.ErrNotExist):
+		return writeFile(dir, name, member+"\n")
+	case err != nil:
+		return fmt.Errorf("natsbus: cannot read whose the data directory is: %w", err)
+	case found != member:
+		return fmt.Errorf("natsbus: data directory %s belongs to node %q and this one is %q: start it under its name (node, --node), or give this one a directory of its own", dir, found, member)
+	}
+	return nil
+}
+
+// memberName is the member that a directory belongs to.
+func memberName(dir string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, nameFile))
+	return strings.TrimSuffix(string(b), "\n"), err
+}
+
 // writeMark makes the mark durable before anything is stored beside it.
-func writeMark(dir, name, mode string) error {
+func writeMark(dir, name, mode string) error { return writeFile(dir, name, markHead+mode+"\n") }
+
+// writeFile makes a small file durable, whole or not at all.
+func writeFile(dir, name, text string) error {
 	fail := func(err error) error { return fmt.Errorf("natsbus: cannot mark the data directory: %w", err) }
-	f, err := os.CreateTemp(dir, markFile+".*")
+	f, err := os.CreateTemp(dir, filepath.Base(name)+".*")
 	if err != nil {
 		return fail(err)
 	}
 	defer os.Remove(f.Name()) // gone already when all went well
-	_, err = f.WriteString(markHead + mode + "\n")
+	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fail(err)
 	}

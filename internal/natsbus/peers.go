@@ -3,6 +3,7 @@ package natsbus
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -62,6 +63,38 @@ func (p *Peers) check() error {
 	}
 	if p.Password == "" && p.TLS == nil {
 		return errors.New("natsbus: peers need a password that all share, or TLS with certificates: without one, whoever reaches the port could join")
+	}
+	return p.checkCertificate()
+}
+
+// checkCertificate refuses a certificate that the other nodes would refuse.
+func (p *Peers) checkCertificate() error {
+	if p.TLS == nil {
+		return nil
+	}
+	if len(p.TLS.Certificates) == 0 || p.TLS.RootCAs == nil {
+		return errors.New("natsbus: TLS between peers needs a certificate of this node and the certificates of who signs them all (peers.tls: cert, key, ca)")
+	}
+	pair := p.TLS.Certificates[0]
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return fmt.Errorf("natsbus: the certificate for the peers cannot be read: %w", err)
+	}
+	host, _, _ := splitAddress(p.Listen)
+	between := x509.NewCertPool()
+	for _, der := range pair.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			between.AddCert(c)
+		}
+	}
+	for _, use := range []x509.VerifyOptions{
+		{Roots: p.TLS.RootCAs, Intermediates: between, DNSName: host, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
+		{Roots: p.TLS.RootCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
+	} {
+		if _, err := leaf.Verify(use); err != nil {
+			return fmt.Errorf("natsbus: the other nodes would refuse this one's certificate (peers.tls.cert): %w: "+
+				"it must be valid now, signed by peers.tls.ca, for %s, and for both ends of a connection (server and client)", err, host)
+		}
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package natsbus_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/porchlight-dev/porchlight/internal/listen/listentest"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
 )
@@ -86,28 +89,89 @@ func TestPeersFormCluster(t *testing.T) {
 	if m, err := s.GetMsg(ctx, 1); err != nil || string(m.Data) != "kept" {
 		t.Errorf("after all: got %v, %v, want the message", m, err)
 	}
-	// A stranger with another password is not let in, and is told why.
-	wrong := cfgs[2]
+	// A second one with the name of another is not let in, nor one with another
+	// password, nor a member under another name; each is told why, at once.
+	twice := cfgs[0]
+	twice.Dir = t.TempDir()
+	other := *twice.Peers
+	other.Listen = fmt.Sprintf("127.0.0.1:%d", natsbustest.Ports(t, 1)[0])
+	twice.Peers = &other
+	refuses(t, twice, `another node with the name "node-1" is running`)
 	if err := back.Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
-	refusesPassword(t, wrong)
+	wrong, renamed := *cfgs[2].Peers, *cfgs[2].Peers
+	wrong.Password, renamed.Name = "not theirs", "node-7"
+	refuses(t, natsbus.Config{Dir: t.TempDir(), Peers: &wrong}, "does not take this node's password")
+	refuses(t, natsbus.Config{Dir: cfgs[2].Dir, Peers: &renamed}, `belongs to node "node-3"`)
+	startAll(t, cfgs[2:])
 }
 
-func refusesPassword(t *testing.T, cfg natsbus.Config) {
+// refuses checks that a node ends by itself, soon, saying why, and no secret.
+func refuses(t *testing.T, cfg natsbus.Config, says string) {
 	t.Helper()
-	other := *cfg.Peers
-	other.Password, cfg.Peers = "not theirs", &other
-	cfg.Dir = t.TempDir()
 	b, err := natsbus.New(cfg)
+	if err == nil {
+		defer b.Stop(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), natsbustest.Up)
+		defer cancel()
+		err = b.Start(ctx)
+		if ctx.Err() != nil {
+			t.Errorf("%q: it waited until it was stopped", says)
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), string(cfg.Peers.Password)) && cfg.Peers.Password != "" {
+		t.Errorf("got %v, want an error that says %q", err, says)
+	}
+}
+
+// TestPeersOverTLS: with certificates in place of a password, whoever has none
+// that counts is refused, by itself where it can know that alone.
+func TestPeersOverTLS(t *testing.T) {
+	t.Parallel()
+	cfgs := peers(t)
+	cert, key := listentest.Certificate(t, 1, time.Now().Add(time.Hour))
+	ours := between(t, cert, key, cert)
+	for i := range cfgs {
+		cfgs[i].Peers.Password, cfgs[i].Peers.TLS = "", ours
+	}
+	all := startAll(t, cfgs)
+	carries(t, all[0], all[2])
+	if err := all[2].Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	foreign, foreignKey := listentest.Certificate(t, 2, time.Now().Add(time.Hour))
+	expired, expiredKey := listentest.Certificate(t, 3, time.Now().Add(-time.Hour))
+	for name, c := range map[string]struct {
+		tls  *tls.Config
+		says string
+	}{
+		"another authority": {between(t, foreign, foreignKey, foreign), "cannot speak TLS with this node"},
+		"not signed by it":  {between(t, foreign, foreignKey, cert), "would refuse this one's certificate"},
+		"expired":           {between(t, expired, expiredKey, expired), "expired"},
+		"no certificate":    {&tls.Config{RootCAs: ours.RootCAs}, "needs a certificate of this node"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := *cfgs[2].Peers
+			p.TLS = c.tls
+			refuses(t, natsbus.Config{Dir: t.TempDir(), Peers: &p}, c.says)
+		})
+	}
+	elsewhere := *cfgs[2].Peers
+	elsewhere.Listen = "127.0.0.2:7402"
+	refuses(t, natsbus.Config{Dir: t.TempDir(), Peers: &elsewhere}, "for 127.0.0.2")
+}
+
+// between is TLS of a peer with a certificate, which believes an authority.
+func between(t *testing.T, cert, key, ca []byte) *tls.Config {
+	t.Helper()
+	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Stop(context.Background())
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	err = b.Start(ctx)
-	if err == nil || !strings.Contains(strings.ToLower(err.Error()), "auth") || strings.Contains(err.Error(), "not theirs") {
-		t.Errorf("Start with another password: got %v, want an error that says so", err)
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		t.Fatal("no authority")
 	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, RootCAs: roots}
 }
