@@ -14,7 +14,8 @@ import (
 // Fingerprint is a number of what must be the same at all nodes of a cluster: the
 // apps with their keys and limits, but for the names of files, which may lie
 // elsewhere. Two configurations that differ there have another one, but for a
-// chance of one in 2^64.
+// chance of one in 2^64. A key that is not set adds nothing, so that a later
+// version, which knows more keys, gives the same configuration the same number.
 func (c *Config) Fingerprint() uint64 {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
@@ -62,13 +63,15 @@ func write(h hash.Hash, v reflect.Value) {
 			write(h, v.MapIndex(k))
 		}
 	case reflect.Struct:
+		h.Write([]byte("("))
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
-			if f.IsExported() && !strings.HasSuffix(f.Name, "File") {
+			if f.IsExported() && !strings.HasSuffix(f.Name, "File") && !v.Field(i).IsZero() {
 				fmt.Fprintf(h, ".%s", f.Name)
 				write(h, v.Field(i))
 			}
 		}
+		h.Write([]byte(")"))
 	default: // no key has such a value
 		fmt.Fprintf(h, "?%s", v.Kind())
 	}

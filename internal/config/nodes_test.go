@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"reflect"
 	"strings"
 	"testing"
@@ -105,4 +107,42 @@ func TestFingerprint(t *testing.T) {
 		}
 	}
 	look(reflect.TypeFor[App](), "apps")
+}
+
+// A version that knows a key more gives a configuration without it the same
+// fingerprint, wherever the key stands; set, it gives another.
+func TestFingerprintOfLaterVersion(t *testing.T) {
+	t.Parallel()
+	type key struct{ Name string }
+	type laterKey struct {
+		Since int
+		Name  string
+		Until *bool
+	}
+	of := func(v any) uint64 {
+		h := sha256.New()
+		write(h, reflect.ValueOf(v))
+		return binary.BigEndian.Uint64(h.Sum(nil))
+	}
+	now := of(struct{ Keys []key }{[]key{{"a"}, {"b"}}})
+	later := func(keys ...laterKey) uint64 {
+		return of(struct {
+			More map[string]int
+			Keys []laterKey
+		}{nil, keys})
+	}
+	if later(laterKey{Name: "a"}, laterKey{Name: "b"}) != now {
+		t.Error("a key that is not set makes another fingerprint")
+	}
+	no := false
+	seen := map[uint64]bool{now: true}
+	for i, f := range []uint64{
+		later(laterKey{Since: 1, Name: "a"}, laterKey{Name: "b"}), later(laterKey{Name: "a"}, laterKey{Since: 1, Name: "b"}),
+		later(laterKey{Name: "a", Until: &no}, laterKey{Name: "b"}), later(laterKey{Name: "a"}), later(laterKey{Name: "a"}, laterKey{}, laterKey{Name: "b"}),
+	} {
+		if seen[f] {
+			t.Errorf("case %d has the fingerprint of another", i)
+		}
+		seen[f] = true
+	}
 }
