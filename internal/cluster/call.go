@@ -255,7 +255,7 @@ func parseAnswer(b []byte) ([]byte, error) {
 		for range r.count() {
 			f.Fields = append(f.Fields, fault.Field{Path: string(r.bytes()), Rule: string(r.bytes())})
 		}
-		if r.end() {
+		if !r.bad {
 			return nil, f
 		}
 	}

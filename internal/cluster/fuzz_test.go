@@ -33,8 +33,8 @@ func TestDigestsRoundTrip(t *testing.T) {
 	got[5] = 1
 	want[0], want[7], want[1023] = 1, 1<<63, 42
 	r := reader{b: appendDigests(nil, &want)}
-	if r.digests(&got); !r.end() || got != want {
-		t.Errorf("got %v, end %v", got, r.end())
+	if r.digests(&got); r.bad || len(r.b) > 0 || got != want {
+		t.Errorf("got %v, bad %v, left %d", got, r.bad, len(r.b))
 	}
 	if n := len(appendDigests(nil, &Digests{})); n != Shards/8 {
 		t.Errorf("an empty table takes %d bytes", n)

@@ -89,7 +89,7 @@ func (h *heartbeat) parse(r reader) error {
 		o.silence = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
 		h.others = append(h.others, o)
 	}
-	if !r.end() {
+	if r.bad {
 		return errFrame
 	}
 	return nil

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -155,6 +156,46 @@ func TestAnotherProtocolIsRefused(t *testing.T) {
 		if err := n.c.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "protocol 9") {
 			t.Errorf("beside an earlier one: got %v", err)
 		}
+	})
+}
+
+// later is the wire of a node that says more in its heartbeats.
+type later struct{ cluster.Transport }
+
+// Publish implements cluster.Transport.
+func (l later) Publish(subject string, b []byte) error {
+	if subject == "hb" {
+		b = append(bytes.Clone(b), "\x05later and more"...)
+	}
+	return l.Transport.Publish(subject, b)
+}
+
+// A later version of the same protocol has more to say: it is a member all the
+// same, and what it adds is passed over.
+func TestLaterVersionIsMember(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a")
+		n := w.make("b", func(cfg *cluster.Config) { cfg.Transport = later{cfg.Transport} })
+		if err := n.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.nodes["b"].c.Tell("a topic of later versions", []byte("x"))
+		wait(10 * time.Second)
+		if d := w.differ(); d != "" {
+			t.Error(d)
+		}
+		a := w.nodes["a"].c
+		if n := a.Counts(); n.Members.Refused > 0 || n.Members.Suspected > 0 || len(a.Members()) != 2 {
+			t.Errorf("got %+v, %v, want it a member like any other", n.Members, a.Members())
+		}
+		if _, err := w.nodes["b"].c.Call(t.Context(), a.Self(), "a method of later versions", nil); err == nil {
+			t.Error("a method that is not known here: got no error")
+		}
+		w.start("c") // copies what b has
+		wait(2 * time.Second)
+		w.agree(t)
 	})
 }
 

@@ -185,7 +185,7 @@ func (o *origin) ask(ctx context.Context, l *pull, ask []byte) {
 	}
 	r := reader{b: answer}
 	parts, position := r.number(), r.number()
-	if err != nil || !r.end() || parts > maxParts {
+	if err != nil || r.bad || parts > maxParts {
 		o.repair.forget(l.id)
 		o.repair.after = o.c.now() + askWait
 		return
@@ -300,7 +300,7 @@ func parsePull(b []byte) (id uint64, shards []int, err error) {
 		}
 		shards = append(shards, int(s))
 	}
-	if !r.end() {
+	if r.bad {
 		return 0, nil, errFrame
 	}
 	return id, shards, nil

@@ -7,7 +7,10 @@ import (
 
 // Protocol is the version of everything nodes say to each other. Nodes of
 // different protocols refuse each other; so the first two bytes of every frame
-// and the beginning of a heartbeat (appendHello) never change.
+// and the beginning of a heartbeat (appendHello) never change. Within a protocol
+// a later version may add at the end of heartbeats, questions and answers, and may
+// have topics and methods more: whoever does not know them passes over them. All
+// else, the form of sessions first, is a new protocol.
 const Protocol = 1
 
 // Kinds of frames.
@@ -96,9 +99,6 @@ func (r *reader) count() int {
 	}
 	return int(n)
 }
-
-// end reports whether all was read and nothing is left.
-func (r *reader) end() bool { return !r.bad && len(r.b) == 0 }
 
 func appendBytes[T string | []byte](dst []byte, b T) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
