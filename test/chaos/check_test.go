@@ -144,8 +144,7 @@ func lostAge(lives []*life, own view, outages []outage) (age time.Duration) {
 // checkFlaps counts the openings and closings that one watcher was told of a
 // session within a time against those that its device explains.
 func checkFlaps(lives map[string]*life, notices []told, from, to time.Time) (found []string) {
-	type count struct{ opened, closed int }
-	counts := map[string]count{}
+	counts := map[string]changed{}
 	for _, n := range notices {
 		c := counts[n.GetSession().GetSessionId()]
 		switch n.GetSession().GetKind() {
@@ -156,20 +155,7 @@ func checkFlaps(lives map[string]*life, notices []told, from, to time.Time) (fou
 		}
 		counts[n.GetSession().GetSessionId()] = c
 	}
-	delete(counts, "")
-	for id, c := range counts {
-		l := lives[id]
-		if l == nil {
-			found = append(found, fmt.Sprintf("a watcher was told of a session %s that nobody made", id))
-			continue
-		}
-		if opened, closed := l.explained(from, to); c.opened > opened || c.closed > closed {
-			found = append(found, fmt.Sprintf("session %s of %s flapped: a watcher saw it open %d times and close %d times, its device explains %d and %d %s",
-				id, l.user, c.opened, c.closed, opened, closed, l.story()))
-		}
-	}
-	slices.Sort(found)
-	return found
+	return flaps(lives, counts, from, to)
 }
 
 // checkOffline finds notices that call a user offline who has a session in
@@ -187,29 +173,34 @@ func checkOffline(steady map[string]bool, notices []told) (found []string) {
 func pictureOf(notices []told) view {
 	v := view{}
 	for _, n := range notices {
-		p, ok := v[n.GetUserId()]
-		if !ok {
-			p.sessions = map[string]shown{}
-		}
-		p.online = n.GetUserFlag() == isonlinev1.UserFlag_USER_FLAG_ONLINE
-		if n.GetLastSeen() != nil {
-			p.lastSeen = n.GetLastSeen().AsTime()
-		}
-		switch s := n.GetSession(); {
-		case s == nil && !p.online:
-			clear(p.sessions)
-		case s.GetKind() == isonlinev1.SessionEventKind_SESSION_EVENT_KIND_CLOSED:
-			delete(p.sessions, s.GetSessionId())
-		case s != nil:
-			number, err := numberOf(s.GetRichText())
-			if err != nil {
-				number = -1
-			}
-			p.sessions[s.GetSessionId()] = shown{number, s.GetStatus()}
-		}
-		v[n.GetUserId()] = p
+		v.hear(n.notice)
 	}
 	return v
+}
+
+// hear takes what a watcher is told.
+func (v view) hear(n *notice) {
+	p, ok := v[n.GetUserId()]
+	if !ok {
+		p.sessions = map[string]shown{}
+	}
+	p.online = n.GetUserFlag() == isonlinev1.UserFlag_USER_FLAG_ONLINE
+	if n.GetLastSeen() != nil {
+		p.lastSeen = n.GetLastSeen().AsTime()
+	}
+	switch s := n.GetSession(); {
+	case s == nil && !p.online:
+		clear(p.sessions)
+	case s.GetKind() == isonlinev1.SessionEventKind_SESSION_EVENT_KIND_CLOSED:
+		delete(p.sessions, s.GetSessionId())
+	case s != nil:
+		number, err := numberOf(s.GetRichText())
+		if err != nil {
+			number = -1
+		}
+		p.sessions[s.GetSessionId()] = shown{number, s.GetStatus()}
+	}
+	v[n.GetUserId()] = p
 }
 
 // differ says where a watcher's picture is not what a query shows.

@@ -53,7 +53,26 @@ type nodeFigures struct {
 	worstDoors, worstHook, worstAll time.Duration // R1 at doors, at the webhook, and R6
 	worstStop, worstKnew            time.Duration
 	stories                         []*life // to be told at the end
+	lives, openings                 int
+	closings, updates               int
 }
+
+// add counts what was acknowledged of lives.
+func (f *nodeFigures) add(lives []*life) {
+	f.lives += len(lives)
+	for _, l := range lives {
+		for _, o := range l.opens {
+			f.openings += count(o)
+		}
+		for _, b := range l.byes {
+			f.closings += count(b)
+		}
+		f.updates += l.saidBy()
+	}
+}
+
+// doorOf is where a guest finds a node.
+func (w *crowd) doorOf(_ *guest, node int) string { return w.fleet.nodes[node].grpc }
 
 func (w *crowd) count(f func(*nodeFigures)) {
 	w.note(func(*figures) { f(&w.found) })
@@ -113,6 +132,7 @@ func newCrowd(t *testing.T, set setting, seed uint64) *crowd {
 	t.Helper()
 	w := &crowd{random: rand.New(rand.NewPCG(seed, 7)), tooLate: 14 * time.Second, found: nodeFigures{rounds: map[string]int{}}}
 	w.hook = newHook(t)
+	w.hook.tape = newTape()
 	set.app += fmt.Sprintf("    server_keys: [{id: k1, secret: %s}]\n    webhooks: {main: {url: %q, secrets: [%s], allow_private: true}}\n", serverKey, w.hook.url, w.hook.secret)
 	w.fleet = newFleet(t, set)
 	size := crowdSize(t)
@@ -135,7 +155,7 @@ func newCrowd(t *testing.T, set setting, seed uint64) *crowd {
 		t.Cleanup(func() { conn.Close() })
 		w.conns = append(w.conns, conn)
 		w.watchers = append(w.watchers, w.newGuest(t, fmt.Sprintf("watcher%d", i), size+i))
-		w.watchers[i].keep = true
+		w.watchers[i].keep, w.watchers[i].ear = true, newLedger(func(_, session string) string { return session })
 	}
 	for i := range size {
 		w.guests = append(w.guests, w.newGuest(t, w.users[i%len(w.users)], i))
@@ -150,7 +170,7 @@ func (w *crowd) newGuest(t *testing.T, user string, number int) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{device: d, crowd: w}
+	g := &guest{device: d, crowd: w, place: number}
 	t.Cleanup(g.close)
 	return g
 }
@@ -240,34 +260,24 @@ func (w *crowd) snapshotAt(node int) (map[string]known, error) {
 // print shows the figures.
 func (w *crowd) print(t *testing.T) {
 	t.Helper()
-	var openings, closings, updates, lives int
-	w.history.note(func() {
-		lives = len(w.history.lives)
-		for _, l := range w.history.lives {
-			for _, o := range l.opens {
-				openings += count(o)
-			}
-			for _, b := range l.byes {
-				closings += count(b)
-			}
-			for _, s := range l.says {
-				updates += count(s.act)
-			}
-		}
-	})
+	all := everybody(w.history)
 	notices := 0
 	for _, g := range w.watchers {
-		notices += len(g.notices())
+		g.ear.mu.Lock()
+		notices += g.ear.notices
+		g.ear.mu.Unlock()
 	}
+	events, repeats := w.hook.tape.counts()
+	w.history.note(func() { w.found.add(all) })
 	f := w.found
 	var b strings.Builder
 	row := func(name string, value any) { fmt.Fprintf(&b, "  %-66s %v\n", name, value) }
 	for _, name := range slices.Sorted(maps.Keys(f.rounds)) {
 		row("rounds of "+name, f.rounds[name])
 	}
-	row("nodes / guests / sessions", fmt.Sprintf("%d / %d / %d", len(w.fleet.nodes), len(w.guests), lives))
-	row("acknowledged openings / closings / statuses", fmt.Sprintf("%d / %d / %d", openings, closings, updates))
-	row("notices to those who watch all / events told to the webhook", fmt.Sprintf("%d / %d", notices, len(w.hook.all())))
+	row("nodes / guests / sessions", fmt.Sprintf("%d / %d / %d", len(w.fleet.nodes), len(w.guests), f.lives))
+	row("acknowledged openings / closings / statuses", fmt.Sprintf("%d / %d / %d", f.openings, f.closings, f.updates))
+	row("notices to those who watch all / events told to the webhook / repeats", fmt.Sprintf("%d / %d / %d", notices, events, repeats))
 	row("returns / within the grace (R3: of them nobody saw anything)", fmt.Sprintf("%d / %d", f.returns, f.inTime))
 	row("changes that no device explains (R3, R9; must be 0)", f.flaps)
 	row("sessions lost or wrong (R4, R6; must be 0)", f.lost)

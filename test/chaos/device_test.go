@@ -27,6 +27,7 @@ type device struct {
 	user   string
 	id     string // as ClientInfo.device_id; empty for most
 	keep   bool   // its lines keep all notices
+	ear    *ledger
 	random *rand.Rand
 
 	conn *grpc.ClientConn

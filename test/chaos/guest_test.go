@@ -24,8 +24,7 @@ type guest struct {
 	began time.Time // when its link began
 	lost  time.Time // since when it has no link, at the earliest; zero: it has one
 	next  time.Time // not before does it come back
-	told  []told    // of all its streams
-	since int       // where in told the present picture begins
+	place int       // among all guests
 }
 
 // wait waits, at most until the link is lost.
@@ -100,7 +99,7 @@ func (g *guest) linked() bool {
 func (g *guest) forget() {
 	l := g.life
 	g.life = nil
-	g.w.history.note(func() { l.held, l.lostAt, l.losses = false, g.lost, l.losses+1 })
+	g.w.history.note(func() { l.held, l.lostAt, l.losses, l.node = false, g.lost, l.losses+1, -1 })
 	g.crowd.leave(ghost{life: l, node: g.at, since: g.lost})
 }
 
@@ -109,17 +108,13 @@ func (g *guest) unlink(at time.Time) {
 	if g.line == nil {
 		return
 	}
-	line := g.line
 	g.drop()
-	if g.keep {
-		g.told = append(g.told, line.all()...)
-	}
 	g.lost = at
 }
 
 // move takes another connection to a node.
 func (g *guest) move(i int) {
-	conn, err := dial(g.crowd.fleet.nodes[i].grpc)
+	conn, err := dial(g.crowd.doorOf(g, i))
 	if err != nil {
 		g.w.blame("dial: %v", err)
 		return
@@ -148,9 +143,10 @@ func (g *guest) enter() error {
 	}
 	g.began = time.Now()
 	if err := g.connect(opens, true); err != nil {
-		g.lost = time.Now()
+		g.lost = g.began // it may have opened all the same, and was lost at once
 		return g.refused(err)
 	}
+	g.settled()
 	if early {
 		return nil
 	}
@@ -189,8 +185,8 @@ func (g *guest) comeBack() {
 		how = opens
 	}
 	sent := time.Now()
-	if away := sent.Sub(g.lost); how == resumes && away > nodesGrace-graceMargin {
-		// Perhaps it was closed, and opens anew.
+	if away := sent.Sub(g.lost); l.held && l.opening().asked() && away > nodesGrace-graceMargin {
+		// Perhaps it was closed, and opens anew; also one whose opening nobody answered.
 		g.w.history.note(func() { l.doubtful, l.losses = l.doubtful+1, l.losses+1 })
 		g.crowd.count(func(f *nodeFigures) { f.doubtful++ })
 	}
@@ -224,10 +220,8 @@ func (g *guest) back(sent time.Time) {
 		}
 	})
 	g.lost = time.Time{}
+	g.settled()
 	c := g.line.connected
-	if g.keep && c.GetResync() {
-		g.since = len(g.told)
-	}
 	if !c.GetResync() || len(g.life.watches) == 0 {
 		return
 	}
@@ -239,6 +233,9 @@ func (g *guest) back(sent time.Time) {
 	})
 	g.failed("subscribing again", g.subscribe(users...))
 }
+
+// settled notes where the session is now.
+func (g *guest) settled() { g.w.history.note(func() { g.life.node = g.at }) }
 
 // once does one thing at its node, or a call at another one.
 func (g *guest) once() error {
@@ -299,15 +296,6 @@ func (g *guest) someUsers() []string {
 func (g *guest) close() {
 	g.drop()
 	g.conn.Close()
-}
-
-// notices are all that a watcher was told.
-func (g *guest) notices() []told {
-	all := g.told[:len(g.told):len(g.told)]
-	if g.line != nil {
-		all = append(all, g.line.all()...)
-	}
-	return all
 }
 
 // failed blames an error that nothing of what happens here explains. A call that

@@ -64,6 +64,11 @@ type life struct {
 	lostAt   time.Time // when its holder went for good; zero: not
 	losses   int       // how often it may have been closed because nobody came back
 	doubtful int       // how often it may have opened anew unnoticed
+	node     int       // of several: where its present link is; -1 when nobody comes back
+
+	before tally // what acts explain that are not kept any more
+	kept   int   // how many of says are there for what they say alone
+	said   int   // statuses that were acknowledged and are not kept any more
 }
 
 func (l *life) opening() act {
@@ -227,21 +232,67 @@ func (l *life) explained(from, to time.Time) (opened, closed int) {
 	if within(l.replace) {
 		closed++
 	}
-	visible, invisible := true, false // which of the two it may be
-	for _, s := range l.says {
-		switch {
-		case s.hidden && visible && within(s.act):
-			closed++
-		case !s.hidden && invisible && within(s.act):
-			opened++
+	turned := l.turns(within)
+	opened, closed = opened+turned.opened+l.before.opened, closed+turned.closed+l.before.closed
+	return opened + l.doubtful, closed + l.losses
+}
+
+// tally counts what others may see of a session.
+type tally struct{ opened, closed int }
+
+// saidBy counts the statuses that were acknowledged.
+func (l *life) saidBy() (n int) {
+	for _, s := range l.says[l.kept:] {
+		n += count(s.act)
+	}
+	return n + l.said
+}
+
+// lateAnswer is for how long a call that nobody answered may still be carried
+// out: a node that was frozen, or that a call was forwarded to, does so when it can.
+const lateAnswer = time.Minute
+
+// turns counts how often others may have seen the session come and go because of
+// what it said within a time of appearing offline. A say that nobody answered
+// may have turned it, once and at any time, and the next one turned it back.
+func (l *life) turns(within func(act) bool) (n tally) {
+	hidden := false
+	for i, s := range l.says {
+		turns := s.hidden != hidden
+		if !s.done() {
+			for _, later := range l.says[i+1:] {
+				turns = turns || later.hidden != s.hidden && later.sent.Before(s.sent.Add(lateAnswer))
+			}
+			if turns && within(s.act) {
+				n.opened++
+				n.closed++
+			}
+			continue
 		}
-		if s.done() {
-			visible, invisible = !s.hidden, s.hidden
-		} else {
-			visible, invisible = visible || !s.hidden, invisible || s.hidden
+		hidden = s.hidden
+		switch {
+		case i < l.kept || !turns || !within(s.act):
+		case hidden:
+			n.closed++
+		default:
+			n.opened++
 		}
 	}
-	return opened + l.doubtful, closed + l.losses
+	return n
+}
+
+// shorten forgets acts that were settled before a time, and keeps what they
+// explain.
+func (l *life) shorten(settled time.Time) {
+	n := len(l.says)
+	if n < 2 || !l.says[n-1].done() || l.says[n-1].sent.Add(lateAnswer).After(settled) {
+		return
+	}
+	turned := l.turns(func(act) bool { return true })
+	l.before.opened += turned.opened
+	l.before.closed += turned.closed
+	l.said = l.saidBy()
+	l.says, l.kept = append([]saying{}, l.says[n-1]), 1
 }
 
 // story tells the life in a line, for who looks for a fault.
@@ -259,6 +310,13 @@ func (l *life) story() string {
 		return text
 	}
 	text := line("opens", l.opens...) + line("byes", l.byes...) + line("replaced", l.replace)
+	hidden := false
+	for _, s := range l.says {
+		if s.hidden != hidden {
+			hidden = s.hidden
+			text += line(map[bool]string{true: "hides", false: "shows"}[hidden], s.act)
+		}
+	}
 	if n := len(l.says); n > 0 {
 		text += line(fmt.Sprintf("last said %d", l.says[n-1].number), l.says[n-1].act)
 	}

@@ -48,23 +48,40 @@ func fold(taken []change) (users map[string]known, found []string) {
 		if c.Seq <= u.seq {
 			continue // a repeat
 		}
-		u.seq = c.Seq
-		switch c.Kind {
-		case "opened", "hidden", "shown":
-			u.sessions[c.Session.ID] = c.Invisible
-		case "closed":
-			delete(u.sessions, c.Session.ID)
-		}
-		if c.LastSeen.Before(u.lastSeen) {
-			found = append(found, fmt.Sprintf("last seen of %s went back from %v to %v at number %d", c.User, u.lastSeen, c.LastSeen, c.Seq))
-		}
-		u.lastSeen = c.LastSeen
-		if c.Available != (len(u.sessions) > 0) {
-			found = append(found, fmt.Sprintf("number %d of %s says available is %v with %d sessions", c.Seq, c.User, c.Available, len(u.sessions)))
-		}
+		found = append(found, u.fold(&c)...)
 		users[c.User] = u
 	}
 	return users, found
+}
+
+// fold takes an event that is no repeat.
+func (u *known) fold(c *change) (found []string) {
+	u.seq = c.Seq
+	switch c.Kind {
+	case "opened", "hidden", "shown":
+		u.sessions[c.Session.ID] = c.Invisible
+	case "closed":
+		delete(u.sessions, c.Session.ID)
+	}
+	if c.LastSeen.Before(u.lastSeen) {
+		found = append(found, fmt.Sprintf("last seen of %s went back from %v to %v at number %d", c.User, u.lastSeen, c.LastSeen, c.Seq))
+	}
+	u.lastSeen = c.LastSeen
+	if c.Available != (len(u.sessions) > 0) {
+		found = append(found, fmt.Sprintf("number %d of %s says available is %v with %d sessions", c.Seq, c.User, c.Available, len(u.sessions)))
+	}
+	return found
+}
+
+// acknowledged counts the openings and closings that a receiver must be told of.
+func (l *life) acknowledged() (opened, closed int) {
+	for _, o := range l.opens {
+		opened += count(o)
+	}
+	if _, done := l.bye(); done {
+		closed++
+	}
+	return opened, min(closed+count(l.replace), 1)
 }
 
 // checkTold is R4: what was acknowledged was told.
@@ -85,15 +102,8 @@ func checkTold(lives []*life, taken []change) (found []string) {
 		}
 	}
 	for _, l := range lives {
-		opened, closed := 0, 0
-		for _, o := range l.opens {
-			opened += count(o)
-		}
-		if _, done := l.bye(); done {
-			closed++
-		}
-		closed += count(l.replace)
-		if n := told[l.public]; len(n.opened) < opened || len(n.closed) < min(closed, 1) {
+		opened, closed := l.acknowledged()
+		if n := told[l.public]; len(n.opened) < opened || len(n.closed) < closed {
 			found = append(found, fmt.Sprintf("session %s of %s: %d openings and %d closings were acknowledged, %d and %d were told %s",
 				l.public, l.user, opened, closed, len(n.opened), len(n.closed), l.story()))
 		}

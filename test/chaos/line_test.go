@@ -26,6 +26,7 @@ type line struct {
 	cut       context.CancelFunc
 	done      chan struct{} // closed when the stream ended
 	keep      bool          // keep all notices, not only of whom
+	ear       *ledger       // adds notices up; nil: it does not
 
 	mu       sync.Mutex // guards all below
 	sequence uint64     // of the last frame
@@ -52,13 +53,16 @@ func (d *device) open(ctx context.Context, req *isonlinev1.ConnectToIsOnlineSess
 		cut()
 		return nil, err
 	}
-	l := &line{connected: first.GetConnected(), cut: cut, done: make(chan struct{}), keep: d.keep, whom: map[string]bool{}, newest: map[string]int{}, sequence: first.GetSequence()}
+	l := &line{connected: first.GetConnected(), cut: cut, done: make(chan struct{}), keep: d.keep && d.ear == nil, ear: d.ear, whom: map[string]bool{}, newest: map[string]int{}, sequence: first.GetSequence()}
 	if l.connected == nil {
 		cut()
 		return nil, fmt.Errorf("the stream begins with %T, not with connected", first.GetEvent())
 	}
 	if req.ResumeAfter != nil && first.GetSequence() != req.GetResumeAfter()+1 {
 		l.bad = fmt.Errorf("a stream resumed after %d goes on with %d", req.GetResumeAfter(), first.GetSequence())
+	}
+	if l.ear != nil && l.connected.GetResync() {
+		l.ear.resync()
 	}
 	go func() {
 		defer close(l.done)
@@ -89,6 +93,9 @@ func (l *line) take(f *frame) {
 		l.whom[e.Notification.GetUserId()] = true
 		if s := e.Notification.GetSession(); s != nil {
 			l.newest[s.GetSessionId()], _ = numberOf(s.GetRichText())
+		}
+		if l.ear != nil {
+			l.ear.hear(e.Notification)
 		}
 		if l.keep {
 			l.notices = append(l.notices, told{time.Now(), e.Notification})

@@ -74,6 +74,13 @@ func (h *hook) closed(list []ghost) (worst time.Time, missing []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	told := map[string]time.Time{}
+	if h.tape != nil {
+		for _, g := range list {
+			if at := h.tape.closedAt(g.life.public); !at.IsZero() {
+				told[g.life.public] = at
+			}
+		}
+	}
 	for i := range h.taken {
 		if c := &h.taken[i]; c.Kind == "closed" {
 			told[c.Session.ID] = h.seen[c.ID]
@@ -108,7 +115,61 @@ func (w *crowd) checkCalm() error {
 	pause(w.ctx.Done(), time.Until(last.Add(w.tooLate)))
 	w.checkHeld()
 	w.checkNotices()
-	return w.checkKnown()
+	if err := w.checkKnown(); err != nil {
+		return err
+	}
+	w.forget()
+	return nil
+}
+
+// forget drops what is over and was held against everything, so that a long run
+// does not grow with its rounds.
+func (w *crowd) forget() {
+	var over []*life
+	var keys []string
+	now := time.Now()
+	w.history.note(func() {
+		for id, l := range w.history.lives {
+			if l.held {
+				l.shorten(now)
+			} else if l.over(now.Add(-lateAnswer)) {
+				over, keys = append(over, l), append(keys, id)
+				delete(w.history.lives, id)
+			}
+		}
+		if n := len(w.history.outages); n > mostOutages {
+			w.history.outages = append([]outage{}, w.history.outages[n-mostOutages:]...)
+		}
+	})
+	w.lose(w.hook.tape.checkTold(over))
+	w.hook.tape.forget(keys)
+	for _, g := range w.watchers {
+		g.ear.forget(keys)
+	}
+	w.count(func(f *nodeFigures) { f.add(over) })
+	w.note(func(*figures) {
+		w.left = slices.DeleteFunc(w.left, func(g ghost) bool { return now.Sub(g.since) > lateAnswer })
+	})
+}
+
+// mostOutages bounds how many are remembered.
+const mostOutages = 64
+
+// over reports whether nothing of the session was asked since a time, and nobody
+// will come back to it.
+func (l *life) over(since time.Time) bool {
+	last := l.lostAt
+	for _, list := range [][]act{l.opens, l.byes, {l.replace}} {
+		for _, a := range list {
+			if a.sent.After(last) {
+				last = a.sent
+			}
+		}
+	}
+	if n := len(l.says); n > 0 && l.says[n-1].sent.After(last) {
+		last = l.says[n-1].sent
+	}
+	return last.Before(since)
 }
 
 // rest brings a guest to rest: it comes back if it means to, and states a status.
@@ -155,7 +216,7 @@ func (w *crowd) checkAgree() {
 			}
 		}
 		for i, g := range w.watchers {
-			for _, d := range differ(corrected(pictureOf(g.notices()[g.since:]), views[0]), views[0]) {
+			for _, d := range differ(corrected(g.ear.shows(), views[0]), views[0]) {
 				found = append(found, fmt.Sprintf("watcher %d, at node %d: %s", i, g.at+1, d))
 			}
 		}
@@ -202,13 +263,13 @@ func (w *crowd) checkHeld() {
 // and last seen (R12).
 func (w *crowd) checkNotices() {
 	for _, g := range w.watchers {
-		notices := g.notices()
+		counts := g.ear.counts()
 		w.history.note(func() {
-			found := checkFlaps(w.history.lives, notices, time.Time{}, time.Now())
+			found := flaps(w.history.lives, counts, time.Time{}, time.Now())
 			w.note(func(*figures) { w.found.flaps += len(found) })
 			w.blameAll(found)
 		})
-		w.blameAll(lastSeens{}.checkNotices(notices))
+		w.blameAll(g.ear.take())
 	}
 }
 
@@ -218,13 +279,13 @@ func (w *crowd) checkKnown() error {
 	for _, i := range w.fleet.there() {
 		var found []string
 		_, ok := w.eventually(began.Add(hookLimit), 100*time.Millisecond, func() bool {
-			told, wrong := fold(w.hook.all())
+			told := w.hook.tape.knows()
 			snapshot, err := w.snapshotAt(i)
 			if err != nil {
 				found = []string{err.Error()}
 				return false
 			}
-			found = append(wrong, differKnown(told, snapshot)...)
+			found = differKnown(told, snapshot)
 			return len(found) == 0
 		})
 		if !ok {
@@ -239,9 +300,8 @@ func (w *crowd) checkKnown() error {
 // checkHook holds all that the webhook was told against what was acknowledged
 // (R4) and its order (R5).
 func (w *crowd) checkHook() {
-	taken := w.hook.all()
-	w.blameAll(checkOrder(taken))
-	w.lose(checkTold(everybody(w.history), taken))
+	w.blameAll(w.hook.tape.wrong())
+	w.lose(w.hook.tape.checkTold(everybody(w.history)))
 	w.hook.mu.Lock()
 	defer w.hook.mu.Unlock()
 	w.blameAll(w.hook.stray)
@@ -255,13 +315,10 @@ func (w *crowd) tell(l *life) { w.count(func(f *nodeFigures) { f.stories = appen
 
 // stories logs them.
 func (w *crowd) stories(log func(format string, args ...any)) {
-	taken := w.hook.all()
 	for _, l := range w.found.stories {
 		log("session %s of %s: %s", l.public, l.user, l.story())
-		for i := range taken {
-			if c := &taken[i]; c.Session.ID == l.public {
-				log("  told at %s: number %d %s %s of %s", clock(w.hook.seen[c.ID]), c.Seq, c.Kind, c.Reason, c.Time)
-			}
+		for _, line := range w.hook.tape.story(l.public) {
+			log("  told: %s", line)
 		}
 	}
 }

@@ -1,0 +1,149 @@
+package chaos
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+)
+
+// ledger is what one watcher was told, added up: it does not grow with what is
+// told, but with of whom.
+type ledger struct {
+	// keyOf is under which name changes of a session are counted: of users who are
+	// never told their session's id the user, else the session.
+	keyOf func(user, session string) string
+
+	mu      sync.Mutex // guards all below
+	picture view
+	changes map[string]*changed
+	seen    lastSeens
+	found   []string // what may never be told
+	notices int
+	resyncs int
+}
+
+// changed counts what was told of a session.
+type changed struct {
+	opened, closed, updated int
+	times                   string // of the last openings and closings
+}
+
+// mostTimes bounds the text of times.
+const mostTimes = 200
+
+func (c *changed) came(kind string) {
+	c.times += " " + kind + " " + clock(time.Now())
+	c.times = c.times[max(0, len(c.times)-mostTimes):]
+}
+
+func newLedger(keyOf func(user, session string) string) *ledger {
+	return &ledger{keyOf: keyOf, picture: view{}, changes: map[string]*changed{}, seen: lastSeens{}}
+}
+
+// resync begins the picture anew: what follows tells all of it.
+func (l *ledger) resync() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.picture = view{}
+	l.resyncs++
+}
+
+// hear takes a notice.
+func (l *ledger) hear(n *notice) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notices++
+	l.picture.hear(n)
+	if n.GetLastSeen() != nil {
+		if back := l.seen.check(n.GetUserId(), n.GetLastSeen().AsTime()); len(l.found) < mostBlame {
+			l.found = append(l.found, back...)
+		}
+	}
+	kind := n.GetSession().GetKind()
+	if kind != isonlinev1.SessionEventKind_SESSION_EVENT_KIND_OPENED && kind != isonlinev1.SessionEventKind_SESSION_EVENT_KIND_CLOSED &&
+		kind != isonlinev1.SessionEventKind_SESSION_EVENT_KIND_UPDATED {
+		return
+	}
+	key := l.keyOf(n.GetUserId(), n.GetSession().GetSessionId())
+	c := l.changes[key]
+	if c == nil {
+		c = &changed{}
+		l.changes[key] = c
+	}
+	switch kind {
+	case isonlinev1.SessionEventKind_SESSION_EVENT_KIND_OPENED:
+		c.opened++
+		c.came("open")
+	case isonlinev1.SessionEventKind_SESSION_EVENT_KIND_CLOSED:
+		c.closed++
+		c.came("close")
+	default:
+		c.updated++
+	}
+}
+
+// shows is a copy of the picture.
+func (l *ledger) shows() view {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := view{}
+	for user, p := range l.picture {
+		p.sessions = maps.Clone(p.sessions)
+		v[user] = p
+	}
+	return v
+}
+
+// take gives what may never be told, once.
+func (l *ledger) take() (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found, l.found = l.found, nil
+	return found
+}
+
+// counts is a copy of the changes.
+func (l *ledger) counts() map[string]changed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := map[string]changed{}
+	for key, c := range l.changes {
+		m[key] = *c
+	}
+	return m
+}
+
+// forget drops what was counted of sessions.
+func (l *ledger) forget(keys []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range keys {
+		delete(l.changes, key)
+	}
+}
+
+// flaps holds what was counted of sessions against what their devices explain by
+// acts of a time (R3, R9).
+func flaps(lives map[string]*life, counts map[string]changed, from, to time.Time) (found []string) {
+	for id, c := range counts {
+		l := lives[id]
+		if id == "" {
+			continue
+		}
+		if l == nil {
+			found = append(found, fmt.Sprintf("a watcher was told of a session %s that nobody made", id))
+			continue
+		}
+		if opened, closed := l.explained(from, to); c.opened > opened || c.closed > closed {
+			found = append(found, fmt.Sprintf("session %s of %s flapped: a watcher saw it open %d times and close %d times (%s), its device explains %d and %d %s",
+				id, l.user, c.opened, c.closed, strings.TrimSpace(c.times), opened, closed, l.story()))
+		}
+	}
+	slices.Sort(found)
+	return found
+}
