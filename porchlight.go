@@ -4,6 +4,7 @@
 package porchlight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ type Options struct {
 	// Demo serves the demo page at /demo/, and signs in whoever asks there: with the
 	// development configuration only.
 	Demo bool
+	// Build, when not empty, is what this build calls its version, in place of
+	// Version: it is shown among the nodes of a cluster.
+	Build string
 	// Logger takes the node's log; nil drops it. It never gets tokens or keys.
 	Logger *slog.Logger
 }
@@ -99,7 +103,7 @@ func New(o Options) (*Server, error) {
 	nodes, err := nodesOf(c)
 	if err == nil {
 		s.app, err = app.New(app.Params{
-			Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Demo: o.Demo, Nodes: nodes, Logger: o.Logger, Version: Version,
+			Config: c, Temporary: s.temporary != "", GRPC: o.GRPCListener, HTTP: o.HTTPListener, Demo: o.Demo, Nodes: nodes, Logger: o.Logger, Version: cmp.Or(o.Build, Version),
 		})
 	}
 	if err != nil {

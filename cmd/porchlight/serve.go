@@ -38,7 +38,7 @@ func (serveCommand) Help() string {
 
 // Run serves until the process is told to stop.
 func (s serveCommand) Run(ctx context.Context, c console) error {
-	o := porchlight.Options{ConfigFile: s.Config, Environ: os.Environ(), HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Node: s.Node, Cluster: s.Cluster, Peers: s.Peers, Logger: logger(c)}
+	o := porchlight.Options{ConfigFile: s.Config, Environ: os.Environ(), HTTP: s.HTTP, GRPC: s.GRPC, Data: s.Data, Node: s.Node, Cluster: s.Cluster, Peers: s.Peers, Build: version, Logger: logger(c)}
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -87,6 +89,7 @@ type setting struct {
 	policy   string
 	servers  *natsbustest.Servers // nil: the engines form the cluster
 	network  *network             // nil: loopback
+	binary   string               // of the command; empty: this test program plays it
 }
 
 // newFleet prepares the nodes; none is started.
@@ -131,6 +134,10 @@ func newFleet(t *testing.T, set setting) *fleet {
 			t.Fatal(err)
 		}
 		n.role = string(b)
+		if set.binary != "" {
+			n.program, n.role = set.binary, ""
+			n.args = []string{"--node", name, "--peers", strings.Join(append([]string{peers[i]}, slices.Delete(slices.Clone(peers), i, i+1)...), ",")}
+		}
 		f.nodes = append(f.nodes, n)
 	}
 	return f

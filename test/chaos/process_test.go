@@ -116,7 +116,7 @@ func freeAddr(t *testing.T) string {
 
 // start starts the process and returns at once.
 func (n *node) start() error {
-	n.cmd = exec.Command(n.program, "serve", "--config", n.configFile(), "--data", n.data(), "--grpc", n.grpc, "--http", n.http)
+	n.cmd = exec.Command(n.program, append([]string{"serve", "--config", n.configFile(), "--data", n.data(), "--grpc", n.grpc, "--http", n.http}, n.args...)...)
 	if n.role != "" {
 		n.cmd = exec.Command(n.program, n.args...)
 		n.cmd.Env = append(os.Environ(), nodeRole+"="+n.role)
