@@ -30,9 +30,13 @@ func (c *Cluster) leased(d time.Duration) bool {
 	return !c.acked.IsZero() && time.Since(c.acked) <= d
 }
 
-// unrenewed reports whether the quorum's record of p has not changed for
-// LostAfter, as far as could be seen. mu is held.
+// unrenewed reports whether the quorum's record of p had not changed for LostAfter,
+// or was taken away, when it was read last. That must be as recent as the word of a
+// member has to be: the record may have been renewed since. mu is held.
 func (c *Cluster) unrenewed(p *peer) bool {
+	if time.Since(c.readAt) > SuspectAfter {
+		return false
+	}
 	r, ok := c.lives[life{p.name, p.incarnation}]
 	return !ok || c.readAt.Sub(r.since) >= LostAfter
 }

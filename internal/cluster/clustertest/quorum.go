@@ -22,13 +22,13 @@ type Quorum struct {
 	records map[string]store.Life
 	renewal uint64
 	counter uint64
-	renewed map[string]time.Time
+	renewed map[string][]time.Time // when each record changed, oldest first
 }
 
 // NewQuorum returns a quorum that is up. Nodes that are paused on the network do
 // not get its answers before they go on.
 func NewQuorum(net *Network) *Quorum {
-	return &Quorum{net: net, cut: map[string]bool{}, records: map[string]store.Life{}, renewed: map[string]time.Time{}}
+	return &Quorum{net: net, cut: map[string]bool{}, records: map[string]store.Life{}, renewed: map[string][]time.Time{}}
 }
 
 // SetDown takes the quorum away from all, or gives it back: calls wait until
@@ -72,7 +72,40 @@ func (q *Quorum) Away(name string) bool {
 func (q *Quorum) Renewed(name string) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return time.Since(q.renewed[name])
+	all := q.renewed[name]
+	if len(all) == 0 {
+		return time.Since(time.Time{})
+	}
+	return time.Since(all[len(all)-1])
+}
+
+// Unrenewed reports whether, at some time within the last `within`, a node's record
+// had not been renewed for d, or was not there.
+func (q *Quorum) Unrenewed(name string, d, within time.Duration) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, there := q.records[name]; !there {
+		return true
+	}
+	all, end := q.renewed[name], time.Now()
+	for i := len(all) - 1; i >= 0; i-- {
+		if end.Sub(all[i]) >= d {
+			return true
+		}
+		if end = all[i]; time.Since(end) > within {
+			return false
+		}
+	}
+	return true
+}
+
+// renew notes that a record changed. mu is held.
+func (q *Quorum) renew(name string) {
+	const kept = 64
+	q.renewed[name] = append(q.renewed[name], time.Now())
+	if n := len(q.renewed[name]); n > 2*kept {
+		q.renewed[name] = slices.Delete(q.renewed[name], 0, n-kept)
+	}
 }
 
 // Next counts incarnations: 1, 2, 3, …
@@ -137,7 +170,7 @@ func (s *Seat) Renew(ctx context.Context, name string, incarnation uint64) error
 		return store.ErrReplaced
 	}
 	s.q.renewal++
-	s.q.renewed[name] = time.Now()
+	s.q.renew(name)
 	s.q.records[name] = store.Life{Name: name, Incarnation: incarnation, Renewal: s.q.renewal}
 	return nil
 }
