@@ -238,11 +238,13 @@ func (r replicas) Replace(origin uint64, shard int, changes [][]byte) {
 // Silent implements cluster.Listener, as all below do.
 func (r replicas) Silent(origin uint64, since presence.Time) { r.a.tracker.Silent(origin, since) }
 func (r replicas) Returned(origin uint64)                    { r.a.tracker.Returned(origin) }
-func (r replicas) Lost(origin uint64, alive presence.Time)   { r.a.tracker.Lost(origin, alive) }
-func (r replicas) Left(origin uint64)                        { r.a.tracker.Left(origin) }
-func (r replicas) Isolated()                                 { r.a.tracker.Isolated() }
-func (r replicas) Frozen()                                   { r.a.tracker.Frozen() }
-func (r replicas) Joined(self uint64)                        { r.a.tracker.Joined(self) }
+func (r replicas) Lost(origin uint64, alive, since presence.Time) {
+	r.a.tracker.Lost(origin, alive, since)
+}
+func (r replicas) Left(origin uint64) { r.a.tracker.Left(origin) }
+func (r replicas) Isolated()          { r.a.tracker.Isolated() }
+func (r replicas) Frozen()            { r.a.tracker.Frozen() }
+func (r replicas) Joined(self uint64) { r.a.tracker.Joined(self) }
 
 // forwarding is the cluster as the door for IsOnline knows it.
 func (a *App) forwarding() isonline.Nodes {

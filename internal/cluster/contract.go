@@ -77,9 +77,11 @@ type Listener interface {
 	// incarnation: its sessions are live again.
 	Returned(origin Incarnation)
 	// Lost says that origin is gone, as a majority sees it; alive is when it last
-	// said by its own clock that it lives. Returned may follow within the time of
-	// return (Config.Return), and never later.
-	Lost(origin Incarnation, alive presence.Time)
+	// said by its own clock that it lives. since is when the majority first saw it,
+	// by this node's clock: some seconds ago, when the quorum had to elect a leader
+	// before it stood behind the verdict. Returned may follow within the time of
+	// return (Config.Return) after since, and never later.
+	Lost(origin Incarnation, alive, since presence.Time)
 	// Left says that origin said goodbye; everything it said before was applied.
 	// Nothing follows of it.
 	Left(origin Incarnation)

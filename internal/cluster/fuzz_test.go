@@ -59,16 +59,16 @@ func (void) Dump(int, func([]byte)) {}
 func (void) Digests(_ Incarnation, d *Digests) {
 	*d = Digests{}
 }
-func (void) Replace(_ Incarnation, shard int, _ [][]byte) { _ = Digests{}[shard] }
-func (void) Silent(Incarnation, presence.Time)            {}
-func (void) Returned(Incarnation)                         {}
-func (void) Lost(Incarnation, presence.Time)              {}
-func (void) Left(Incarnation)                             {}
-func (void) Isolated()                                    {}
-func (void) Frozen()                                      {}
-func (void) Joined(Incarnation)                           {}
-func (void) Told(Incarnation, []byte)                     {}
-func (void) Missed(Incarnation)                           {}
+func (void) Replace(_ Incarnation, shard int, _ [][]byte)   { _ = Digests{}[shard] }
+func (void) Silent(Incarnation, presence.Time)              {}
+func (void) Returned(Incarnation)                           {}
+func (void) Lost(Incarnation, presence.Time, presence.Time) {}
+func (void) Left(Incarnation)                               {}
+func (void) Isolated()                                      {}
+func (void) Frozen()                                        {}
+func (void) Joined(Incarnation)                             {}
+func (void) Told(Incarnation, []byte)                       {}
+func (void) Missed(Incarnation)                             {}
 
 // alone is a node whose goroutines do not run, and which knows one other, 2.
 func alone(tb testing.TB) *Cluster {

@@ -165,7 +165,7 @@ func (c *Cluster) heard(h *heartbeat) (meet *origin) {
 	now := c.now()
 	p.version, p.differs = h.version, h.fingerprint != c.fingerprint
 	p.counter, p.told, p.alive, p.reports = h.counter, h.position, max(p.alive, h.at), h.others
-	p.heard, p.heardAt, p.silent = now, time.Now(), time.Time{}
+	p.heard, p.heardAt, p.silent, p.doomed = now, time.Now(), time.Time{}, 0
 	if r, ok := of(h.others, c.self); ok {
 		p.echo = r.heard
 		if r.standing == Gone && p.counts() && !c.fenced {

@@ -33,6 +33,11 @@ const (
 	watchAfter = 750 * time.Millisecond
 	// byeWait is how long a goodbye waits for batches that were sent before it.
 	byeWait = time.Second
+	// electionLimit is the longest that a verdict waits for the quorum's leader to be
+	// elected: up to 9 s from the death of the former, 3 of which nobody is lost
+	// anyway, and a second to be acknowledged and to read. What takes longer is a
+	// quorum that was away.
+	electionLimit = 7 * time.Second
 	// drainLimit is how long a node that stood still waits for others' batches.
 	drainLimit = 5 * time.Second
 	// forgetAfter is how long those who left or are gone are remembered after their
@@ -67,11 +72,11 @@ func (c *Cluster) judge(now time.Duration) (crossed bool) {
 				crossed = true
 			}
 			if c.convicted(p, now) {
-				c.lose(p)
+				c.lose(p, now)
 				changed = true
 			}
 		}
-		if p.standing == Lost && silence >= LostAfter+c.cfg.Return {
+		if p.standing == Lost && now-p.doomed >= c.cfg.Return {
 			c.bury(p)
 			changed = true
 		}
@@ -85,13 +90,23 @@ func (c *Cluster) judge(now time.Duration) (crossed bool) {
 	return crossed
 }
 
-// convicted reports whether p is lost: this node runs and takes part, its own
-// liveness was acknowledged in time, it knows all members since p fell silent,
-// and a majority of them has not heard p either. mu is held.
+// convicted reports whether p is lost: this node runs and takes part, a majority
+// of all members since p fell silent has not heard it either, and this node's own
+// liveness was acknowledged in time. mu is held.
 func (c *Cluster) convicted(p *peer, now time.Duration) bool {
-	if c.place != here || !c.leased(LostAfter) || c.readAt.Before(p.silent) {
+	if c.place != here || !c.condemned(p, now) {
+		p.doomed = 0
 		return false
 	}
+	if p.doomed == 0 {
+		p.doomed = now
+	}
+	return c.leased(LostAfter) && !c.readAt.Before(p.silent)
+}
+
+// condemned reports whether a majority of the members that are known has not heard
+// p, this node among them. mu is held.
+func (c *Cluster) condemned(p *peer, now time.Duration) bool {
 	members, silent := 1, 1
 	for _, q := range c.peers {
 		if !q.counts() {
@@ -121,17 +136,23 @@ func (c *Cluster) recent(q *peer, now time.Duration) bool {
 	return ok && now-sent <= SuspectAfter
 }
 
-// lose declares p lost. mu is held.
-func (c *Cluster) lose(p *peer) {
+// lose declares p lost. If only the quorum's leader had to be elected meanwhile,
+// the time to return has run since a majority was silent: whoever was away could
+// come back, here too. mu is held.
+func (c *Cluster) lose(p *peer, now time.Duration) {
 	p.standing = Lost
+	if p.doomed == 0 || now-p.doomed > electionLimit {
+		p.doomed = now
+	}
 	c.counts.lost.Add(1)
-	c.log.Warn("a node is lost: a majority has not heard it", "node", p.name, "incarnation", p.incarnation, "alive", p.alive)
+	c.log.Warn("a node is lost: a majority has not heard it", "node", p.name, "incarnation", p.incarnation,
+		"alive", p.alive, "waited", (now - p.doomed).Round(time.Millisecond))
 	if p.origin != nil {
-		alive := p.alive
+		alive, since := p.alive, presence.At(time.Now().Add(p.doomed-now))
 		o := p.origin
 		c.emit(o, func(l Listener) {
 			o.missed() // its last words may have gone with it
-			l.Lost(o.incarnation, alive)
+			l.Lost(o.incarnation, alive, since)
 		})
 	}
 }
@@ -170,7 +191,8 @@ func (c *Cluster) left(p *peer) {
 // its process has ended, or has given it up. mu is held.
 func (c *Cluster) replaced(p *peer) {
 	if p.standing < Lost {
-		c.lose(p)
+		p.doomed = 0
+		c.lose(p, c.now())
 	}
 	if p.standing == Lost {
 		c.bury(p)
@@ -247,6 +269,9 @@ func (c *Cluster) freeze(gap time.Duration) {
 	c.wellSince = now
 	for _, p := range c.peers {
 		p.silent, p.reports = time.Time{}, nil
+		if p.standing < Lost {
+			p.doomed = 0
+		}
 	}
 	if c.place == here {
 		c.place = frozen

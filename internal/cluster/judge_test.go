@@ -112,8 +112,12 @@ func TestNobodyIsLostWithoutQuorum(t *testing.T) {
 		w.quorum.Heal()
 		wait(3 * time.Second)
 		w.nodes["a"].is(t, "with it again", "lost 3")
+		if s := w.nodes["a"].standing("c"); s != "lost" {
+			t.Errorf("c is %s: nobody could return while there was no quorum", s)
+		}
+		wait(6 * time.Second)
 		if s := w.nodes["a"].standing("c"); s != "gone" {
-			t.Errorf("c is %s: the time to return had passed long ago", s)
+			t.Errorf("c is %s: the time to return is over", s)
 		}
 	})
 }
@@ -132,6 +136,114 @@ func TestAnElectionIsolatesNobody(t *testing.T) {
 		wait(3 * time.Second)
 		for _, name := range []string{"a", "b"} {
 			w.nodes[name].is(t, "over an election", "silent 3", "lost 3")
+		}
+	})
+}
+
+// The grace of a lost node's sessions runs since a majority is silent to it: while
+// a leader is elected too, but neither while the quorum was away for longer, nor
+// before the others were silent, nor while the judge took no part.
+func TestSinceWhenANodeIsLost(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	tests := []struct {
+		name          string
+		before, after func(w *world) // of the end of c
+		min, max      time.Duration  // of since, after that end
+	}{
+		{"at once", nil, nil, 2500 * ms, 3800 * ms},
+		{"an election", nil, func(w *world) {
+			w.quorum.SetDown(true)
+			wait(8500 * ms)
+			w.quorum.Heal()
+		}, 2500 * ms, 3800 * ms},
+		{"no quorum", nil, func(w *world) {
+			w.quorum.SetDown(true)
+			wait(15 * time.Second)
+			w.quorum.Heal()
+		}, 15 * time.Second, 17 * time.Second},
+		{"others heard it", func(w *world) {
+			w.net.Cut("c", "a")
+			wait(30 * time.Second)
+		}, nil, 2500 * ms, 3800 * ms},
+		{"cut off itself", func(w *world) {
+			w.alone("a")
+			w.quorum.Cut("a", true)
+		}, func(w *world) {
+			wait(5 * time.Second)
+			w.net.Heal()
+			w.quorum.Heal()
+		}, 6 * time.Second, 7500 * ms},
+		{"it stood still", nil, func(w *world) {
+			w.quorum.SetDown(true)
+			wait(4 * time.Second)
+			w.net.Pause("a")
+			wait(3 * time.Second)
+			w.net.Resume("a")
+			w.quorum.Heal()
+		}, 8 * time.Second, 9500 * ms},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				defer w.end()
+				w.calm("a", "b", "c")
+				if tt.before != nil {
+					tt.before(w)
+				}
+				w.kill("c")
+				killed := time.Now()
+				if tt.after != nil {
+					tt.after(w)
+				}
+				a := w.nodes["a"]
+				for a.c.Counts().Members.Lost == 0 {
+					if wait(10 * ms); time.Since(killed) > time.Minute {
+						t.Fatal("not lost")
+					}
+				}
+				took, since := time.Since(killed), a.table.lost[0].since.Time()
+				t.Logf("lost %v after its end, since %v after it", took, since.Sub(killed))
+				if d := since.Sub(killed); d < tt.min || d > tt.max {
+					t.Errorf("lost since %v after its end, want %v to %v", d, tt.min, tt.max)
+				}
+				for a.standing("c") != "gone" {
+					if wait(10 * ms); time.Since(killed) > time.Minute {
+						t.Fatal("not gone")
+					}
+				}
+				limit := max(took, since.Sub(killed)+cluster.DefaultReturn) + 500*ms
+				if d := time.Since(killed); time.Since(since) < cluster.DefaultReturn || d > limit {
+					t.Errorf("gone %v after its end, want the time of return after since", d)
+				}
+			})
+		})
+	}
+}
+
+// The record of the quorum votes as it is now: a reading from before it was renewed
+// does not count.
+func TestOldReadingsDoNotCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		var dark atomic.Bool
+		a := w.make("a", func(cfg *cluster.Config) { cfg.Liveness = blind{cfg.Liveness, &dark} })
+		if err := a.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.calm("b", "c", "d")
+		w.net.Cut("d", "a")
+		w.quorum.Cut("d", true)
+		wait(6 * time.Second) // a is silent to d, and so is the record
+		dark.Store(true)
+		w.quorum.Cut("d", false)
+		wait(3 * time.Second)
+		w.net.Cut("d", "b") // two of four now: the record decides, and d renews it
+		wait(10 * time.Second)
+		if got := a.table.seen(); slices.Contains(got, "lost 4") {
+			t.Errorf("a heard %v: c hears d, and the quorum has it renewed", got)
 		}
 	})
 }
@@ -483,9 +595,9 @@ func TestThawWaitsForTheBacklog(t *testing.T) {
 type slowEars struct{ *sessions }
 
 // Lost is cluster.Listener's.
-func (s slowEars) Lost(origin cluster.Incarnation, alive presence.Time) {
+func (s slowEars) Lost(origin cluster.Incarnation, alive, since presence.Time) {
 	<-time.After(5 * time.Second)
-	s.sessions.Lost(origin, alive)
+	s.sessions.Lost(origin, alive, since)
 }
 
 func TestSlowListenerDelaysNoHeartbeat(t *testing.T) {

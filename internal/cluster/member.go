@@ -25,6 +25,7 @@ type peer struct {
 	told    uint64        // the position in it
 	reports []report      // what it said of others
 	silent  time.Time     // when it had been silent for LostAfter; zero: it is not
+	doomed  time.Duration // since when a majority is silent, while this node takes part; 0: it is not
 	leaving time.Duration // not zero: it said goodbye, with position told
 }
 

@@ -32,6 +32,7 @@ type sessions struct {
 type verdict struct {
 	origin cluster.Incarnation
 	alive  presence.Time
+	since  presence.Time
 }
 
 // replica is what is known of one origin.
@@ -213,11 +214,11 @@ func (t *sessions) Returned(origin cluster.Incarnation)                { t.note(
 func (t *sessions) Isolated()                                          { t.note("isolated") }
 func (t *sessions) Frozen()                                            { t.note("frozen") }
 
-func (t *sessions) Lost(origin cluster.Incarnation, alive presence.Time) {
+func (t *sessions) Lost(origin cluster.Incarnation, alive, since presence.Time) {
 	t.note("lost %d", origin)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lost = append(t.lost, verdict{origin, alive})
+	t.lost = append(t.lost, verdict{origin, alive, since})
 }
 
 func (t *sessions) Left(origin cluster.Incarnation) {

@@ -35,7 +35,7 @@ func (t *Tracker) Joined(self uint64) {
 	p := t.peers
 	former := t.incarnation.Swap(self)
 	if former != self {
-		t.gone(former, t.now(), false)
+		t.gone(former, t.now(), t.now(), false)
 	}
 	if !p.frozen.Load() {
 		t.thaw(former != self)

@@ -28,6 +28,7 @@ type nodes struct {
 	mu   sync.Mutex // guards all below, and cut and joined of the nodes
 	all  []*node    // those that run, and those that ended
 	lose func() bool
+	late time.Duration // verdicts wait so long for the quorum
 	quit chan struct{}
 }
 
@@ -86,6 +87,13 @@ func (s *shared) SaveNotes(ctx context.Context, incarnation uint64, group int, w
 		return err
 	}
 	return s.Memory.SaveNotes(ctx, incarnation, group, whole, b)
+}
+
+func (s *shared) LoadNotes(ctx context.Context, incarnation uint64, group int, f func(uint64, []byte) error) error {
+	if err := s.away(ctx); err != nil {
+		return err
+	}
+	return s.Memory.LoadNotes(ctx, incarnation, group, f)
 }
 
 func (s *shared) SaveShard(ctx context.Context, n int, through uint64, b []byte) error {
@@ -309,8 +317,11 @@ func (n *node) mend(a *node, theirs *[Shards]uint64) {
 // back by then, that it is lost.
 func (c *nodes) silence(n *node) {
 	since := presence.At(time.Now())
+	c.mu.Lock()
+	late := c.late
+	c.mu.Unlock()
 	time.AfterFunc(1500*time.Millisecond, func() { c.verdict(n, since, false) })
-	time.AfterFunc(3*time.Second, func() { c.verdict(n, since, true) })
+	time.AfterFunc(3*time.Second+late, func() { c.verdict(n, since, true) })
 }
 
 func (c *nodes) verdict(n *node, since presence.Time, lost bool) {
@@ -325,7 +336,7 @@ func (c *nodes) verdict(n *node, since presence.Time, lost bool) {
 		c.mu.Unlock()
 		switch {
 		case gone && lost:
-			o.inbox <- func() { o.tr.Lost(n.number, since) }
+			o.inbox <- func() { o.tr.Lost(n.number, since, since.Add(3*time.Second)) }
 		case gone:
 			o.inbox <- func() { o.tr.Silent(n.number, since) }
 		}

@@ -172,6 +172,93 @@ func TestALostNodesSessionsClose(t *testing.T) {
 	})
 }
 
+// The node that died led the log, so that nobody can write for nine seconds, and
+// the verdict comes late by six: its sessions close when they would have, but for
+// those whose device is here already.
+func TestAnElectionDelaysNoEnd(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		gone, _ := a.open(presence.Device{Platform: "ios"})
+		back, _ := a.open(presence.Device{Platform: "android"})
+		wait(time.Second)
+		c.late = 6 * time.Second
+		release := c.mem.Hold()
+		began := time.Now()
+		c.kill(a)
+		// One device asks at once and gives up each time, before the log answers.
+		ask := func(limit time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			_, err := b.tr.Connect(ctx, back, ConnectParams{Link: &wire{}})
+			return err
+		}
+		wait(time.Second)
+		heard := d.ear.heard()
+		wantKind(t, "without a log", ask(500*time.Millisecond), fault.LogUnavailable)
+		wait(3 * time.Second)
+		wantKind(t, "with a claim on its way", ask(500*time.Millisecond), fault.NodeUnavailable)
+		wait(8900*time.Millisecond - time.Since(began))
+		for _, n := range []*node{b, d} {
+			if got := n.looks(bob); got != "[online online] [online online]" {
+				t.Errorf("node %d sees %s before the grace is over", n.name, got)
+			}
+		}
+		wait(500 * time.Millisecond)
+		for _, n := range []*node{b, d} {
+			if got := n.looks(bob); got != "[online] [online]" {
+				t.Errorf("node %d sees %s after the grace, with one device on its way back", n.name, got)
+			}
+		}
+		release()
+		wait(100 * time.Millisecond)
+		if err := ask(time.Second); err != nil {
+			t.Fatalf("Connect when there is a log: %v", err)
+		}
+		wait(30 * time.Second)
+		for _, n := range []*node{b, d} {
+			if owner, _ := n.tr.OwnerOf(back); owner != b.number || n.looks(bob) != "[online] [online]" {
+				t.Errorf("node %d: owner %d, sees %s", n.name, owner, n.looks(bob))
+			}
+		}
+		if got := d.ear.heard() - heard; got != 1 {
+			t.Errorf("%d changes were visible, want the end of the other device only", got)
+		}
+		if f, _ := b.folded(bob); f.Session(gone.Session).Phase == presence.FoldOpen {
+			t.Error("the log has the lost session open")
+		}
+	})
+}
+
+// A device that came to a survivor in vain has its grace from then, and no more.
+func TestWhoAskedInVainHasItsGrace(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		ref, _ := a.open(presence.Device{})
+		wait(time.Second)
+		began := time.Now()
+		c.kill(a)
+		wait(8 * time.Second)
+		b.store.cut.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		_, err := b.tr.Connect(ctx, ref, ConnectParams{Link: &wire{}})
+		wantKind(t, "what it watched cannot be read", err, fault.NodeUnavailable)
+		b.store.cut.Store(false)
+		wait(13900*time.Millisecond - time.Since(began))
+		for _, n := range []*node{b, d} {
+			if got := n.looks(bob); got != "[online] [online]" {
+				t.Errorf("node %d sees %s within the grace", n.name, got)
+			}
+		}
+		wait(500 * time.Millisecond)
+		for _, n := range []*node{b, d} {
+			if got := n.looks(bob); got != "[] []" {
+				t.Errorf("node %d sees %s after it", n.name, got)
+			}
+		}
+	})
+}
+
 func TestAllNodesStartAnew(t *testing.T) {
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		a := c.all[0]

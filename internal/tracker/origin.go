@@ -83,22 +83,24 @@ func (t *Tracker) Returned(incarnation uint64) {
 	p.hear(p.origin(incarnation))
 }
 
-// Lost says that it is gone, and when it last said that it lives: its sessions
-// have their grace from now on.
-func (t *Tracker) Lost(incarnation uint64, alive presence.Time) {
-	t.gone(incarnation, alive, false)
+// Lost says that it is gone, when it last said that it lives, and since when a
+// majority sees it so: its sessions have their grace from then on. That may have
+// been some seconds ago; devices could come back here all the time, and whose
+// could not be taken over at once is held.
+func (t *Tracker) Lost(incarnation uint64, alive, since presence.Time) {
+	t.gone(incarnation, alive, since, false)
 }
 
 // Left says that it said goodbye: its sessions wait as for a restart.
-func (t *Tracker) Left(incarnation uint64) { t.gone(incarnation, t.now(), true) }
+func (t *Tracker) Left(incarnation uint64) { t.gone(incarnation, t.now(), t.now(), true) }
 
-func (t *Tracker) gone(incarnation uint64, alive presence.Time, kept bool) {
+func (t *Tracker) gone(incarnation uint64, alive, since presence.Time, kept bool) {
 	p := t.peers
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.origin(incarnation)
 	if o.over == 0 {
-		o.over = max(t.wheel.Now(), 1)
+		o.over = max(t.wheel.Now()-max(0, t.now().Sub(since)), 1)
 	}
 	o.alive, o.kept = max(alive, o.alive), kept
 }

@@ -86,7 +86,7 @@ func BenchmarkForeignMemory(b *testing.B) {
 		}
 		b.ReportMetric(float64(time.Since(began).Microseconds())/sessions, "µs/session")
 		b.ReportMetric(float64(heap()-before)/sessions, "B/session")
-		t.Lost(3, at)
+		t.Lost(3, at, at)
 		t.peers.mu.Lock()
 		lost := *t.peers.origins[3]
 		t.peers.mu.Unlock()

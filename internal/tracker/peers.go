@@ -65,7 +65,7 @@ type origin struct {
 	incarnation uint64
 	since       presence.Time // not heard since; 0: heard
 	// over is when its sessions began to wait for somebody who takes them over: it
-	// is lost, or left. waits then; 0: it is not over.
+	// is lost, or left. 0: it is not over.
 	over  time.Duration // the wheel's time
 	alive presence.Time // when it last said that it lives
 	// kept: it said goodbye, or every node started anew: sessions wait as they do

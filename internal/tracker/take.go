@@ -49,8 +49,12 @@ func (t *Tracker) takeOver(ctx context.Context, ref Ref, owner uint64, p Connect
 	}
 	t.announceTake(ref, true)
 	c, err := t.takeHeld(ctx, ref, owner, p)
-	if err != nil {
+	switch kind := fault.KindOf(err); {
+	case err == nil:
+	case kind == fault.SessionGone || kind == fault.LimitSessions:
 		t.announceTake(ref, false)
+	default:
+		t.linger(ref)
 	}
 	return c, err
 }
@@ -83,6 +87,7 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 		case !known: // its node may only be out of reach for this one
 			return Connected{}, errElsewhere
 		}
+		t.announceTake(ref, true) // the log may take as long again
 		sh.mu.Lock()
 		if s, err = t.foreign(sh, ref); err != nil {
 			sh.mu.Unlock()
@@ -90,6 +95,38 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 		}
 	}
 	return t.takeForeign(ctx, sh, s, taking{p, list, clean})
+}
+
+// linger is for a session that could not be taken over although its device was
+// here: nobody answered, or the log takes nothing while it elects a leader. The
+// device is told to ask again, and from now on it has its grace for that.
+func (t *Tracker) linger(ref Ref) {
+	sh := t.shard(ref.User)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s := sh.takeable(ref)
+	if s == nil {
+		return
+	}
+	grace := t.policy(s).Grace
+	s.held, s.life.until = true, t.wheel.Now()+grace
+	t.tellHeld(s)
+	timer := &wheel.Timer{}
+	timer.Fire = func() {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		switch s := sh.takeable(ref); {
+		case s == nil || !s.held:
+		case s.pending != nil: // the log may have it here yet
+			t.keep(s, true)
+			t.tellHeld(s)
+			t.wheel.Set(timer, grace)
+		case t.wheel.Now() >= s.life.until: // else it is being taken over again
+			t.keep(s, false)
+			t.tellHeld(s)
+		}
+	}
+	t.wheel.Set(timer, grace)
 }
 
 // taking is how a session is taken over.
@@ -168,13 +205,26 @@ func (t *Tracker) announceTake(ref Ref, held bool) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if s := sh.takeable(ref); s != nil {
+		t.keep(s, held)
+		t.tellHeld(s)
+	}
+}
+
+// takeable is an open session of another node, or nil. The lock is held.
+func (sh *shard) takeable(ref Ref) *session {
 	if u := sh.known(ref.User); u != nil {
 		if s := u.session(ref.Session); s != nil && s.foreign && s.phase.Open() {
-			t.keep(s, held)
-			m := s.told()
-			t.peers.Change(t.shardIndex(ref.User), m.append(nil))
+			return s
 		}
 	}
+	return nil
+}
+
+// tellHeld tells the others whether a foreign session is held. The lock is held.
+func (t *Tracker) tellHeld(s *session) {
+	m := s.told()
+	t.peers.Change(t.shardIndex(s.user.name), m.append(nil))
 }
 
 // keep holds a foreign session open for a while, or no longer. The lock is held.
