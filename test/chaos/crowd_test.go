@@ -71,8 +71,13 @@ func (f *nodeFigures) add(lives []*life) {
 	}
 }
 
-// doorOf is where a guest finds a node.
-func (w *crowd) doorOf(_ *guest, node int) string { return w.fleet.nodes[node].grpc }
+// doorOf is where a guest finds a node. Those who watch all stay out of trouble.
+func (w *crowd) doorOf(g *guest, node int) string {
+	if g.keep {
+		return w.fleet.nodes[node].grpc
+	}
+	return w.fleet.door(node, g.place)
+}
 
 func (w *crowd) count(f func(*nodeFigures)) {
 	w.note(func(*figures) { f(&w.found) })

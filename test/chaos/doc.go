@@ -22,9 +22,16 @@
 // against what was acknowledged and against a snapshot (R4, R5, R12).
 //
 // TestNodes plays faults on several nodes, each a process of this test program
-// (member_test.go), under guests who come back at any node (guest_test.go). It runs
+// (member_test.go), under guests who come back at any node (guest_test.go). The
+// faults (faults_test.go) come in a random order; cables of our own (proxy_test.go)
+// lie between nodes, and between nodes and a third of the guests. A round in which
+// the machine itself stood still is void and played again. It runs
 // where PORCHLIGHT_CHAOS_NODES says how many nodes; PORCHLIGHT_CHAOS_GUESTS is the
-// number of guests.
+// number of guests, PORCHLIGHT_CHAOS_MINUTES how long it plays (otherwise
+// PORCHLIGHT_CHAOS_ROUNDS counts, or each fault comes once), and
+// PORCHLIGHT_CHAOS_FAULTS picks faults by parts of their names, with commas
+// between. With PORCHLIGHT_CHAOS_NETWORK set, and as root, nodes are hosts in
+// network namespaces. TestNodesOverServers does the same over three NATS servers.
 //
 // It is not the place for rules that one process can show (test/script), or for
 // faults of disks (internal/store/storetest).

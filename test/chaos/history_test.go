@@ -31,11 +31,14 @@ type saying struct {
 	hidden bool
 }
 
-// outage is a moment at which the server went.
+// outage is a moment at which the server went, or a time in which one of several
+// was not as it should be.
 type outage struct {
 	at    time.Time // just before the signal
-	gone  time.Time // when the process was no more; zero while it goes
+	gone  time.Time // when the process was no more, or all was well again; zero until then
 	clean bool      // SIGTERM: nothing acknowledged may be missing
+	harm  harm      // of one of several
+	nodes []int     // which ones
 }
 
 // ending says how a session ended, as far as its devices know.
@@ -136,10 +139,10 @@ func (a act) survives(outages []outage) bool {
 		return false
 	}
 	for _, o := range outages {
-		if o.at.Before(a.sent) {
+		if o.at.Before(a.sent) && (!o.harm.lasts() || !o.gone.IsZero() && o.gone.Before(a.sent)) {
 			continue
 		}
-		if !o.clean {
+		if !o.clean && !o.harm.harmless() {
 			return o.at.Sub(a.acked) > noteDelay
 		}
 	}

@@ -74,7 +74,10 @@ func beNode(text string) error {
 
 // fleet is the nodes of one cluster, each a process of its own.
 type fleet struct {
-	nodes []*node
+	nodes   []*node
+	servers *natsbustest.Servers // where the store is; nil: with the nodes
+	server  int                  // the last one that was harmed
+	cables
 
 	mu   sync.Mutex  // guards all below
 	away []time.Time // of each node: since when devices that dial pass it over; zero: they do not
@@ -95,7 +98,7 @@ type setting struct {
 // newFleet prepares the nodes; none is started.
 func newFleet(t *testing.T, set setting) *fleet {
 	t.Helper()
-	f := &fleet{away: make([]time.Time, set.count), went: make([]time.Time, set.count)}
+	f := &fleet{away: make([]time.Time, set.count), went: make([]time.Time, set.count), servers: set.servers, cables: cables{network: set.network}}
 	secret := fmt.Sprintf("%016x%016x%016x", rand.Uint64(), rand.Uint64(), rand.Uint64())
 	issuer := token.Issuer{App: "demo", Issuer: "https://id.chaos.test", Audience: "demo", Keys: []token.Key{{ID: "k", Secret: []byte(secret)}}}
 	at := func(i int) string {
@@ -124,11 +127,7 @@ func newFleet(t *testing.T, set setting) *fleet {
 		n.prepare(t)
 		n.configure(t, set.settings)
 		p := part{Name: name, Config: n.configFile(), Data: n.data(), GRPC: n.grpc, HTTP: n.http}
-		if set.servers != nil {
-			p.Servers = set.servers.URLs()
-		} else {
-			p.Listen, p.Peers = peers[i], peers
-		}
+		f.cables.lay(t, set, i, peers, &p)
 		b, err := json.Marshal(p)
 		if err != nil {
 			t.Fatal(err)

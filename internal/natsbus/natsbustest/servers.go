@@ -32,6 +32,8 @@ type Settings struct {
 	NoStore bool
 	// Payload is the largest message; "" means 8MB.
 	Payload string
+	// Hidden servers do not tell clients of each other.
+	Hidden bool
 	// Extra is more configuration text.
 	Extra string
 }
@@ -124,7 +126,7 @@ func (s *Servers) text(n *node, set Settings) string {
 		for _, o := range s.nodes {
 			fmt.Fprintf(&b, "nats-route://127.0.0.1:%d,", o.route)
 		}
-		b.WriteString("] }\n")
+		fmt.Fprintf(&b, "], no_advertise: %v }\n", set.Hidden)
 	}
 	for _, more := range []string{set.Accounts, set.TLS, set.Extra} {
 		b.WriteString(more + "\n")
