@@ -109,26 +109,29 @@ func (s *Store) Leave(ctx context.Context, name string, incarnation uint64) erro
 	s.renewing.Lock()
 	delete(s.renewals, name)
 	s.renewing.Unlock()
-	m, err := stream.GetLastMsgForSubject(ctx, liveName(name))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	if err == nil {
-		var stored uint64
-		if stored, err = parseLive(m.Data); err == nil && stored != incarnation {
-			return nil // another's
-		}
-	}
-	if err == nil {
-		err = stream.DeleteMsg(ctx, m.Sequence)
+	for {
+		m, err := stream.GetLastMsgForSubject(ctx, liveName(name))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			err = nil
+			return nil
+		}
+		if err == nil {
+			var stored uint64
+			if stored, err = parseLive(m.Data); err == nil && stored != incarnation {
+				return nil // another's
+			}
+		}
+		if err == nil {
+			err = stream.DeleteMsg(ctx, m.Sequence)
+		}
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() == nil && (errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful)):
+			// A renewal that was under way took its place.
+		default:
+			return fmt.Errorf("natsstore: sign of life: %w: %w", store.ErrUnknown, refineRead(err))
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("natsstore: sign of life: %w: %w", store.ErrUnknown, refineRead(err))
-	}
-	return nil
 }
 
 // Members implements store.Liveness. A leader that was voted out and does not

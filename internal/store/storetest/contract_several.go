@@ -139,6 +139,16 @@ func liveness(t *testing.T, b *bench) {
 	members("one left", map[string]uint64{"node b.*": 4})
 	renew("a", 8)
 	members("and came again", map[string]uint64{"a": 8, "node b.*": 4})
+	for range 30 { // while a renewal is under way
+		renewed := make(chan error, 1)
+		go func() { renewed <- s.Renew(ctx, "a", 8) }()
+		if err := s.Leave(ctx, "a", 8); err != nil {
+			t.Fatalf("Leave beside Renew: got %v, want no error", err)
+		}
+		if err := <-renewed; err != nil {
+			t.Fatalf("Renew beside Leave: got %v, want no error", err)
+		}
+	}
 }
 
 // Several proves what holds among the stores of several nodes. open opens one
