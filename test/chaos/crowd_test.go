@@ -31,6 +31,8 @@ type crowd struct {
 	*world
 	fleet    *fleet
 	hook     *hook
+	ears     *ears
+	named    map[string]bool // users of patrons
 	users    []string
 	guests   []*guest
 	watchers []*guest
@@ -40,8 +42,18 @@ type crowd struct {
 	pace     time.Duration // the most between two things that a guest does
 	tooLate  time.Duration // after it nobody's session is open any more
 
-	left  []ghost // guarded by world.mu, as is found
-	found nodeFigures
+	all          []string      // users of guests and patrons
+	patrons      []*patron     // cheap guests
+	onlookers    []*patron     // who watch everybody at the live door
+	patronPace   time.Duration // as pace, of patrons
+	mayStick     bool
+	entry, born  time.Time
+	doubtedUntil time.Time
+	awayUntil    []time.Time // of each node: when it was last away; guarded by fleet.mu
+
+	left    []ghost // guarded by world.mu, as is found
+	found   nodeFigures
+	counted nodeFigures // before the round
 }
 
 // nodeFigures are what is printed at the end.
@@ -55,6 +67,10 @@ type nodeFigures struct {
 	stories                         []*life // to be told at the end
 	lives, openings                 int
 	closings, updates               int
+	questions, unanswered, stale    int
+	alone, stuck                    int
+	memory                          float64       // the most of a node, MB
+	seenOwn, seenWith               time.Duration // R12
 }
 
 // add counts what was acknowledged of lives.
@@ -109,25 +125,16 @@ func (w *crowd) anyNode(random *rand.Rand) int {
 	return there[random.IntN(len(there))]
 }
 
-// lostAt is when a link to a node that began then and has ended was lost, at the
-// earliest: a guest that waits for an answer finds out late.
-func (w *crowd) lostAt(node int, began time.Time) time.Time {
-	if went := w.fleet.wentAt(node); went.After(began) {
-		return went
-	}
-	return time.Now()
-}
-
-// crowdSize is PORCHLIGHT_CHAOS_GUESTS, or a few.
-func crowdSize(t *testing.T) int {
+// sizeOf is what an environment variable says, or usual.
+func sizeOf(t *testing.T, name string, least, usual int) int {
 	t.Helper()
-	text := os.Getenv("PORCHLIGHT_CHAOS_GUESTS")
+	text := os.Getenv(name)
 	if text == "" {
-		return 150
+		return usual
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 3 {
-		t.Fatalf("PORCHLIGHT_CHAOS_GUESTS: %q is not a number of guests", text)
+	if err != nil || n < least {
+		t.Fatalf("%s: %q is not a number from %d on", name, text, least)
 	}
 	return n
 }
@@ -135,21 +142,23 @@ func crowdSize(t *testing.T) int {
 // newCrowd starts a fleet and lets everybody in.
 func newCrowd(t *testing.T, set setting, seed uint64) *crowd {
 	t.Helper()
-	w := &crowd{random: rand.New(rand.NewPCG(seed, 7)), tooLate: 14 * time.Second, found: nodeFigures{rounds: map[string]int{}}}
-	w.hook = newHook(t)
+	w := &crowd{born: time.Now(), random: rand.New(rand.NewPCG(seed, 7)), tooLate: 14 * time.Second, found: nodeFigures{rounds: map[string]int{}}}
+	w.hook, w.ears = newHook(t), newEars(t)
 	w.hook.tape = newTape()
-	set.app += fmt.Sprintf("    server_keys: [{id: k1, secret: %s}]\n    webhooks: {main: {url: %q, secrets: [%s], allow_private: true}}\n", serverKey, w.hook.url, w.hook.secret)
+	set.app += w.appOf()
 	w.fleet = newFleet(t, set)
-	size := crowdSize(t)
+	w.awayUntil = make([]time.Time, set.count)
+	size := sizeOf(t, "PORCHLIGHT_CHAOS_GUESTS", 3, 150)
 	w.pace = max(mostPause, time.Duration(size)*5*time.Millisecond)
 	for i := range max(2, size*2/3) {
 		w.users = append(w.users, fmt.Sprintf("u%04d", i))
 	}
-	all := append([]string{}, w.users...)
+	w.nameEverybody(t)
+	signed := append([]string{}, w.all...)
 	for i := range set.count {
-		all = append(all, fmt.Sprintf("watcher%d", i))
+		signed = append(signed, fmt.Sprintf("watcher%d", i), fmt.Sprintf("onlooker%d", i))
 	}
-	w.world = newWorld(t, w.fleet.nodes[0], seed, all)
+	w.world = newWorld(t, w.fleet.nodes[0], seed, signed)
 	w.client = &http.Client{Timeout: callLimit}
 	t.Cleanup(w.client.CloseIdleConnections)
 	for i := range set.count {
@@ -160,11 +169,12 @@ func newCrowd(t *testing.T, set setting, seed uint64) *crowd {
 		t.Cleanup(func() { conn.Close() })
 		w.conns = append(w.conns, conn)
 		w.watchers = append(w.watchers, w.newGuest(t, fmt.Sprintf("watcher%d", i), size+i))
-		w.watchers[i].keep, w.watchers[i].ear = true, newLedger(func(_, session string) string { return session })
+		w.watchers[i].keep, w.watchers[i].ear = true, newLedger(w.keyOf)
 	}
 	for i := range size {
 		w.guests = append(w.guests, w.newGuest(t, w.users[i%len(w.users)], i))
 	}
+	w.newPatrons(t)
 	w.enterAll(t)
 	return w
 }
@@ -191,7 +201,7 @@ func (w *crowd) enterAll(t *testing.T) {
 		g.move(i)
 		err := g.make()
 		if err == nil {
-			for some := range slices.Chunk(w.users, 200) {
+			for some := range slices.Chunk(w.all, 200) {
 				if err == nil {
 					err = g.subscribe(some...)
 				}
@@ -205,6 +215,7 @@ func (w *crowd) enterAll(t *testing.T) {
 		}
 	}
 	w.together(w.guests, func(g *guest) { g.step() })
+	w.enterPatrons(t)
 	pause(w.ctx.Done(), 2*noteDelay)
 }
 
@@ -219,16 +230,31 @@ func (w *crowd) together(guests []*guest, f func(*guest)) {
 
 func (w *crowd) everybody() []*guest { return append(append([]*guest{}, w.guests...), w.watchers...) }
 
-// busy runs f while everybody does what guests do.
+// busy runs f while everybody does what guests do, and nodes are asked.
 func (w *crowd) busy(f func() error) error {
+	w.count(func(f *nodeFigures) {
+		w.counted = *f
+		w.counted.rounds = maps.Clone(f.rounds)
+	})
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() { w.together(w.everybody(), func(g *guest) { g.live(stop) }) })
+	for _, p := range w.everyPatron() {
+		all.Go(func() { p.live(stop) })
+	}
+	for i := range probeCount {
+		random := rand.New(rand.NewPCG(w.seed, uint64(time.Now().UnixNano()+int64(i))))
+		all.Go(func() { w.probe(stop, random) })
+	}
 	err := f()
 	close(stop)
 	all.Wait()
+	w.doubtPatrons()
 	return err
 }
+
+// probeCount is how many ask at once.
+const probeCount = 2
 
 // see asks one node as a stranger for users.
 func (w *crowd) see(node int, users []string) (view, error) {
@@ -262,36 +288,55 @@ func (w *crowd) snapshotAt(node int) (map[string]known, error) {
 	return v.snapshot()
 }
 
-// print shows the figures.
+// undo takes the figures of a round back that does not count.
+func (w *crowd) undo() {
+	w.count(func(f *nodeFigures) { *f = w.counted })
+}
+
+// print shows the figures, and writes the report.
 func (w *crowd) print(t *testing.T) {
 	t.Helper()
 	all := everybody(w.history)
-	notices := 0
-	for _, g := range w.watchers {
-		g.ear.mu.Lock()
-		notices += g.ear.notices
-		g.ear.mu.Unlock()
-	}
-	events, repeats := w.hook.tape.counts()
 	w.history.note(func() { w.found.add(all) })
-	f := w.found
+	f, r := w.found, w.measured()
+	r.write(t)
 	var b strings.Builder
 	row := func(name string, value any) { fmt.Fprintf(&b, "  %-66s %v\n", name, value) }
 	for _, name := range slices.Sorted(maps.Keys(f.rounds)) {
 		row("rounds of "+name, f.rounds[name])
 	}
-	row("nodes / guests / sessions", fmt.Sprintf("%d / %d / %d", len(w.fleet.nodes), len(w.guests), f.lives))
-	row("acknowledged openings / closings / statuses", fmt.Sprintf("%d / %d / %d", f.openings, f.closings, f.updates))
-	row("notices to those who watch all / events told to the webhook / repeats", fmt.Sprintf("%d / %d / %d", notices, events, repeats))
+	row("nodes / guests and patrons / sessions of guests", fmt.Sprintf("%d / %d and %d / %d", r.Nodes, r.Guests, r.Patrons, f.lives))
+	row("acknowledged openings / closings / statuses", fmt.Sprintf("%d / %d / %d", r.Openings, r.Closings, r.Statuses))
+	row("notices to those who watch all / events told to webhooks / repeats", fmt.Sprintf("%d / %d / %d", r.Notices, r.Events, r.Repeats))
 	row("returns / within the grace (R3: of them nobody saw anything)", fmt.Sprintf("%d / %d", f.returns, f.inTime))
 	row("changes that no device explains (R3, R9; must be 0)", f.flaps)
 	row("sessions lost or wrong (R4, R6; must be 0)", f.lost)
-	row("ghosts of killed nodes; the last gone at all doors (R1, 10 s)", fmt.Sprintf("%d, %v", f.ghosts, f.worstDoors.Round(time.Millisecond)))
-	row("the last told to the webhook (R1, 12 s; 15 s)", f.worstHook.Round(time.Millisecond))
-	row("worst time until all nodes and watchers agreed (R6, 5 s)", f.worstAll.Round(time.Millisecond))
+	row("ghosts of killed nodes; the last gone at all doors (R1, 10 s)", fmt.Sprintf("%d, %v", f.ghosts, r.Doors))
+	row("the last told to the webhook (R1, 12 s; 15 s)", r.Hook)
+	row("worst time until all nodes and watchers agreed (R6, 5 s)", r.Agree)
 	row("worst time until the webhook knew everything", f.worstKnew.Round(time.Millisecond))
-	row("longest stop after SIGTERM", f.worstStop.Round(time.Millisecond))
+	row("longest stop after SIGTERM", r.Stop)
+	row("times that a watcher did not read (R7); most memory of a node", fmt.Sprintf("%d, %.0f MB", r.Stuck, r.Memory))
+	row("questions while faults are played / to a node alone (R8) / refused / stale", fmt.Sprintf("%d / %d / %d / %d", f.questions, f.alone, f.unanswered, f.stale))
+	row("worst last seen, of who went / of who was lost (R12, 1 s; 36 s)", fmt.Sprintf("%v, %v", r.SeenOwn, r.SeenWith))
 	row("refused because not noted yet / returns too late to be judged", fmt.Sprintf("%d / %d", f.young, f.doubtful))
-	row("violations", w.figures.violations)
+	row("violations", r.Violations)
 	t.Logf("seed %d\n%s", w.seed, b.String())
+}
+
+// weigh notes how much memory the nodes take, where the system tells.
+func (w *crowd) weigh() {
+	for _, i := range w.fleet.there() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.fleet.nodes[i].cmd.Process.Pid))
+		if err != nil {
+			continue
+		}
+		var kb float64
+		for line := range strings.Lines(string(b)) {
+			if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+				_, _ = fmt.Sscan(text, &kb) // zero where it says something else
+			}
+		}
+		w.count(func(f *nodeFigures) { f.memory = max(f.memory, kb/1024) })
+	}
 }

@@ -284,23 +284,3 @@ func (w *crowd) playServer(kill bool) error {
 	over()
 	return nil
 }
-
-// watchAlone asks a node that hears no majority, until stop, for everybody who
-// was there before and still is: it must not say that they are not (R8).
-func (w *crowd) watchAlone(node int, since time.Time, stop <-chan struct{}) {
-	for pause(stop, 200*time.Millisecond) {
-		v, err := w.see(node, w.users)
-		if err != nil {
-			continue // it may say that it cannot know
-		}
-		var found []string
-		w.history.note(func() {
-			for _, l := range w.history.lives {
-				if p, ok := v[l.user]; ok && !p.online && l.steady(outage{at: since.Add(-noteDelay)}) {
-					found = append(found, fmt.Sprintf("R8: node %d, which is alone for %v, calls %s offline %s", node+1, time.Since(since), l.user, l.story()))
-				}
-			}
-		})
-		w.blameAll(found)
-	}
-}

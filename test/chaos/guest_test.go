@@ -22,6 +22,7 @@ type guest struct {
 	crowd *crowd
 	at    int       // the node of its connection
 	began time.Time // when its link began
+	proof time.Time // when something was last answered by its node
 	lost  time.Time // since when it has no link, at the earliest; zero: it has one
 	next  time.Time // not before does it come back
 	place int       // among all guests
@@ -77,7 +78,8 @@ func (g *guest) linked() bool {
 	if _, ended := g.line.ended(); !ended {
 		return true
 	}
-	g.unlink(g.crowd.lostAt(g.at, g.began))
+	at, _ := g.crowd.lostSince(g.at, g.proof)
+	g.unlink(at)
 	if g.keep || g.life == nil || !g.life.opening().done() {
 		return false
 	}
@@ -235,7 +237,10 @@ func (g *guest) back(sent time.Time) {
 }
 
 // settled notes where the session is now.
-func (g *guest) settled() { g.w.history.note(func() { g.life.node = g.at }) }
+func (g *guest) settled() {
+	g.proof = g.began
+	g.w.history.note(func() { g.life.node = g.at })
+}
 
 // once does one thing at its node, or a call at another one.
 func (g *guest) once() error {
@@ -270,7 +275,12 @@ func (g *guest) once() error {
 // anywhere runs a call, sometimes at another node than the session's.
 func (g *guest) anywhere(call func() error) error {
 	if g.random.IntN(4) > 0 {
-		return call()
+		sent := time.Now()
+		err := call()
+		if err == nil {
+			g.proof = sent
+		}
+		return err
 	}
 	conn, err := dial(g.crowd.fleet.nodes[g.crowd.anyNode(g.random)].grpc)
 	if err != nil {

@@ -97,6 +97,8 @@ func playStretch(t *testing.T, w *crowd, p *schedule) {
 		if gap > standstill {
 			p.again(f)
 			w.excuse(t, fmt.Sprintf("%s is void: the machine stood still for %v", where, gap.Round(time.Millisecond)))
+			w.undo()
+			w.print(t)
 			return
 		}
 		if err != nil {

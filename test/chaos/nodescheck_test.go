@@ -16,7 +16,15 @@ func (w *crowd) watchDoors(node int, killed time.Time) {
 	for _, g := range list {
 		left[g.life.user] = append(left[g.life.user], g.life.public)
 	}
+	patrons := map[string]bool{}
+	for _, p := range w.ghostsAmong(node, killed) {
+		patrons[p.user] = true
+	}
+	ghosts := len(list) + len(patrons)
 	at, ok := w.eventually(killed.Add(doorsLimit), 50*time.Millisecond, func() bool {
+		if patrons = w.shown(patrons); len(patrons) > 0 {
+			return false
+		}
 		shown := map[string]bool{}
 		for _, i := range w.fleet.there() {
 			v, err := w.see(i, slices.Collect(maps.Keys(left)))
@@ -38,11 +46,11 @@ func (w *crowd) watchDoors(node int, killed time.Time) {
 		return len(left) == 0
 	})
 	if !ok {
-		w.blame("R1: %v after the kill of node %d these sessions are still shown: %v", time.Since(killed).Round(time.Millisecond), node+1, left)
+		w.blame("R1: %v after the kill of node %d these sessions are still shown: %v, and these users: %v", time.Since(killed).Round(time.Millisecond), node+1, left, slices.Sorted(maps.Keys(patrons)))
 	}
 	w.count(func(f *nodeFigures) {
-		f.ghosts += len(list)
-		if len(list) > 0 {
+		f.ghosts += ghosts
+		if ghosts > 0 {
 			f.worstDoors = max(f.worstDoors, at.Sub(killed))
 		}
 	})
@@ -102,6 +110,7 @@ func (h *hook) closed(list []ghost) (worst time.Time, missing []string) {
 // each other and against what devices know.
 func (w *crowd) checkCalm() error {
 	w.together(w.everybody(), func(g *guest) { g.rest() })
+	w.restPatrons()
 	w.checkAgree()
 	// Whoever went must be gone.
 	var last time.Time
@@ -114,10 +123,13 @@ func (w *crowd) checkCalm() error {
 	})
 	pause(w.ctx.Done(), time.Until(last.Add(w.tooLate)))
 	w.checkHeld()
+	w.calmPatrons()
 	w.checkNotices()
 	if err := w.checkKnown(); err != nil {
 		return err
 	}
+	w.checkEars()
+	w.weigh()
 	w.forget()
 	return nil
 }
@@ -143,8 +155,8 @@ func (w *crowd) forget() {
 	})
 	w.lose(w.hook.tape.checkTold(over))
 	w.hook.tape.forget(keys)
-	for _, g := range w.watchers {
-		g.ear.forget(keys)
+	for _, l := range w.ledgers() {
+		l.forget(keys)
 	}
 	w.count(func(f *nodeFigures) { f.add(over) })
 	w.note(func(*figures) {
@@ -207,7 +219,7 @@ func (w *crowd) checkAgree() {
 		views := make([]view, len(w.fleet.nodes))
 		for i := range views {
 			var err error
-			if views[i], err = w.see(i, w.users); err != nil {
+			if views[i], err = w.see(i, w.all); err != nil {
 				found = []string{err.Error()}
 				return false
 			}
@@ -220,6 +232,12 @@ func (w *crowd) checkAgree() {
 				found = append(found, fmt.Sprintf("watcher %d, at node %d: %s", i, g.at+1, d))
 			}
 		}
+		for _, p := range w.onlookers {
+			for _, d := range differ(corrected(p.ear.shows(), views[0]), views[0]) {
+				found = append(found, fmt.Sprintf("%s of the live door, at node %d: %s", p.user, p.at+1, d))
+			}
+		}
+		found = append(found, w.checkWatches(views[0])...)
 		return len(found) == 0
 	})
 	if !ok {
@@ -262,15 +280,25 @@ func (w *crowd) checkHeld() {
 // checkNotices holds what watchers were told against what devices did (R3, R9),
 // and last seen (R12).
 func (w *crowd) checkNotices() {
-	for _, g := range w.watchers {
-		counts := g.ear.counts()
-		w.history.note(func() {
-			found := flaps(w.history.lives, counts, time.Time{}, time.Now())
-			w.note(func(*figures) { w.found.flaps += len(found) })
-			w.blameAll(found)
-		})
-		w.blameAll(g.ear.take())
+	for _, l := range w.ledgers() {
+		counts := l.counts()
+		found := w.patronFlaps(counts)
+		w.history.note(func() { found = append(found, flaps(w.history.lives, counts, time.Time{}, time.Now())...) })
+		w.count(func(f *nodeFigures) { f.flaps += len(found) })
+		w.blameAll(found)
+		w.blameAll(l.take())
 	}
+}
+
+// ledgers are those of all who watch everybody.
+func (w *crowd) ledgers() (list []*ledger) {
+	for _, g := range w.watchers {
+		list = append(list, g.ear)
+	}
+	for _, p := range w.onlookers {
+		list = append(list, p.ear)
+	}
+	return list
 }
 
 // checkKnown waits until the webhook knows what snapshots of all nodes have.

@@ -1,0 +1,246 @@
+package chaos
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// crowdOf is a crowd of which nothing runs, with one patron of the live door.
+func crowdOf(change func(*patron)) (*crowd, *patron) {
+	w := &crowd{
+		world: &world{history: newHistory()}, fleet: &fleet{away: make([]time.Time, 3), went: make([]time.Time, 3)}, awayUntil: make([]time.Time, 3),
+		hook: &hook{tape: newTape()}, tooLate: 14 * time.Second, named: map[string]bool{"bob": true},
+	}
+	p := &patron{crowd: w, user: "bob", door: atLive{}, heard: make(chan answer, 1), standing: standing{
+		opens: sums{asked: 1, acked: 1}, meant: here, since: origin, said: 3, acked: 3, watches: map[string]act{}, picture: view{},
+	}}
+	if change != nil {
+		change(p)
+	}
+	w.patrons = []*patron{p}
+	return w, p
+}
+
+func departed(p *patron) {
+	p.meant, p.since, p.lost, p.heardLast = left, after(20*time.Second), after(20*time.Second), after(20*time.Second)
+	p.closes = sums{asked: 1, acked: 1}
+}
+
+// TestProbesCanFail: who is there is offline nowhere, who is gone online nowhere,
+// and a node that is alone says that it may be wrong.
+func TestProbesCanFail(t *testing.T) {
+	t.Parallel()
+	marks, silent := &asking{marks: true}, &asking{}
+	sent := after(time.Minute)
+	for name, c := range map[string]struct {
+		q     question
+		v     verdictOf
+		there bool
+		since time.Duration
+		want  string
+	}{
+		"there":                              {question{door: marks}, verdictOf{online: true}, true, 0, ""},
+		"there, and offline":                 {question{door: marks}, verdictOf{}, true, 0, "R3"},
+		"there, and offline, it may be old":  {question{door: marks}, verdictOf{stale: true}, true, 0, "R3"},
+		"there a moment ago":                 {question{door: marks}, verdictOf{}, true, 59 * time.Second, ""},
+		"there since the trouble":            {question{door: marks, trouble: after(30 * time.Second)}, verdictOf{}, true, 40 * time.Second, ""},
+		"there since before it":              {question{door: marks, trouble: after(30 * time.Second)}, verdictOf{}, true, 20 * time.Second, "R3"},
+		"alone: last known":                  {question{door: silent, trouble: after(30 * time.Second), alone: after(30 * time.Second)}, verdictOf{online: true}, true, 0, ""},
+		"alone: offline":                     {question{door: silent, trouble: after(30 * time.Second), alone: after(30 * time.Second)}, verdictOf{}, true, 0, "R8"},
+		"alone: unknown":                     {question{door: silent, trouble: after(30 * time.Second), alone: after(30 * time.Second)}, verdictOf{unknown: true}, true, 0, ""},
+		"alone: came elsewhere":              {question{door: marks, trouble: after(30 * time.Second), alone: after(30 * time.Second)}, verdictOf{stale: true}, true, 40 * time.Second, ""},
+		"alone: came elsewhere, as if known": {question{door: marks, trouble: after(30 * time.Second), alone: after(30 * time.Second)}, verdictOf{}, true, 40 * time.Second, "R8"},
+		"gone":                               {question{door: marks}, verdictOf{}, false, 0, ""},
+		"gone, and online":                   {question{door: marks}, verdictOf{online: true}, false, 0, "R1"},
+		"gone a moment ago":                  {question{door: marks}, verdictOf{online: true}, false, 59 * time.Second, ""},
+	} {
+		c.q.sent = sent
+		if got := c.q.judge(c.v, c.there, after(c.since)); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestPatronsCheckCanFail: each check of patrons finds what breaks its promise.
+func TestPatronsCheckCanFail(t *testing.T) {
+	t.Parallel()
+	w, p := crowdOf(nil)
+	expect(t, w.checkPatrons(0, bobAs(3, online)), "")
+	expect(t, w.checkPatrons(0, bobAs(2, online)), "shows status 2")
+	expect(t, w.checkPatrons(0, bobAs(4, online)), "shows status 4")
+	expect(t, w.checkPatrons(0, nobody), "shows bob online false")
+	two := bobAs(3, online)
+	two["bob"].sessions[publicOf(2)] = shown{}
+	expect(t, w.checkPatrons(0, two), "with 2 sessions")
+
+	counts := func(opened, closed int) map[string]changed {
+		return map[string]changed{"bob": {opened: opened, closed: closed}}
+	}
+	expect(t, w.patronFlaps(counts(1, 0)), "")
+	expect(t, w.patronFlaps(counts(2, 0)), "open 2 times")
+	expect(t, w.patronFlaps(counts(1, 1)), "close 1 times")
+	p.closes.may = 1
+	expect(t, w.patronFlaps(counts(1, 1)), "")
+
+	expect(t, w.checkPatronsTold(), "1 openings and 0 closings were acknowledged, 0 and 0 were told")
+	w.hook.tape.take([]change{bobsChange(1, "opened", nil)}, killAt)
+	expect(t, w.checkPatronsTold(), "")
+	w.hook.tape.take([]change{bobsChange(2, "closed", nil), bobsChange(3, "opened", nil)}, killAt)
+	expect(t, w.checkPatronsTold(), "2 openings were told, he explains 1")
+
+	p.watches["bob"] = did(0)
+	p.picture = bobAs(3, online)
+	expect(t, w.checkWatches(bobAs(3, online)), "")
+	expect(t, w.checkWatches(bobAs(4, online)), "knows status")
+	expect(t, w.checkWatches(nobody), "knows online true")
+	p.picture = view{}
+	expect(t, w.checkWatches(bobAs(3, online)), "told nothing of bob")
+}
+
+// TestLastSeenOfPatronsCanFail is R12.
+func TestLastSeenOfPatronsCanFail(t *testing.T) {
+	t.Parallel()
+	at := func(d time.Duration) view { return view{"bob": {lastSeen: after(20*time.Second + d)}} }
+	w, p := crowdOf(departed)
+	check := func(v view, want string) {
+		t.Helper()
+		found, _, _ := w.checkLastSeen(v)
+		expect(t, found, want)
+	}
+	check(at(900*time.Millisecond), "")
+	check(at(-900*time.Millisecond), "")
+	check(at(1100*time.Millisecond), "R12")
+	check(at(-1100*time.Millisecond), "R12")
+	p.lostWith = true
+	check(at(-35*time.Second), "")
+	check(at(-37*time.Second), "R12")
+	p.lostWith = false
+	w.history.outages = []outage{{at: after(23 * time.Second), gone: after(24 * time.Second), nodes: []int{0}}}
+	check(at(-35*time.Second), "")
+	expect(t, w.checkPatrons(0, bobAs(3, online)), "online true")
+	expect(t, w.checkPatrons(0, at(0)), "")
+}
+
+// TestCertainty: what is certain of a patron, and what is not.
+func TestCertainty(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*patron)
+		now    time.Duration
+		on, ok bool
+	}{
+		"there":                  {nil, time.Minute, true, true},
+		"asked for":              {func(p *patron) { p.pending = true }, time.Minute, false, false},
+		"lost a moment ago":      {func(p *patron) { p.lost = after(56 * time.Second) }, time.Minute, true, true},
+		"lost for long":          {func(p *patron) { p.lost = after(50 * time.Second) }, time.Minute, true, false},
+		"left":                   {departed, time.Minute, false, true},
+		"never comes back":       {func(p *patron) { p.meant, p.lost = leftSilent, after(50*time.Second) }, time.Minute, false, false},
+		"never comes back, over": {func(p *patron) { p.meant, p.lost = leftSilent, after(40*time.Second) }, time.Minute, false, true},
+		"its node is alone": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmAlone, nodes: []int{0}}}
+		}, time.Minute, true, false},
+		"its node is alone for a moment": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(57 * time.Second), harm: harmAlone, nodes: []int{0}}}
+		}, time.Minute, true, true},
+		"another node is alone": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmAlone, nodes: []int{1}}}
+		}, time.Minute, true, true},
+	} {
+		_, p := crowdOf(c.change)
+		if on, _, ok := p.certain(after(c.now)); on != c.on || ok != c.ok {
+			t.Errorf("%s: on %v, certain %v, want %v, %v", name, on, ok, c.on, c.ok)
+		}
+	}
+}
+
+// TestEarsCanFail: the receivers of foreign formats find what overtakes, and what
+// was not told.
+func TestEarsCanFail(t *testing.T) {
+	t.Parallel()
+	come, goes := func(at int64) heardEvent { return heardEvent{true, at} }, func(at int64) heardEvent { return heardEvent{false, at} }
+	for name, c := range map[string]struct {
+		events []heardEvent
+		want   string
+	}{
+		"in turn":              {[]heardEvent{come(1), goes(2), come(3)}, ""},
+		"repeats":              {[]heardEvent{come(1), goes(2), come(1), goes(2), come(3)}, ""},
+		"a stale offline":      {[]heardEvent{come(3), goes(2)}, "came for the first time after"},
+		"an opening twice":     {[]heardEvent{come(1), come(2)}, "follows"},
+		"a closing of nothing": {[]heardEvent{come(1), goes(2), goes(3)}, "follows"},
+	} {
+		e := &ears{conns: map[string]*heardOf{}}
+		var found []string
+		for _, one := range c.events {
+			if wrong := e.take(e.conns, "x", one, true); wrong != "" {
+				found = append(found, wrong)
+			}
+		}
+		if got := strings.Join(found, ", "); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	e := &ears{conns: map[string]*heardOf{}, users: map[string]*heardOf{}}
+	expect(t, e.differ(bobAs(3, online), nil), "rongcloud: session "+publicOf(1))
+	e.take(e.conns, publicOf(1), come(1), true)
+	expect(t, e.differ(bobAs(3, online), nil), "")
+	expect(t, e.differ(bobAs(3, online), []string{"bob"}), "tencentim")
+	e.take(e.users, "bob", come(1), false)
+	expect(t, e.differ(bobAs(3, online), []string{"bob"}), "")
+	expect(t, e.differ(nobody, []string{"bob"}), "it is not\ntencentim")
+}
+
+// TestFramesCanFail: a live connection whose numbers have a hole is found, and so
+// is an end that nobody asked for.
+func TestFramesCanFail(t *testing.T) {
+	t.Parallel()
+	w, p := crowdOf(nil)
+	frame := func(text string, args ...any) string {
+		w.blamed = nil
+		p.door.hear(p, nil, fmt.Appendf(nil, text, args...))
+		return strings.Join(w.blamed, "\n")
+	}
+	if got := frame(`{"t":"welcome","resume":"r","q":1}`); got != "" {
+		t.Errorf("the welcome: %s", got)
+	}
+	if got := frame(`{"t":"n","q":3,"n":[{"u":"bob","k":"none"},{"k":"done","all":true}]}`); got != "" {
+		t.Errorf("two notices: %s", got)
+	}
+	if got := frame(`{"t":"n","q":5,"n":[{"u":"bob","k":"none"}]}`); !strings.Contains(got, "follows 3") {
+		t.Errorf("a hole: %q", got)
+	}
+	if got := frame(`{"t":"bye","reason":"SESSION_CLOSED","why":"DISCONNECTED"}`); !strings.Contains(got, "was closed: DISCONNECTED") {
+		t.Errorf("an end: %q", got)
+	}
+	if got := frame(`{"t":"bye","reason":"DRAINING","kept":true,"retry_after":300}`); got != "" || p.away != 300*time.Millisecond {
+		t.Errorf("a drain: %q, wait %v", got, p.away)
+	}
+}
+
+// TestLostSince: a link is lost when the trouble of its node began, unless it was
+// proven since.
+func TestLostSince(t *testing.T) {
+	t.Parallel()
+	w, _ := crowdOf(nil)
+	w.history.outages = []outage{
+		{at: after(10 * time.Second), gone: after(20 * time.Second), harm: harmStopped, nodes: []int{0}},
+		{at: after(40 * time.Second), harm: harmDoors, nodes: []int{1}},
+	}
+	for name, c := range map[string]struct {
+		node  int
+		proof time.Duration
+		want  time.Duration // zero: now
+	}{
+		"stopped":           {0, 5 * time.Second, 10 * time.Second},
+		"proven meanwhile":  {0, 15 * time.Second, 15 * time.Second},
+		"proven since":      {0, 25 * time.Second, 0},
+		"the way to it":     {1, 5 * time.Second, 40 * time.Second},
+		"nothing was wrong": {2, 5 * time.Second, 0},
+	} {
+		at, with := w.lostSince(c.node, after(c.proof))
+		if with != (c.want != 0) || c.want != 0 && at != after(c.want) {
+			t.Errorf("%s: %v, by the node %v, want %v", name, at, with, after(c.want))
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package chaos
+
+import (
+	"slices"
+	"time"
+)
+
+// afterTrouble is how long after faults nodes may still be finding together (R6).
+const afterTrouble = 5 * time.Second
+
+// unseen is how long a node may be silent, or without a majority, so that nobody
+// sees anything of it.
+const unseen = 3*time.Second + nodesGrace - graceMargin
+
+func (o *outage) hits(node int) bool { return len(o.nodes) == 0 || slices.Contains(o.nodes, node) }
+
+// lasted is how long it lasted until a time, or lasts.
+func (o *outage) lasted(now time.Time) time.Duration {
+	if o.gone.IsZero() || o.gone.After(now) {
+		return now.Sub(o.at)
+	}
+	return o.gone.Sub(o.at)
+}
+
+// keepsLinks reports whether links of clients stay, although the node is not heard.
+func (h harm) keepsLinks() bool {
+	return h == harmStopped || h == harmAlone || h == harmQuorum || h == harmParted
+}
+
+// lostSince is when a link that began then and ends now was lost, at the earliest,
+// and whether that was the node's doing, or the way's.
+func (w *crowd) lostSince(node int, began time.Time) (at time.Time, with bool) {
+	at = time.Now()
+	if went := w.fleet.wentAt(node); went.After(began) {
+		at, with = went, true
+	}
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			if !o.hits(node) || o.harm == harmClock || !o.gone.IsZero() && o.gone.Before(began) {
+				continue
+			}
+			if with = true; o.at.Before(at) {
+				at = o.at
+			}
+		}
+	})
+	if at.Before(began) {
+		at = began
+	}
+	return at, with
+}
+
+// wentInGrace reports whether a node went, or was not heard, while sessions whose
+// link was lost then waited there for their devices.
+func (w *crowd) wentInGrace(node int, lost time.Time) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			yes = yes || o.hits(node) && o.at.After(lost.Add(-time.Second)) && o.at.Before(lost.Add(nodesGrace+graceMargin))
+		}
+	})
+	return yes
+}
+
+// excused reports whether something that was opened then may be gone when its link
+// was lost: it was not noted yet, or its node was taken for lost meanwhile.
+func (w *crowd) excused(opened, lost time.Time) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			young := o.at.Sub(opened) < 2*noteDelay && o.at.After(opened.Add(-o.lasted(time.Now())-noteDelay))
+			long := o.harm.keepsLinks() && o.lasted(time.Now()) > unseen && !o.at.Before(opened)
+			yes = yes || !o.clean && (young || long)
+		}
+	})
+	return yes
+}
+
+// doubted reports whether a session that is at a node since then may have been
+// closed and opened anew although its link is there: the node was not heard.
+func (w *crowd) doubted(node int, since, now time.Time) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			over := !o.gone.IsZero() && (o.gone.Before(since) || now.Sub(o.gone) > 2*afterTrouble)
+			yes = yes || o.hits(node) && o.harm.keepsLinks() && !over && o.lasted(now) > unseen-graceMargin
+		}
+	})
+	return yes
+}
+
+// trouble is since when there is some, or there was some a moment ago; zero: there
+// is none.
+func (w *crowd) trouble() (since time.Time) {
+	now := time.Now()
+	earlier := func(t time.Time) {
+		if since.IsZero() || t.Before(since) {
+			since = t
+		}
+	}
+	w.history.note(func() {
+		for i := range w.history.outages {
+			if o := &w.history.outages[i]; o.gone.IsZero() || now.Sub(o.gone) < afterTrouble {
+				earlier(o.at)
+			}
+		}
+	})
+	w.fleet.mu.Lock()
+	defer w.fleet.mu.Unlock()
+	for i, t := range w.fleet.away {
+		if !t.IsZero() {
+			earlier(t)
+			w.awayUntil[i] = now
+		}
+		if now.Sub(w.awayUntil[i]) < afterTrouble {
+			earlier(w.fleet.went[i])
+		}
+	}
+	return since
+}
+
+// alone reports since when a node hears no majority; zero: it does.
+func (w *crowd) alone(node int) (since time.Time) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			if (o.harm == harmAlone || o.harm == harmQuorum) && o.hits(node) && o.gone.IsZero() {
+				since = o.at
+			}
+		}
+	})
+	return since
+}
+
+// doubtPatrons notes what patrons cannot see: that a session was closed and opened
+// anew under their link, as its node was not heard.
+func (w *crowd) doubtPatrons() {
+	var long []outage
+	now := time.Now()
+	w.history.note(func() {
+		for _, o := range w.history.outages {
+			if o.harm.keepsLinks() && o.at.After(w.doubtedUntil) && o.lasted(now) > unseen-graceMargin {
+				long = append(long, o)
+			}
+		}
+	})
+	for i := range long {
+		o := &long[i]
+		w.doubtedUntil = o.at
+		for _, p := range w.patrons {
+			p.mu.Lock()
+			if o.hits(p.node) {
+				p.opens.may++
+				p.closes.may++
+			}
+			p.mu.Unlock()
+		}
+	}
+}
