@@ -46,6 +46,7 @@ type Record struct {
 	// LastSeen counts on closed: when the last byte was read from the session.
 	LastSeen Time
 	// Status: the first status on opened, so that a crash within a second of
-	// it shows no default; the custom status on custom; nil otherwise.
+	// it shows no default; the custom status on custom; among several nodes what
+	// is shown on shown; nil otherwise.
 	Status *Status
 }

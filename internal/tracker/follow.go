@@ -177,8 +177,9 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 			return t.finishEnd(s, f.Reason, seen)
 		}
 	case presence.RecordHidden, presence.RecordShown:
-		if foreign && s.phase.Open() && s.epoch == f.Session.Epoch && s.hidden() != f.Session.Hidden {
-			m := s.turnedTold(f)
+		// A revision as high was said after it: the log is read late here.
+		if foreign && s.phase.Open() && s.epoch == f.Session.Epoch && s.hidden() != f.Session.Hidden && s.revision < rec.Revision {
+			m := s.turnedTold(f, rec.Status)
 			return t.merge(sh, &m)
 		}
 	}
@@ -215,10 +216,14 @@ func (s *session) taken(f *presence.Fact) told {
 }
 
 // turnedTold is what a hidden or shown of another node tells of its session s,
-// before that node's own word of it comes.
-func (s *session) turnedTold(f *presence.Fact) told {
+// before that node's own word of it comes; status is what the record says is shown
+// now, nil if it does not. What was said while hidden was never to be shown.
+func (s *session) turnedTold(f *presence.Fact, status *presence.Status) told {
 	m := s.told() // with its old revision, so that digests differ until that word comes
-	m.status = turnedStatus(s.status, f.Session.Hidden)
+	if status == nil {
+		status = s.status
+	}
+	m.status = turnedStatus(status, f.Session.Hidden)
 	m.truth.Revision++
 	m.truth.Updated = f.Time
 	if f.Session.Hidden {

@@ -32,6 +32,9 @@ func (t *Tracker) merge(sh *shard, m *told) (after func()) {
 		return after
 	case s == nil:
 		s = &session{id: m.ref.Session, public: m.public, user: u, foreign: true, phase: presence.PhaseClosed}
+		if m.closed() && u.ended(m) {
+			s.truth.Closed, s.shown.Closed = 1, 1 // nobody here was shown it: there is no end to be told
+		}
 		s.life.timer.Fire = func() { t.fire(s) }
 		sh.users[u.name] = u
 		u.sessions = append(u.sessions, s)
@@ -56,6 +59,29 @@ func (t *Tracker) policyOn(m *told) *Policy {
 	return t.appPolicy(m.ref.User.App).on(m.device.Platform)
 }
 
+// ended reports whether the log told of the end that m tells of.
+func (u *user) ended(m *told) bool {
+	f := u.folded.Session(m.ref.Session)
+	return f != nil && f.Phase == presence.FoldClosed && m.epoch.Compare(f.Epoch) <= 0
+}
+
+// outrun reports whether the log is ahead of m: it hid or showed the session, and
+// whoever has it did not know yet.
+func (u *user) outrun(m *told) bool {
+	f := u.folded.Session(m.ref.Session)
+	return f != nil && f.Phase == presence.FoldOpen && f.Epoch == m.epoch && m.revision < f.HiddenRev &&
+		!m.closed() && m.hidden() != f.Hidden
+}
+
+// hear is merge of what the owner says: where the log is ahead of it, what it says
+// next counts.
+func (t *Tracker) hear(sh *shard, m *told) (after func()) {
+	if u := sh.user(m.ref.User); u.session(m.ref.Session) != nil && u.outrun(m) {
+		return func() {}
+	}
+	return t.merge(sh, m)
+}
+
 // erasedSince reports whether m is from before the user was erased.
 func (u *user) erasedSince(m *told) bool {
 	return u.folded.Erased != 0 && max(m.truth.Since, m.truth.Updated, m.truth.ClosedAt) <= u.folded.Erased
@@ -67,7 +93,8 @@ func (t *Tracker) mirror(sh *shard, s *session, m *told) (changed bool) {
 	sh.peers.count(s.epoch.Incarnation, s.mark())
 	version := s.user.version + 1
 	said := !m.closed() && !s.status.Equal(m.status)
-	truth, shown := face(&s.truth, &m.truth, version, said), face(&s.shown, &m.shown, version, said)
+	how := mirrored{version: version, said: said, reopened: s.truth.Since != m.truth.Since}
+	truth, shown := how.face(&s.truth, &m.truth), how.face(&s.shown, &m.shown)
 	changed = truth || shown
 	was := s.phase
 	s.epoch, s.revision, s.status, s.held = m.epoch, m.revision, m.status, false
@@ -94,32 +121,46 @@ func (t *Tracker) mirror(sh *shard, s *session, m *told) (changed bool) {
 	return changed
 }
 
-// face makes f as n tells of it, at a version of this node, and reports whether
-// that side sees a difference; said tells that the status is another. A revision
-// that was shown is never followed by a lower one, though a node that came to know
-// of the session by its notes alone may tell one.
-func face(f, n *presence.Face, version uint32, said bool) (changed bool) {
-	if n.Opened == 0 {
+// mirrored is how faces come to be as they are told.
+type mirrored struct {
+	version  uint32 // of this node
+	said     bool   // the status is another
+	reopened bool   // since it was last told of, the session closed and opened anew
+}
+
+// face makes f as n tells of it, and reports whether that side sees a difference.
+// A revision that was shown is never followed by a lower one, though a node that
+// came to know of the session by its notes alone may tell one; such a node does not
+// know since when others see it either.
+func (h mirrored) face(f, n *presence.Face) (changed bool) {
+	switch {
+	case n.Opened == 0:
 		changed = f.Opened != 0
 		*f = presence.Face{Revision: n.Revision}
 		return changed
+	case n.Closed != 0 && f.Closed != 0 && f.Opened == 0: // it came to be known here after its end
+		*f = *n
+		f.Opened, f.Changed = 0, 0
+		return false
 	}
-	anew := f.Opened == 0 || f.Since != n.Since || f.Closed != 0 && n.Closed == 0
+	anew := f.Opened == 0 || h.reopened || f.Closed != 0 && n.Closed == 0
 	next := *n
 	next.Opened, next.Changed, next.Closed = f.Opened, f.Changed, 0
 	if anew {
-		next.Opened = version
+		next.Opened = h.version
+	} else {
+		next.Since = max(n.Since, f.Since)
 	}
 	next.Revision = max(n.Revision, f.Revision)
-	if anew || n.Revision > f.Revision || said && n.Closed == 0 {
-		next.Changed = version
+	if anew || n.Revision > f.Revision || h.said && n.Closed == 0 {
+		next.Changed = h.version
 	}
 	if n.Closed != 0 {
 		if next.Closed = f.Closed; anew || f.Closed == 0 {
-			next.Closed = version
+			next.Closed = h.version
 		}
 	}
-	changed = next.Opened == version || next.Changed == version || next.Closed == version
+	changed = next.Opened == h.version || next.Changed == h.version || next.Closed == h.version
 	*f = next
 	return changed
 }

@@ -50,6 +50,7 @@ type shared struct {
 	*storetest.Memory
 	down atomic.Bool
 	cut  atomic.Bool
+	late atomic.Bool // the log is not read meanwhile
 }
 
 func (s *shared) away(ctx context.Context) error {
@@ -77,6 +78,9 @@ func (s *shared) Follow(ctx context.Context, from uint64, f func(uint64, []prese
 	return s.Memory.Follow(ctx, from, func(n uint64, list []presence.Record) error {
 		if err := s.away(ctx); err != nil {
 			return err
+		}
+		for s.late.Load() && ctx.Err() == nil {
+			<-time.After(50 * time.Millisecond)
 		}
 		return f(n, list)
 	})

@@ -28,7 +28,7 @@ func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 	}
 	sh := &t.shards[shard]
 	sh.mu.Lock()
-	after := t.merge(sh, &m)
+	after := t.hear(sh, &m)
 	t.restOf(sh, m.ref.User)
 	sh.mu.Unlock()
 	after()
@@ -119,7 +119,7 @@ func (m *told) close(reason presence.Reason, at, seen presence.Time) {
 			f.Closed, f.ClosedAt, f.Reason = 1, at, reason
 		}
 	}
-	hidden := m.status != nil && m.status.Invisible
+	hidden := m.hidden()
 	m.truth.Opened, m.truth.Changed = 1, 1
 	end(&m.truth)
 	end(&m.shown)

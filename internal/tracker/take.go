@@ -310,7 +310,7 @@ func (t *Tracker) settle(m *told) {
 	sh := t.shard(m.ref.User)
 	sh.mu.Lock()
 	if !m.created {
-		after := t.merge(sh, m)
+		after := t.hear(sh, m)
 		sh.mu.Unlock()
 		after()
 		return

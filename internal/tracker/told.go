@@ -42,6 +42,8 @@ const (
 
 func (m *told) closed() bool { return m.truth.Closed != 0 }
 
+func (m *told) hidden() bool { return m.status != nil && m.status.Invisible }
+
 func (m *told) append(dst []byte) []byte {
 	flags := byte(0)
 	if m.truth == m.shown {

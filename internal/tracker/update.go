@@ -112,6 +112,9 @@ func (t *Tracker) turn(ctx context.Context, sh *shard, s *session, status *prese
 	}
 	rec := s.record(kind, reason, t.now())
 	rec.Revision, rec.Invisible = s.revision+1, status.Invisible
+	if t.peers != nil && !status.Invisible {
+		rec.Status = status // others may read this before they are told
+	}
 	op := &operation{sh: sh, s: s, done: make(chan struct{})}
 	s.pending = op
 	var updated Updated

@@ -1,0 +1,147 @@
+package tracker
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// turn hides or shows a session at the node that has it.
+func (n *node) turn(ref Ref, hidden bool, text string) {
+	n.t.Helper()
+	if _, err := n.update(ref, presence.Status{Invisible: hidden, Text: presence.Value{Kind: presence.KindText, Text: text}}); err != nil {
+		n.t.Fatalf("update: %v", err)
+	}
+}
+
+// copyTo gives another node all that this one has of a session's shard, as a
+// repair does.
+func (n *node) copyTo(o *node, ref Ref) {
+	shard := n.tr.shardIndex(ref.User)
+	var list [][]byte
+	n.tr.Dump(shard, func(b []byte) { list = append(list, slices.Clone(b)) })
+	o.tr.Replace(n.number, shard, list)
+}
+
+func TestWhoReadsTheLogLateShowsHidingOnce(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		ref, _ := a.open(presence.Device{})
+		wait(10 * time.Millisecond)
+		d.store.late.Store(true)
+		heard := d.ear.heard()
+		a.turn(ref, true, "secret")
+		a.turn(ref, false, "here")
+		wait(10 * time.Millisecond)
+		if got := d.ear.heard() - heard; got != 2 || d.looks(bob) != b.looks(bob) {
+			t.Fatalf("%d changes were shown by word alone, sees %s beside %s", got, d.looks(bob), b.looks(bob))
+		}
+		d.store.late.Store(false)
+		wait(time.Second)
+		if got := d.ear.heard() - heard; got != 2 {
+			t.Errorf("%d changes were shown of a hide and a show", got)
+		}
+	})
+}
+
+func TestAnOwnerThatReadsTheLogLateUndoesNothing(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		a.turn(ref, false, "said")
+		wait(10 * time.Millisecond)
+		heard := b.ear.heard()
+		said := make(chan struct{})
+		for _, hidden := range []bool{true, false} {
+			a.store.late.Store(true)
+			go func() {
+				a.turn(ref, hidden, "said")
+				said <- struct{}{}
+			}()
+			wait(10 * time.Millisecond) // the log has it, and the others read that
+			want := map[bool]string{true: "[] [online]", false: "[online] [online]"}[hidden]
+			if got := b.looks(bob); got != want {
+				t.Fatalf("hidden %v: another node sees %s, want %s", hidden, got, want)
+			}
+			a.copyTo(b, ref)
+			if got := b.looks(bob); got != want {
+				t.Errorf("hidden %v: the owner, which is behind, made it %s", hidden, got)
+			}
+			a.store.late.Store(false)
+			<-said
+			wait(10 * time.Millisecond)
+		}
+		if got := b.ear.heard() - heard; got != 2 {
+			t.Errorf("%d changes were shown of a hide and a show", got)
+		}
+	})
+}
+
+func TestWhatWasSaidHiddenIsNotShown(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		a.turn(ref, true, "secret")
+		wait(10 * time.Millisecond)
+		c.mu.Lock()
+		c.lose = func() bool { return true } // the log alone tells
+		c.mu.Unlock()
+		a.turn(ref, false, "here")
+		wait(10 * time.Millisecond)
+		p := b.tr.Presence(bob)
+		if got := p.Sessions[0].Status.Text.Text; got != "here" || !p.Sessions[0].Shown.Open() {
+			t.Errorf("another node shows %q, open %v", got, p.Sessions[0].Shown.Open())
+		}
+		c.mu.Lock()
+		c.lose = nil
+		c.mu.Unlock()
+	})
+}
+
+func TestAFreshNodeShowsNothingAnew(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{Platform: "ios"})
+		over, _ := a.open(presence.Device{Platform: "web"})
+		wait(time.Second)
+		a.turn(ref, true, "away")
+		wait(time.Second)
+		a.turn(ref, false, "here")
+		if _, err := a.tr.Close(context.Background(), over, presence.ReasonLeft); err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second)
+		heard := b.ear.heard()
+		fresh := c.start(3)
+		a.copyTo(fresh, ref)
+		a.copyTo(fresh, ref)
+		opened := 0
+		for _, v := range fresh.tr.Presence(bob).Sessions {
+			if v.Shown.Closed != 0 {
+				t.Errorf("a fresh node shows the end of a session that it never showed: %+v", v.Shown)
+			}
+			if opened++; v.Shown.Opened > 1 {
+				t.Errorf("the session opens anew at version %d", v.Shown.Opened)
+			}
+		}
+		if opened != 1 {
+			t.Errorf("a fresh node shows %d sessions, want 1", opened)
+		}
+		if _, err := fresh.connect(ref, nil); err != nil {
+			t.Fatal(err)
+		}
+		fresh.turn(ref, false, "moved")
+		wait(time.Second)
+		for _, v := range b.tr.Presence(bob).Sessions {
+			if v.Shown.Open() && v.Shown.Opened >= v.Shown.Changed {
+				t.Errorf("where it was open all the time it opens anew: %+v", v.Shown)
+			}
+		}
+		if got := b.ear.heard() - heard; got != 1 {
+			t.Errorf("%d changes were shown, want one new status", got)
+		}
+	})
+}
