@@ -151,6 +151,10 @@ func (a *App) stopNodes(ctx context.Context) error {
 		return nil
 	}
 	a.nodes.leases.Stop()
+	// Before the goodbye: then devices come back elsewhere with what they watched.
+	if err := a.tracker.SaveNotes(ctx); err != nil {
+		a.log.Warn("not all that sessions watched is saved: those that come back at another node are told to say it again", "error", err)
+	}
 	err := a.nodes.cluster.Stop(ctx)
 	if a.nodes.end != nil {
 		a.nodes.end()

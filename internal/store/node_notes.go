@@ -11,12 +11,13 @@ const NoteGroups = 64
 // when the first is gone. A node is named by its incarnation. What is in a note is
 // the writer's affair.
 type NodeNotes interface {
-	// SaveNotes appends to what the node keeps of a group; whole says that this
-	// replaces all that it kept of it. One caller at a time.
-	SaveNotes(ctx context.Context, incarnation uint64, group int, whole bool, data []byte) error
+	// SaveNotes appends to what the node keeps of a group, in order; whole says that
+	// this replaces all that it kept of it, which goes only when all of it is on disk.
+	// One caller at a time for a group of a node.
+	SaveNotes(ctx context.Context, incarnation uint64, group int, whole bool, data ...[]byte) error
 
-	// LoadNotes calls f with what a node keeps of a group, in order; with
-	// incarnation 0 and group -1 with that of all nodes and groups, each group's in
+	// LoadNotes calls f with what a node keeps of a group, in order; incarnation 0
+	// stands for all nodes and group -1 for all groups, each node's of a group in
 	// order. What a save acknowledged is there.
 	LoadNotes(ctx context.Context, incarnation uint64, group int, f func(incarnation uint64, data []byte) error) error
 

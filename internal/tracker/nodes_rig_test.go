@@ -51,6 +51,9 @@ type shared struct {
 	down atomic.Bool
 	cut  atomic.Bool
 	late atomic.Bool // the log is not read meanwhile
+	// stuck: no shard is written meanwhile.
+	stuck atomic.Bool
+	dies  atomic.Bool // with the next notes that it takes
 }
 
 func (s *shared) away(ctx context.Context) error {
@@ -86,11 +89,14 @@ func (s *shared) Follow(ctx context.Context, from uint64, f func(uint64, []prese
 	})
 }
 
-func (s *shared) SaveNotes(ctx context.Context, incarnation uint64, group int, whole bool, b []byte) error {
+func (s *shared) SaveNotes(ctx context.Context, incarnation uint64, group int, whole bool, b ...[]byte) error {
 	if err := s.away(ctx); err != nil {
 		return err
 	}
-	return s.Memory.SaveNotes(ctx, incarnation, group, whole, b)
+	if s.dies.Load() {
+		s.down.Store(true)
+	}
+	return s.Memory.SaveNotes(ctx, incarnation, group, whole, b...)
 }
 
 func (s *shared) LoadNotes(ctx context.Context, incarnation uint64, group int, f func(uint64, []byte) error) error {
@@ -101,6 +107,9 @@ func (s *shared) LoadNotes(ctx context.Context, incarnation uint64, group int, f
 }
 
 func (s *shared) SaveShard(ctx context.Context, n int, through uint64, b []byte) error {
+	for s.stuck.Load() && ctx.Err() == nil {
+		<-time.After(50 * time.Millisecond)
+	}
 	if err := s.away(ctx); err != nil {
 		return err
 	}

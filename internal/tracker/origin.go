@@ -209,12 +209,17 @@ func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, all boo
 }
 
 // isOver reports whether a node is lost or left.
-func (t *Tracker) isOver(incarnation uint64) bool {
+func (t *Tracker) isOver(incarnation uint64) bool { return t.overSince(incarnation) != 0 }
+
+// overSince is the wheel's time at which a node was lost or left; 0: it is not.
+func (t *Tracker) overSince(incarnation uint64) time.Duration {
 	p := t.peers
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := p.origins[incarnation]
-	return o != nil && o.over != 0
+	if o := p.origins[incarnation]; o != nil {
+		return o.over
+	}
+	return 0
 }
 
 // leastGrace is the shortest grace of any app and platform.

@@ -49,7 +49,9 @@ type request struct {
 }
 
 func newSaver(t *Tracker) *saver {
-	return &saver{t: t, quit: make(chan struct{}), done: make(chan struct{}), asked: make(chan request)}
+	v := &saver{t: t, quit: make(chan struct{}), done: make(chan struct{}), asked: make(chan request)}
+	v.nodes.shards = make(chan struct{})
+	return v
 }
 
 // note marks a session for the next note. The shard's lock is held.
@@ -99,19 +101,30 @@ func (v *saver) run() {
 		case <-ctx.Done():
 		}
 	}()
-	failed := false
+	said := v.complaint("the checkpoint cannot be written; sessions live on, a restart would show older statuses")
+	round := func() error { return v.round(ctx, shardsATime, shardEvery) }
+	if v.t.peers != nil {
+		go v.runShards(ctx)
+		round = func() error { return v.notesOfNode(ctx) }
+	}
 	for {
 		select {
 		case <-v.quit:
 			return
 		case first := <-v.asked:
 			v.answer(ctx, first)
-			continue
 		case <-tick.C:
+			said(ctx, round())
 		}
-		err := v.round(ctx, shardsATime, shardEvery)
+	}
+}
+
+// complaint returns what says once that writing fails, and when it goes on.
+func (v *saver) complaint(text string) func(ctx context.Context, err error) {
+	failed := false
+	return func(ctx context.Context, err error) {
 		if err != nil && !failed && ctx.Err() == nil {
-			v.t.log.Error("the checkpoint cannot be written; sessions live on, a restart would show older statuses", "error", err)
+			v.t.log.Error(text, "error", err)
 		}
 		if err == nil && failed {
 			v.t.log.Info("the checkpoint is written again")
@@ -125,6 +138,9 @@ func (v *saver) stop(ctx context.Context) (err error) {
 	v.once.Do(func() {
 		close(v.quit)
 		<-v.done
+		if v.t.peers != nil {
+			<-v.nodes.shards
+		}
 		ctx, cancel := context.WithTimeout(ctx, saveStopLimit)
 		defer cancel()
 		err = v.round(ctx, Shards, 0)
@@ -135,11 +151,14 @@ func (v *saver) stop(ctx context.Context) (err error) {
 // round writes the notes that wait and up to `most` shards whose last write is
 // older than `age`, and then lets the store forget what they replace.
 func (v *saver) round(ctx context.Context, most int, age time.Duration) error {
+	if v.t.peers != nil {
+		if err := v.notesOfNode(ctx); err != nil {
+			return err
+		}
+		return v.roundNodes(ctx, most, age)
+	}
 	if err := v.notes(ctx); err != nil {
 		return err
-	}
-	if v.t.peers != nil {
-		return v.roundNodes(ctx, most, age)
 	}
 	wrote := false
 	for range Shards {
@@ -277,6 +296,8 @@ func (s *session) note(list watched) note {
 
 // shard writes shard n whole.
 func (v *saver) shard(ctx context.Context, n int) error {
+	v.nodes.writing.Lock()
+	defer v.nodes.writing.Unlock()
 	through, note := v.t.applied.Load(), v.lastNote+1
 	sh := &v.t.shards[n]
 	var open []*session

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -21,10 +22,6 @@ const (
 	wholeAfter = 64
 	// advanceEvery is how often one node lets the log forget what all have saved.
 	advanceEvery = 10 * time.Second
-	// keepLists is how long what a gone node noted is kept in memory once somebody
-	// asked, and askAgain when that node may still write.
-	keepLists = 3 * time.Minute
-	askAgain  = 2 * time.Second
 )
 
 const (
@@ -36,6 +33,8 @@ const (
 type nodeSaver struct {
 	since    [store.NoteGroups]int // notes written since the group was written whole; -1: never
 	advanced time.Time
+	shards   chan struct{} // closed when nobody writes shards behind any more
+	writing  sync.Mutex    // while a shard is written
 }
 
 func shardKey(n int) []byte { return []byte{'s', byte(n >> 8), byte(n)} }
@@ -43,6 +42,29 @@ func shardKey(n int) []byte { return []byte{'s', byte(n >> 8), byte(n)} }
 // owns reports whether this node writes shard n.
 func (v *saver) owns(n int) bool {
 	return v.t.peers == nil || v.t.peers.Owner(shardKey(n)) == v.t.incarnation.Load()
+}
+
+// runShards writes shards behind. Notes do not wait for it: during an election a
+// shard may take seconds, and they are promised within one.
+func (v *saver) runShards(ctx context.Context) {
+	defer close(v.nodes.shards)
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	said := v.complaint("shards of the checkpoint cannot be written; the next start reads more of the log")
+	for {
+		select {
+		case <-v.quit:
+			return
+		case <-tick.C:
+			said(ctx, v.roundNodes(ctx, shardsATime, shardEvery))
+		}
+	}
+}
+
+// groupMessage is notes of sessions of one group.
+type groupMessage struct {
+	group int
+	b     []byte
 }
 
 // groupNotes writes what waits of this node's sessions, each group as a message.
@@ -54,31 +76,72 @@ func (v *saver) groupNotes(ctx context.Context, dirty []*session) error {
 	if len(dirty) == 0 {
 		return v.sendGroup(ctx, 0, false, message) // that it lives
 	}
+	var messages []groupMessage
 	for i, s := range dirty {
 		group := v.group(s)
 		message = v.one(message, s)
 		if i < len(dirty)-1 && v.group(dirty[i+1]) == group && len(message) < noteMaxBytes {
 			continue
 		}
-		if err := v.sendGroup(ctx, group, false, message); err != nil {
-			v.again(dirty)
-			return err
-		}
-		message = appendNotes(message[:0], v.t.now())
+		messages = append(messages, groupMessage{group, message})
+		message = appendNotes(nil, v.t.now())
 	}
-	return nil
+	err := v.sendGroups(ctx, messages)
+	if err != nil {
+		v.again(dirty)
+	}
+	return err
+}
+
+// groupsATime is how many groups are written at once: each waits for a majority's
+// disks, and all of them together must be written within the promised second.
+const groupsATime = 16
+
+// sendGroups writes messages that are sorted by group, those of a group in order.
+func (v *saver) sendGroups(ctx context.Context, messages []groupMessage) error {
+	var all sync.WaitGroup
+	errs := make([]error, store.NoteGroups)
+	slots := make(chan struct{}, groupsATime)
+	for len(messages) > 0 {
+		group, n := messages[0].group, 1
+		for n < len(messages) && messages[n].group == group {
+			n++
+		}
+		these := messages[:n]
+		messages = messages[n:]
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			for i := range these {
+				if errs[group] == nil {
+					errs[group] = v.sendGroup(ctx, group, false, these[i].b)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 func (v *saver) group(s *session) int { return v.t.shardIndex(s.user.name) % store.NoteGroups }
 
-func (v *saver) sendGroup(ctx context.Context, group int, whole bool, message []byte) error {
-	err := v.t.peers.Notes.SaveNotes(ctx, v.t.incarnation.Load(), group, whole, message)
+func (v *saver) sendGroup(ctx context.Context, group int, whole bool, messages ...[]byte) error {
+	err := v.t.peers.Notes.SaveNotes(ctx, v.t.incarnation.Load(), group, whole, messages...)
 	switch {
 	case err != nil:
 	case whole:
 		v.nodes.since[group] = 0
 	default:
 		v.nodes.since[group]++
+	}
+	return err
+}
+
+// notesOfNode writes what waits, and whole groups of which much was written.
+func (v *saver) notesOfNode(ctx context.Context) error {
+	err := v.notes(ctx)
+	if err == nil && v.t.peers.Notes != nil {
+		err = v.wholes(ctx)
 	}
 	return err
 }
@@ -111,22 +174,24 @@ func (v *saver) whole(ctx context.Context, group int) error {
 		}
 		sh.mu.Unlock()
 	}
-	message, first := appendNotes(nil, v.t.now()), true
+	var messages [][]byte
+	message := appendNotes(nil, v.t.now())
 	for i, s := range open {
 		message = v.one(message, s)
 		if len(message) < noteMaxBytes && i < len(open)-1 {
 			continue
 		}
-		if err := v.sendGroup(ctx, group, first, message); err != nil {
-			v.again(open)
-			return err
-		}
-		message, first = appendNotes(message[:0], v.t.now()), false
+		messages = append(messages, message)
+		message = appendNotes(nil, v.t.now())
 	}
 	if len(open) == 0 {
-		return v.sendGroup(ctx, group, true, message)
+		messages = append(messages, message)
 	}
-	return nil
+	err := v.sendGroup(ctx, group, true, messages...)
+	if err != nil {
+		v.again(open)
+	}
+	return err
 }
 
 // listable reports that what the session watches is known.
@@ -231,79 +296,6 @@ func (v *saver) oneShard(ctx context.Context, n int) error {
 	return v.shard(ctx, n)
 }
 
-// listKey names what a node noted of a group.
-type listKey struct {
-	owner uint64
-	group int
-}
-
-// listing is what it noted, once somebody asked.
-type listing struct {
-	of   map[presence.SessionID]watched
-	at   time.Time
-	done chan struct{} // closed when of is there, or could not be read
-	err  error
-}
-
-// listOf is what a session watched, as its node noted it; false when nothing is
-// known of it.
-func (t *Tracker) listOf(ctx context.Context, ref Ref, owner uint64) (list watched, known bool, err error) {
-	p := t.peers
-	if p.Notes == nil {
-		return list, false, nil
-	}
-	key := listKey{owner, t.shardIndex(ref.User) % store.NoteGroups}
-	p.mu.Lock()
-	l, keep := p.lists[key], askAgain
-	if o := p.origins[owner]; o != nil && o.over != 0 {
-		keep = keepLists
-	}
-	mine := l == nil || time.Since(l.at) > keep
-	if mine {
-		l = &listing{at: time.Now(), done: make(chan struct{})}
-		p.lists[key] = l
-	}
-	p.mu.Unlock()
-	if mine {
-		l.of, l.err = t.loadLists(ctx, key)
-		if l.err != nil {
-			p.mu.Lock()
-			delete(p.lists, key)
-			p.mu.Unlock()
-		}
-		close(l.done)
-	}
-	select {
-	case <-l.done:
-	case <-ctx.Done():
-		return list, false, errElsewhere
-	}
-	if l.err != nil {
-		return list, false, errElsewhere
-	}
-	list, known = l.of[ref.Session]
-	return list, known, nil
-}
-
-func (t *Tracker) loadLists(ctx context.Context, key listKey) (map[presence.SessionID]watched, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeWait)
-	defer cancel()
-	of := map[presence.SessionID]watched{}
-	err := t.peers.Notes.LoadNotes(ctx, key.owner, key.group, func(_ uint64, b []byte) error {
-		_, list, err := parseNotes(b)
-		for _, n := range list {
-			if !n.same {
-				of[n.ref.Session] = watched{n.watches, n.friends}
-			}
-		}
-		return err
-	})
-	if err != nil {
-		t.log.Warn("what a gone node's sessions watched cannot be read; their devices are told to try again", "node", key.owner, "error", err)
-	}
-	return of, err
-}
-
 // forget drops what is kept of nodes that are gone for good, and what they noted,
 // if that falls to this one.
 func (v *saver) forget(ctx context.Context) error {
@@ -312,7 +304,7 @@ func (v *saver) forget(ctx context.Context) error {
 	var gone []uint64
 	p.mu.Lock()
 	for key, l := range p.lists {
-		if time.Since(l.at) > keepLists {
+		if v.t.wheel.Now()-l.at > keepLists {
 			delete(p.lists, key)
 		}
 	}
@@ -362,7 +354,7 @@ func (t *Tracker) longestWindow() (d time.Duration) {
 	return d
 }
 
-// roundNodes is round among several nodes.
+// roundNodes is round among several nodes, without the notes.
 func (v *saver) roundNodes(ctx context.Context, most int, age time.Duration) error {
 	var failed error
 	for range Shards {
@@ -388,11 +380,6 @@ func (v *saver) roundNodes(ctx context.Context, most int, age time.Duration) err
 	}
 	if failed != nil {
 		return failed
-	}
-	if v.t.peers.Notes != nil {
-		if err := v.wholes(ctx); err != nil {
-			return err
-		}
 	}
 	if err := v.forget(ctx); err != nil {
 		return err

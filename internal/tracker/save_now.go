@@ -10,6 +10,11 @@ import (
 // saveNotes returns when the checkpoint has what changed until now.
 func (t *Tracker) saveNotes(ctx context.Context) error { return t.save(ctx, false) }
 
+// SaveNotes returns when whoever takes a session of this node over finds all that
+// it said and watched until now. It is for a node that is about to say goodbye to
+// the others: after it they read what it noted.
+func (t *Tracker) SaveNotes(ctx context.Context) error { return t.saveNotes(ctx) }
+
 // saveAll returns when the whole checkpoint is written and what was before it is
 // forgotten.
 func (t *Tracker) saveAll(ctx context.Context) error { return t.save(ctx, true) }

@@ -76,15 +76,16 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 		return Connected{}, err
 	}
 	if !clean {
-		epoch := s.epoch
+		epoch, young := s.epoch, t.isYoung(s)
+		over := t.overSince(epoch.Incarnation) != 0
 		sh.mu.Unlock()
 		known := false
 		switch list, known, err = t.listOf(ctx, ref, epoch.Incarnation); {
 		case err != nil:
 			return Connected{}, err
-		case !known && t.isOver(epoch.Incarnation):
+		case !known && over && !young:
 			return Connected{}, t.dismissForeign(ctx, ref)
-		case !known: // its node may only be out of reach for this one
+		case !known && !over: // its node may only be out of reach for this one
 			return Connected{}, errElsewhere
 		}
 		t.announceTake(ref, true) // the log may take as long again

@@ -27,20 +27,26 @@ func nodeNoteName(incarnation uint64, group string) string {
 }
 
 // SaveNotes implements store.NodeNotes.
-func (s *Store) SaveNotes(ctx context.Context, incarnation uint64, group int, whole bool, b []byte) error {
+func (s *Store) SaveNotes(ctx context.Context, incarnation uint64, group int, whole bool, data ...[]byte) error {
 	stream, err := s.notesOfNodes(ctx)
 	if err != nil {
 		return fmt.Errorf("natsstore: notes of a node: %w", err)
 	}
 	name := nodeNoteName(incarnation, strconv.Itoa(group))
-	ack, err := s.publishInRoom(ctx, name, b)
-	if err != nil {
-		return fmt.Errorf("natsstore: notes of a node: %w", err)
+	first := uint64(0)
+	for _, b := range data {
+		ack, err := s.publishInRoom(ctx, name, b)
+		if err != nil {
+			return fmt.Errorf("natsstore: notes of a node: %w", err)
+		}
+		if first == 0 {
+			first = ack.Sequence
+		}
 	}
-	if !whole {
+	if !whole || first == 0 {
 		return nil
 	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(name), jetstream.WithPurgeSequence(ack.Sequence)); err != nil {
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(name), jetstream.WithPurgeSequence(first)); err != nil {
 		s.cfg.Logger.Warn("old notes of this node stay until they are next written", "group", group, "error", err)
 	}
 	return nil

@@ -15,9 +15,13 @@ import (
 // replaced or forgotten.
 func notesOfNodes(t *testing.T, b *bench) {
 	s, ctx := b.store(), context.Background()
-	save := func(node uint64, group int, whole bool, text string) {
+	save := func(node uint64, group int, whole bool, texts ...string) {
 		t.Helper()
-		if err := s.SaveNotes(ctx, node, group, whole, []byte(text)); err != nil {
+		var data [][]byte
+		for _, text := range texts {
+			data = append(data, []byte(text))
+		}
+		if err := s.SaveNotes(ctx, node, group, whole, data...); err != nil {
 			t.Fatalf("SaveNotes: got %v, want no error", err)
 		}
 	}
@@ -54,6 +58,10 @@ func notesOfNodes(t *testing.T, b *bench) {
 	if n := len(load(s, 0, -1)); n != len("1:e 1:f 1:c 2:b ") {
 		t.Errorf("all: got %q, want four notes", load(s, 0, -1))
 	}
+	want("of all nodes", map[[2]int]string{{0, 63}: "1:c "})
+	save(1, 0, true, "g", "h", "i")
+	save(1, 0, false, "j", "k")
+	want("replaced by several", map[[2]int]string{{1, 0}: "1:g 1:h 1:i 1:j 1:k ", {2, 0}: "2:b "})
 	for range 2 {
 		if err := s.ForgetNotes(ctx, 1); err != nil {
 			t.Errorf("ForgetNotes: got %v, want no error", err)

@@ -20,7 +20,7 @@ type notesOf struct {
 }
 
 // SaveNotes implements store.NodeNotes.
-func (m *Memory) SaveNotes(_ context.Context, incarnation uint64, group int, whole bool, data []byte) error {
+func (m *Memory) SaveNotes(_ context.Context, incarnation uint64, group int, whole bool, data ...[]byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -34,7 +34,11 @@ func (m *Memory) SaveNotes(_ context.Context, incarnation uint64, group int, who
 	if whole {
 		list = nil
 	}
-	m.nodeNotes[key] = append(slices.Clip(list), bytes.Clone(data))
+	list = slices.Clip(list)
+	for _, b := range data {
+		list = append(list, bytes.Clone(b))
+	}
+	m.nodeNotes[key] = list
 	return nil
 }
 
@@ -50,7 +54,7 @@ func (m *Memory) LoadNotes(_ context.Context, incarnation uint64, group int, f f
 		return cmp.Or(cmp.Compare(a.incarnation, b.incarnation), cmp.Compare(a.group, b.group))
 	})
 	for _, key := range keys {
-		if incarnation != 0 && key != (notesOf{incarnation, group}) {
+		if incarnation != 0 && key.incarnation != incarnation || group >= 0 && key.group != group {
 			continue
 		}
 		for _, b := range all[key] {

@@ -1,0 +1,168 @@
+package tracker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/fault"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// back connects a session at a node.
+func (n *node) back(ref Ref) (Connected, error) {
+	return n.tr.Connect(context.Background(), ref, ConnectParams{Link: &wire{}, Addr: "192.0.2.1:1"})
+}
+
+// watch makes a session watch somebody.
+func (n *node) watch(ref Ref, users ...presence.UserID) {
+	n.lists.set(ref.Session, users...)
+	n.tr.WatchesChanged(ref)
+}
+
+// wantBack checks that a session came back whose node had died, unseen by others.
+func wantBack(t *testing.T, n *node, ref Ref, users ...presence.UserID) {
+	t.Helper()
+	heard := n.ear.heard()
+	got, err := n.back(ref)
+	if err != nil || !got.Resumed || !got.Unclean || !slices.Equal(got.Restored, users) {
+		t.Errorf("Connect: got %+v, %v, want it resumed, unclean and watching %v", got, err, users)
+	}
+	if n.ear.heard() != heard {
+		t.Error("others saw it come back")
+	}
+}
+
+func TestASessionThatJustMovedOutlivesItsNode(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		ref, _ := a.open(presence.Device{})
+		a.watch(ref, "carol")
+		wait(2 * time.Second)
+		if _, err := b.back(ref); err != nil {
+			t.Fatal(err)
+		}
+		c.kill(b)
+		wait(4 * time.Second)
+		wantBack(t, d, ref, "carol")
+	})
+}
+
+func TestAYoungSessionOutlivesItsNode(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		c.start(3)
+		old, _ := a.open(presence.Device{Platform: "ios"})
+		wait(youngest)
+		young, _ := a.open(presence.Device{Platform: "web"})
+		a.watch(young, "carol") // and nobody will know
+		c.kill(a)
+		if err := c.mem.ForgetNotes(context.Background(), a.number); err != nil {
+			t.Fatal(err)
+		}
+		wait(4 * time.Second)
+		wantBack(t, b, young)
+		_, err := b.back(old)
+		wantKind(t, "an old session whose watches nobody knows", err, fault.SessionGone)
+	})
+}
+
+func TestNotesDoNotWaitForShards(t *testing.T) {
+	patient := func(c *Config) { c.Policies[app] = Policy{HeartbeatTimeout: time.Hour} }
+	inNodes(t, 3, patient, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		a.store.stuck.Store(true) // as in an election of that stream's leader
+		wait(40 * time.Second)
+		a.watch(ref, "carol")
+		wait(time.Second)
+		c.kill(a)
+		wait(4 * time.Second)
+		wantBack(t, b, ref, "carol")
+	})
+}
+
+func TestNotesOfALateWordAreRead(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		old, _ := a.open(presence.Device{Platform: "ios"})
+		a.watch(old, "carol")
+		wait(time.Second)
+		c.mu.Lock()
+		a.cut = true // nobody hears it, and it still writes
+		c.mu.Unlock()
+		wantBack(t, b, old, "carol")
+		late, _ := a.open(presence.Device{Platform: "web"})
+		a.watch(late, "dave")
+		wait(time.Second) // as long as a list that was read before is good
+		if err := a.tr.SaveNotes(context.Background()); err != nil {
+			t.Fatalf("SaveNotes: %v", err)
+		}
+		b.tr.Left(a.number)
+		wantBack(t, b, late, "dave")
+		c.mu.Lock()
+		a.cut = false
+		c.mu.Unlock()
+	})
+}
+
+func TestAGoodbyeComesAfterTheNotes(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		a.watch(ref, "carol")
+		a.tr.Drain(func() End { return End{Cause: CauseDraining} })
+		if err := a.tr.SaveNotes(context.Background()); err != nil {
+			t.Fatalf("SaveNotes: %v", err)
+		}
+		list, known, err := b.tr.listOf(context.Background(), ref, a.number)
+		if err != nil || !known || !slices.Equal(list.users, []presence.UserID{"carol"}) {
+			t.Errorf("what it watched: got %v, %v, %v", list, known, err)
+		}
+	})
+}
+
+// TestALargeGroupIsReplacedAtOnce: a crash between two parts of it loses no list.
+func TestALargeGroupIsReplacedAtOnce(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a := c.all[0]
+		var refs []Ref
+		var many []presence.UserID
+		for i := range 1000 {
+			many = append(many, presence.UserID(fmt.Sprintf("%0*d", presence.MaxUserID, i)))
+		}
+		for range 6 {
+			ref, _ := a.open(presence.Device{})
+			a.watch(ref, many...)
+			refs = append(refs, ref)
+		}
+		wait(time.Second)
+		group := a.tr.shardIndex(bob) % store.NoteGroups
+		a.store.dies.Store(true)
+		_ = a.tr.saver.whole(context.Background(), group)
+		defer a.store.down.Store(false)
+		defer a.store.dies.Store(false)
+		messages, sessions := 0, map[presence.SessionID]bool{}
+		if err := c.mem.LoadNotes(context.Background(), a.number, group, func(_ uint64, b []byte) error {
+			messages++
+			_, list, err := parseNotes(b)
+			for _, n := range list {
+				sessions[n.ref.Session] = !n.same && len(n.watches) == len(many)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, ref := range refs {
+			if !sessions[ref.Session] {
+				t.Errorf("session %v lost its list", ref.Session)
+			}
+		}
+		if messages < 2 || len(sessions) != len(refs) {
+			t.Errorf("%d messages with %d sessions, want several with %d", messages, len(sessions), len(refs))
+		}
+	})
+}

@@ -1,0 +1,125 @@
+package tracker
+
+import (
+	"context"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// What another node noted of its sessions, for whoever takes them over.
+
+const (
+	// keepLists is how long what a gone node noted is kept in memory once somebody
+	// asked, and askAgain while that node may still write.
+	keepLists = 3 * time.Minute
+	askAgain  = 2 * time.Second
+)
+
+// listKey names what a node noted of a group.
+type listKey struct {
+	owner uint64
+	group int
+}
+
+// listing is what it noted, once somebody asked.
+type listing struct {
+	of   map[presence.SessionID]listed
+	at   time.Duration // the wheel's time before it was read
+	done chan struct{} // closed when of is there, or could not be read
+	err  error
+}
+
+// listed is what a session watched at an epoch.
+type listed struct {
+	watched
+	epoch presence.Epoch
+}
+
+// listOf is what a session of a node that does not answer watched, as that node
+// noted it, or, when the session had just come there, whoever had it before; false
+// when nothing is known of it.
+func (t *Tracker) listOf(ctx context.Context, ref Ref, owner uint64) (list watched, known bool, err error) {
+	if t.peers.Notes == nil {
+		return list, false, nil
+	}
+	over := t.overSince(owner)
+	group := t.shardIndex(ref.User) % store.NoteGroups
+	list, known, err = t.listedBy(ctx, ref.Session, listKey{owner, group}, over)
+	if err == nil && !known && over != 0 {
+		list, known, err = t.listedBy(ctx, ref.Session, listKey{0, group}, over)
+	}
+	return list, known, err
+}
+
+// listedBy looks for a session in what a node noted of a group, or all nodes did.
+// over is when the node that has it was gone for good, by the wheel; 0: it may
+// still write. What was read before may lack its last notes.
+func (t *Tracker) listedBy(ctx context.Context, id presence.SessionID, key listKey, over time.Duration) (list watched, known bool, err error) {
+	p, now := t.peers, t.wheel.Now()
+	p.mu.Lock()
+	l := p.lists[key]
+	mine := l == nil || l.at < over || over == 0 && now-l.at > askAgain || now-l.at > keepLists
+	if mine {
+		l = &listing{at: now, done: make(chan struct{})}
+		p.lists[key] = l
+	}
+	p.mu.Unlock()
+	if mine {
+		l.of, l.err = t.loadLists(ctx, key)
+		if l.err != nil {
+			p.mu.Lock()
+			if p.lists[key] == l {
+				delete(p.lists, key)
+			}
+			p.mu.Unlock()
+		}
+		close(l.done)
+	}
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return list, false, errElsewhere
+	}
+	if l.err != nil {
+		return list, false, errElsewhere
+	}
+	found, known := l.of[id]
+	return found.watched, known, nil
+}
+
+func (t *Tracker) loadLists(ctx context.Context, key listKey) (map[presence.SessionID]listed, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	of := map[presence.SessionID]listed{}
+	err := t.peers.Notes.LoadNotes(ctx, key.owner, key.group, func(_ uint64, b []byte) error {
+		_, list, err := parseNotes(b)
+		for _, n := range list {
+			if old, ok := of[n.ref.Session]; !n.same && (!ok || n.epoch.Compare(old.epoch) >= 0) {
+				of[n.ref.Session] = listed{watched{n.watches, n.friends}, n.epoch}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.log.Warn("what a gone node's sessions watched cannot be read; their devices are told to try again", "node", key.owner, "error", err)
+	}
+	return of, err
+}
+
+// youngest is the age up to which a session may have no note when its node ends:
+// notes are half a second behind, and during an election of the store's leader
+// some seconds.
+const youngest = 15 * time.Second
+
+// isYoung reports whether the session had been open for less than that when its
+// node was last alive: all that it watched was said then, and its device is told
+// to say it again.
+func (t *Tracker) isYoung(s *session) bool {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.origins[s.epoch.Incarnation]
+	return o != nil && o.alive.Sub(s.truth.Since) < youngest
+}
