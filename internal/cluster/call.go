@@ -19,6 +19,10 @@ const (
 	retryCall = time.Second
 	// maxCalls are served at once; more wait for those, in order.
 	maxCalls = 256
+	// maxCallAge is how old a question may be when it gets here. What waited longer
+	// in a link that was cut is not served: whoever asked has given up, and what he
+	// did since, by way of another node, must not be undone.
+	maxCallAge = 2 * time.Second
 	// rememberCalls of one node are remembered, so that a question that the
 	// transport doubles is served once.
 	rememberCalls = 4096
@@ -39,7 +43,8 @@ func (c *Cluster) Handle(method string, f Call) { c.methods[method] = f }
 func (c *Cluster) Listen(topic string, t Topic) { c.topics[topic] = t }
 
 // Call asks one node, this one too, and returns its answer; ctx bounds it, or five
-// seconds. A call is served once at most; after an error it may have been served.
+// seconds. A call is served once at most; after an error it may have been served,
+// or may be within two seconds, but no later.
 // A fault comes as the other node gave it. A node that is not heard, is not known,
 // or does not answer is fault.NodeUnavailable with a time to try again.
 func (c *Cluster) Call(ctx context.Context, to Incarnation, method string, b []byte) ([]byte, error) {
@@ -100,7 +105,12 @@ func (c *Cluster) ask(ctx context.Context, to Incarnation, method string, b []by
 		defer cancel()
 	}
 	deadline, _ := ctx.Deadline()
-	q := question{c.Self(), c.callID.Add(1), time.Until(deadline), method, b}
+	c.mu.Lock()
+	q := question{from: c.self, id: c.callID.Add(1), within: time.Until(deadline), method: method, b: b}
+	if p := c.peers[to]; p != nil {
+		q.heard = p.counter
+	}
+	c.mu.Unlock()
 	answer, err := c.cfg.Transport.Request(ctx, c.subject("call", to), appendQuestion(nil, &q))
 	if err != nil {
 		return nil, err
@@ -117,6 +127,11 @@ func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
 	}
 	if !c.memory.first(q.from, q.id) {
 		c.counts.servedTwice.Add(1)
+		return
+	}
+	if q.method != methodShards && c.outdated(q.heard) {
+		c.counts.servedLate.Add(1)
+		reply(appendAnswer(nil, nil, fault.Retry(fault.NodeUnavailable, retryCall, "the call took too long to get to node %q; try again", c.cfg.Name)))
 		return
 	}
 	select {
@@ -136,6 +151,16 @@ func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
 	}) {
 		<-c.slots
 	}
+}
+
+// outdated reports whether a question that names the last heartbeat of ours that
+// its sender had heard may be older than maxCallAge. It was sent after that
+// heartbeat, so no clocks are compared.
+func (c *Cluster) outdated(heard uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sent, ok := c.beats.sent(heard)
+	return !ok || c.now()-sent > maxCallAge
 }
 
 // serve answers a question.
@@ -180,6 +205,7 @@ func (m *recall) first(from Incarnation, id uint64) bool {
 type question struct {
 	from   Incarnation
 	id     uint64
+	heard  uint64 // the highest counter that from had heard of the node it asks
 	within time.Duration
 	method string
 	b      []byte
@@ -189,6 +215,7 @@ func appendQuestion(dst []byte, q *question) []byte {
 	dst = append(dst, Protocol, frameCall)
 	dst = binary.LittleEndian.AppendUint64(dst, q.from)
 	dst = binary.AppendUvarint(dst, q.id)
+	dst = binary.AppendUvarint(dst, q.heard)
 	dst = binary.AppendUvarint(dst, uint64(max(q.within, 0)/time.Millisecond))
 	dst = appendBytes(dst, q.method)
 	return append(dst, q.b...)
@@ -197,7 +224,7 @@ func appendQuestion(dst []byte, q *question) []byte {
 func parseQuestion(b []byte) (question, error) {
 	r := reader{b: b}
 	protocol, kind := r.byte(), r.byte()
-	q := question{from: r.fixed(), id: r.number()}
+	q := question{from: r.fixed(), id: r.number(), heard: r.number()}
 	q.within = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
 	q.method = r.text()
 	q.b = r.b

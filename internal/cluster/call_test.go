@@ -126,3 +126,36 @@ func TestDoubledCallIsServedOnce(t *testing.T) {
 		}
 	})
 }
+
+// What waited in a link is not served when everybody has forgotten it.
+func TestLateCallIsNotServed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, served := callers(t)
+		defer w.end()
+		a, b := w.nodes["a"].c, w.nodes["b"].c
+		call := func(within time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			_, err := a.Call(ctx, 2, "count", nil)
+			return err
+		}
+		w.net.SetFaults(clustertest.Faults{Delay: 1200 * time.Millisecond})
+		if err := call(4 * time.Second); err != nil || served.Load() != 1 {
+			t.Fatalf("on the way for 1.2 s: got %v, served %d times", err, served.Load())
+		}
+		w.net.SetFaults(clustertest.Faults{})
+		w.agree(t)
+		w.net.SetFaults(clustertest.Faults{Delay: 2100 * time.Millisecond})
+		if err := call(time.Second); fault.KindOf(err) != fault.NodeUnavailable {
+			t.Fatalf("given up: got %v", err)
+		}
+		w.net.SetFaults(clustertest.Faults{})
+		wait(5 * time.Second)
+		if n := served.Load(); n != 1 {
+			t.Errorf("served %d times, want 1: a call of 2.1 s ago was served", n)
+		}
+		if n := b.Counts().Calls.Late; n != 1 {
+			t.Errorf("counted %d late ones, want 1", n)
+		}
+	})
+}

@@ -11,11 +11,11 @@ type counters struct {
 
 // ownCounters are about what this node sent.
 type ownCounters struct {
-	beats, beatBytes, unsent       atomic.Uint64
-	sentBatches, sentBytes         atomic.Uint64
-	servedParts, servedBytes       atomic.Uint64
-	calls, callsFailed             atomic.Uint64
-	served, servedTwice, unrenewed atomic.Uint64
+	beats, beatBytes, unsent                   atomic.Uint64
+	sentBatches, sentBytes                     atomic.Uint64
+	servedParts, servedBytes                   atomic.Uint64
+	calls, callsFailed                         atomic.Uint64
+	served, servedTwice, servedLate, unrenewed atomic.Uint64
 }
 
 // originCounters are about what came of others.
@@ -79,6 +79,7 @@ type MemberCounts struct {
 type CallCounts struct {
 	Made, Failed, Served uint64
 	Twice                uint64 // questions that came again and were not served again
+	Late                 uint64 // questions that were too old when they came, and were not served
 }
 
 // Counts returns what this node has done.
@@ -98,7 +99,7 @@ func (c *Cluster) Counts() Counts {
 			n.suspected.Load(), n.lost.Load(), n.returned.Load(), n.left.Load(), n.refused.Load(),
 			n.isolated.Load(), n.pauses.Load(), n.reborn.Load(), n.unrenewed.Load(),
 		},
-		Calls: CallCounts{n.calls.Load(), n.callsFailed.Load(), n.served.Load(), n.servedTwice.Load()},
+		Calls: CallCounts{n.calls.Load(), n.callsFailed.Load(), n.served.Load(), n.servedTwice.Load(), n.servedLate.Load()},
 	}
 	for r := Fresh; r < reasonCount; r++ {
 		all.Repairs.Shards[r.String()] = n.repaired[r].Load()

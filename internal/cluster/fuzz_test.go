@@ -96,7 +96,7 @@ func FuzzFrames(f *testing.F) {
 	o.digests(&Digests{3: 4})
 	f.Add(o.take(true, nil))
 	f.Add(append([]byte{Protocol, frameShards, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0}, 5, sessionNext, 1, 'x', shardEnd, 6, shardCut))
-	q := question{2, 3, time.Second, "echo", []byte("b")}
+	q := question{2, 3, 4, time.Second, "echo", []byte("b")}
 	f.Add(appendQuestion(nil, &q))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := alone(t)
