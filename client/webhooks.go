@@ -14,6 +14,7 @@ import (
 // Webhook is how one of the app's webhooks is doing.
 type Webhook struct {
 	Name   string `json:"name"`
+	Node   string `json:"node,omitempty"` // of several nodes the one that serves it
 	Format string `json:"format"`
 	Host   string `json:"host"` // of its address
 	// Doing is one word: "live", "behind", "waiting", "paused", "gone" or "stopped".
@@ -28,7 +29,7 @@ type Webhook struct {
 	Breaker    string  `json:"breaker"` // "closed", "open" or "half-open"
 	// PauseSeconds is how long an open breaker stays so.
 	PauseSeconds float64 `json:"pause_seconds,omitempty"`
-	// Delivered, Attempts, Failures and Gaps count since the node started.
+	// Delivered, Attempts, Failures and Gaps count since the node that serves it started.
 	Delivered   uint64    `json:"delivered"`
 	Attempts    uint64    `json:"attempts"`
 	Failures    uint64    `json:"failures"`

@@ -129,6 +129,9 @@ func printWebhook(out io.Writer, h client.Webhook) error {
 	}
 	row("webhook", "%s, format %s, to %s, %d lanes", h.Name, h.Format, h.Host, h.Lanes)
 	row("doing", "%s", h.Doing)
+	if h.Node != "" {
+		row("node", "%s", h.Node)
+	}
 	row("lag", "%s, %d events wait, %d requests under way", lag(h), h.Waiting, h.InFlight)
 	row("breaker", "%s", h.Breaker)
 	row("since start", "%d events delivered, %d requests, %d failed, %d gaps", h.Delivered, h.Attempts, h.Failures, h.Gaps)

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
-	"github.com/porchlight-dev/porchlight/internal/webhook"
 )
 
 // several is what a node has as one of several; all nil on a single node.
@@ -99,6 +97,7 @@ func (a *App) startNodes(ctx context.Context) error {
 	c.Listen(topicOfGrants, toldGrants{a})
 	c.Listen(topicOfMail, toldMail{a})
 	c.Handle(methodStanding, a.serveStanding)
+	c.Handle(methodWebhooks, a.serveHooks)
 	c.Handle(methodIsOnline, func(ctx context.Context, _ uint64, b []byte) ([]byte, error) {
 		if !a.ready.Load() {
 			return nil, fault.Retry(fault.NodeUnavailable, time.Second, "the node that has the session is starting")
@@ -161,22 +160,6 @@ func (a *App) stopNodes(ctx context.Context) error {
 	}
 	a.nodes.hearing.Wait()
 	return err
-}
-
-// owner says who serves webhooks.
-func (a *App) owner() webhook.Owner {
-	if a.nodes.leases == nil {
-		return webhook.Alone(a.telling.term)
-	}
-	return webhookLeases{a.nodes.leases}
-}
-
-// webhookLeases gives each endpoint to one node.
-type webhookLeases struct{ leases *lease.Leases }
-
-// Owned implements webhook.Owner.
-func (w webhookLeases) Owned(app presence.AppID, endpoint string) (uint64, time.Time) {
-	return w.leases.Held(fmt.Sprintf("webhook/%s/%s", app, endpoint))
 }
 
 // mine reports whether this node does what one of all does.

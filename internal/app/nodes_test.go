@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +23,7 @@ import (
 )
 
 // cluster starts so many nodes whose engines form a cluster.
-func cluster(t *testing.T, count int) []*app.App {
+func cluster(t *testing.T, count int, more ...func(*app.Params)) []*app.App {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped in short mode: runs several nodes")
@@ -38,6 +40,9 @@ func cluster(t *testing.T, count int) []*app.App {
 		name := fmt.Sprintf("n%d", i+1)
 		p.Logger = p.Logger.With("node", name)
 		p.Nodes = &app.Nodes{Name: name, Peers: &natsbus.Peers{Name: name, Listen: peers[i], Peers: peers, Password: "among us"}}
+		for _, m := range more {
+			m(&p)
+		}
 		a, err := app.New(p)
 		if err != nil {
 			t.Fatal(err)
@@ -51,9 +56,14 @@ func cluster(t *testing.T, count int) []*app.App {
 	}
 	starting.Wait()
 	t.Cleanup(func() {
+		// Where one has gone before, the last of the others stops without a quorum.
+		end := stop
+		if slices.ContainsFunc(nodes, func(a *app.App) bool { return !listens(a) }) {
+			end = abandon
+		}
 		var stopping sync.WaitGroup
 		for _, a := range nodes {
-			stopping.Go(func() { stop(t, a) })
+			stopping.Go(func() { end(t, a) })
 		}
 		stopping.Wait()
 	})
@@ -61,6 +71,18 @@ func cluster(t *testing.T, count int) []*app.App {
 		t.Fatal(err)
 	}
 	return nodes
+}
+
+// listens reports whether a node has its HTTP port open.
+func listens(a *app.App) bool {
+	if a.HTTPAddr() == nil {
+		return false
+	}
+	c, err := net.Dial("tcp", a.HTTPAddr().String())
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // speaker is a user at one node.

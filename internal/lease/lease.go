@@ -19,8 +19,9 @@ import (
 )
 
 // Length is how long after its last acknowledged sign of life a node still has
-// its duties, and how long its successor waits at most.
-const Length = 5 * time.Second
+// its duties, and how long its successor waits at most: so much less than 5 s that
+// he has begun by then.
+const Length = 4500 * time.Millisecond
 
 // retry is the pause after a term that could not be had.
 const retry = 250 * time.Millisecond
@@ -67,7 +68,7 @@ type duty struct {
 	since  time.Time // when owner was first seen
 	begin  time.Time // we are the owner: not before
 	term   uint64    // 0: we do not have it
-	asking bool      // a term is on its way
+	asking bool      // a term is on its way, or will be when begin has come
 }
 
 // New returns one that has no duty yet. Work that it begins ends with ctx or Stop.
@@ -120,7 +121,7 @@ func (l *Leases) Held(name string) (term uint64, until time.Time) {
 		}
 		return 0, time.Time{}
 	case d.term == 0:
-		if !now.Before(d.begin) && !d.asking {
+		if !d.asking {
 			d.asking = true
 			l.work.Go(func() { l.ask(d, owner) })
 		}
@@ -144,8 +145,46 @@ func (l *Leases) after(before uint64, now time.Time) time.Time {
 	}
 }
 
-// ask takes a term for a duty that is owner's, who is this node.
+// Outdone says that another node with a later term has done the duty: it believed,
+// as this one did, that the duty was its own. A term of this node that is not later
+// is void; it takes another one when that node's right may have ended.
+func (l *Leases) Outdone(name string, term uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d := l.duties[name]; d != nil && d.term != 0 && d.term <= term {
+		d.term, d.begin = 0, time.Now().Add(Length)
+	}
+}
+
+// wait returns when the duty may begin, and reports whether it is owner's still.
+func (l *Leases) wait(d *duty, owner uint64) bool {
+	for {
+		l.mu.Lock()
+		left := time.Until(d.begin)
+		same := d.owner == owner
+		l.mu.Unlock()
+		if !same || left <= 0 {
+			_, joined := l.cfg.Cluster.Renewed()
+			return same && joined
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-timer.C:
+		case <-l.ctx.Done():
+			timer.Stop()
+			return false
+		}
+	}
+}
+
+// ask takes a term for a duty that is owner's, who is this node, when it may begin.
 func (l *Leases) ask(d *duty, owner uint64) {
+	if !l.wait(d, owner) {
+		l.mu.Lock()
+		d.asking = false
+		l.mu.Unlock()
+		return
+	}
 	term, err := l.cfg.Term(l.ctx)
 	if err != nil && l.ctx.Err() == nil {
 		l.cfg.Logger.Warn("a duty of this node waits for its term", "error", err)

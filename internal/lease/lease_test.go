@@ -81,9 +81,9 @@ func TestTakeOver(t *testing.T) {
 		wait  time.Duration // from the change on
 	}{
 		"left with a word":       {500 * time.Millisecond, true, 0},
-		"lost after 3 s":         {3 * time.Second, false, 2 * time.Second},
-		"alive, hands it over":   {0, false, 5 * time.Second},
-		"nobody knows of it":     {-1, false, 5 * time.Second},
+		"lost after 3 s":         {3 * time.Second, false, Length - 3*time.Second},
+		"alive, hands it over":   {0, false, Length},
+		"nobody knows of it":     {-1, false, Length},
 		"lost longer than it is": {time.Minute, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,6 +173,67 @@ func TestNoTerm(t *testing.T) {
 		pass(retry)
 		if got := held(l); got != 1 {
 			t.Errorf("got term %d, want 1", got)
+		}
+		l.Stop()
+	})
+}
+
+// TestWithinFiveSeconds: a node that dies is heard for the last time at most half a
+// second before; five seconds after that its heir has its duties, though it asks only
+// as often as webhooks do.
+func TestWithinFiveSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{self: 2, owner: 1, joined: true, heard: map[uint64]time.Time{}, left: map[uint64]bool{}}
+		l := newLeases(t, w, &counter{})
+		held(l)
+		pass(time.Minute)
+		died := time.Now()
+		w.set(func() { w.heard[1] = died })
+		pass(3300 * time.Millisecond) // then it is lost
+		w.set(func() { w.owner = 2 })
+		for {
+			w.set(func() { w.renewed = time.Now() })
+			if term, _ := l.Held("a"); term != 0 {
+				break
+			}
+			if time.Since(died) > 5*time.Second {
+				t.Fatal("not within 5 s")
+			}
+			pass(100 * time.Millisecond)
+		}
+		if took := time.Since(died); took < Length {
+			t.Errorf("taken over after %v: the dead node could still believe in its right", took)
+		}
+		l.Stop()
+	})
+}
+
+// TestOutdone: a term that a later one followed is given up, and another is taken
+// when that one's right may have ended.
+func TestOutdone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &counter{}
+		w := &world{self: 1, owner: 1, joined: true, renewed: time.Now().Add(time.Hour)}
+		l := newLeases(t, w, c)
+		l.Held("a")
+		pass(Length)
+		if got := held(l); got != 1 {
+			t.Fatalf("got term %d, want 1", got)
+		}
+		c.next(t.Context()) // another node believes that the duty is its own
+		l.Outdone("a", 0)   // of a former term
+		if got := held(l); got != 1 {
+			t.Errorf("got term %d, want 1 still", got)
+		}
+		l.Outdone("a", 1)
+		if got := held(l); got != 0 {
+			t.Errorf("outdone: got term %d", got)
+		}
+		pass(Length)
+		if got := held(l); got != 3 {
+			t.Errorf("got term %d, want 3", got)
 		}
 		l.Stop()
 	})

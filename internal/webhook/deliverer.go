@@ -46,6 +46,13 @@ type Owner interface {
 	Owned(app presence.AppID, endpoint string) (term uint64, until time.Time)
 }
 
+// Outdone is for an Owner that wants to hear of its mistakes.
+type Outdone interface {
+	// Outdone says that a node with a later term has served the endpoint, so that
+	// nothing is to be had under this one any more.
+	Outdone(app presence.AppID, endpoint string, term uint64)
+}
+
 // Alone is the Owner of a node that serves everything. Its value is the term,
 // which must grow with each start.
 type Alone uint64
@@ -284,7 +291,7 @@ func (s *slot) serve() {
 	for s.d.soft.Err() == nil {
 		e := s.wanted()
 		if e == nil {
-			s.tally.stop("stopped")
+			s.tally.stop(doingStopped)
 			s.wait(0)
 			continue
 		}
@@ -302,10 +309,10 @@ func (s *slot) serve() {
 			s.tally.stop("gone")
 			s.wait(0)
 		case errors.Is(err, errOwner):
-			s.tally.stop("stopped")
+			s.tally.stop(doingStopped)
 			s.wait(ownerPoll)
 		default:
-			s.tally.stop("stopped")
+			s.tally.stop(doingStopped)
 			s.wait(pause)
 			pause = min(2*pause, beginMost)
 		}
@@ -346,6 +353,9 @@ func (s *slot) runOne(e Endpoint) error {
 	go func() { done <- r.serve(ctx, s.d.hard) }()
 	select {
 	case err := <-done:
+		if o, ok := s.d.cfg.Owner.(Outdone); ok && errors.Is(err, store.ErrTerm) {
+			o.Outdone(e.App, e.Name, r.keeper.term)
+		}
 		return err
 	case <-s.changed:
 		cancel()

@@ -89,7 +89,7 @@ func (k *keeper) load(ctx context.Context) ([]Position, error) {
 		return nil, fmt.Errorf("read the cursors: %w", err)
 	}
 	if stored.Term > k.term {
-		return nil, errOwner
+		return nil, errOutdone
 	}
 	lanes := k.run.endpoint.Lanes
 	at := make([]Position, lanes)
@@ -316,7 +316,7 @@ func (k *keeper) save(ctx context.Context, at []Position) error {
 	// It may have been stored after all: what is there decides.
 	if now, loadErr := k.run.d.cfg.Cursors.LoadCursors(ctx, k.name()); loadErr == nil {
 		if now.Term > k.term {
-			return errOwner
+			return errOutdone
 		}
 		k.saved = now
 	}

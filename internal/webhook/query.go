@@ -21,6 +21,8 @@ const MaxLetters = 1000
 var (
 	ErrNoEndpoint = errors.New("there is no webhook")
 	ErrNoReplay   = errors.New("there is no replay")
+	// ErrUnfinished is Resend's, whose ctx ended: what it returns beside was done.
+	ErrUnfinished = errors.New("there was no time for all dead letters")
 )
 
 // find returns the slot of an endpoint that is set.
@@ -120,7 +122,8 @@ func (d *Deliverer) hides(ctx context.Context, e *Event) (bool, error) {
 
 // Resend sends dead letters again, oldest first, each batch once. What is
 // delivered is no dead letter any more. A letter that is older than its user's
-// newest event is sent with Force only. It ends with ctx.
+// newest event is sent with Force only. It ends with ctx, and says ErrUnfinished
+// then. It fails with fault.NodeUnavailable where another node serves the endpoint.
 func (d *Deliverer) Resend(ctx context.Context, app presence.AppID, name string, what Resend) (Resent, error) {
 	s, e, err := d.find(app, name)
 	if err != nil {
@@ -132,14 +135,19 @@ func (d *Deliverer) Resend(ctx context.Context, app presence.AppID, name string,
 	if len(what.IDs) > MaxLetters {
 		return Resent{}, fault.Invalid("ids", "%d are too many; at most %d", len(what.IDs), MaxLetters)
 	}
+	term, _ := d.cfg.Owner.Owned(app, name)
+	if term == 0 {
+		return Resent{}, passing(app, name)
+	}
 	r := &resend{run: newRun(d, s.tally, e), force: what.Force, name: store.Endpoint{App: app, Name: name}}
 	defer r.run.sender.Close()
 	r.run.keeper = newKeeper(r.run)
-	r.run.keeper.term, _ = d.cfg.Owner.Owned(app, name)
+	r.run.keeper.term = term
 	r.run.end = func(error) {}
 	r.out.Errors = map[string]int{}
 	if what.All {
-		return r.out, r.all(ctx)
+		err := r.all(ctx)
+		return r.out, unfinished(ctx, err)
 	}
 	letters := make([]store.Letter, 0, len(what.IDs))
 	for i, id := range what.IDs {
@@ -154,7 +162,15 @@ func (d *Deliverer) Resend(ctx context.Context, app presence.AppID, name string,
 		letters = append(letters, l)
 	}
 	err = r.page(ctx, letters)
-	return r.out, err
+	return r.out, unfinished(ctx, err)
+}
+
+// unfinished is the error of a resend that ctx may have ended.
+func unfinished(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrUnfinished, err)
+	}
+	return err
 }
 
 // resend is one call of Resend.
@@ -232,7 +248,9 @@ func (r *resend) send(ctx context.Context, batch []Event, numbers []uint64) erro
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case t.Outcome != Delivered || t.ended:
+	case t.ended:
+		return passing(r.name.App, r.name.Name)
+	case t.Outcome != Delivered:
 		r.out.Failed += len(batch)
 		r.out.Errors[t.Detail]++
 		return nil

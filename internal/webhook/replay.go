@@ -36,7 +36,9 @@ type replay struct {
 // errReplayed ends the reading of a replay that is through.
 var errReplayed = errors.New("webhook: replayed")
 
-// Replay begins a replay. It fails with ErrNoEndpoint, and with fault.FieldInvalid when one runs already or From is none.
+// Replay begins a replay. It fails with ErrNoEndpoint, with fault.FieldInvalid when
+// one runs already or From is none, and with fault.NodeUnavailable where another node
+// serves the endpoint.
 func (d *Deliverer) Replay(ctx context.Context, app presence.AppID, name string, from From) (Replay, error) {
 	s, e, err := d.find(app, name)
 	if err != nil {
@@ -60,6 +62,9 @@ func (d *Deliverer) Replay(ctx context.Context, app presence.AppID, name string,
 	if head.Before(begin) {
 		return Replay{}, fault.Invalid("from", "position %s lies behind the end of the log at %s: it was given by another server, or before the data directory was replaced", begin, head)
 	}
+	if term, _ := d.cfg.Owner.Owned(app, name); term == 0 {
+		return Replay{}, passing(app, name)
+	}
 	run, cancel := context.WithCancel(d.soft)
 	r := &replay{cancel: cancel, done: make(chan struct{})}
 	r.Replay = Replay{ID: "rp_" + rand.Text()[:12], Doing: "running", From: begin, To: head, At: begin, Begun: time.Now()}
@@ -77,7 +82,7 @@ func (d *Deliverer) Replay(ctx context.Context, app presence.AppID, name string,
 
 // CancelReplay ends a replay and returns how far it came. It fails with
 // ErrNoEndpoint or ErrNoReplay.
-func (d *Deliverer) CancelReplay(app presence.AppID, name, id string) (Replay, error) {
+func (d *Deliverer) CancelReplay(ctx context.Context, app presence.AppID, name, id string) (Replay, error) {
 	s, _, err := d.find(app, name)
 	if err != nil {
 		return Replay{}, err
@@ -93,8 +98,12 @@ func (d *Deliverer) CancelReplay(app presence.AppID, name, id string) (Replay, e
 		return Replay{}, fmt.Errorf("%w %q of webhook %s in app %s", ErrNoReplay, id, name, app)
 	}
 	r.abandon("")
-	<-r.done
-	return r.now(), nil
+	select {
+	case <-r.done:
+		return r.now(), nil
+	case <-ctx.Done():
+		return r.now(), ctx.Err()
+	}
 }
 
 // abandon ends a replay that runs, for a reason.

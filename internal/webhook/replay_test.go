@@ -110,11 +110,11 @@ func TestReplayIsCancelled(t *testing.T) {
 		if got := r.receiver.events(); len(got) != n+1 {
 			t.Errorf("got %d live events beside a replay that fails, want one", len(got)-n)
 		}
-		ended, err := r.d.CancelReplay("demo", "main", begun.ID)
+		ended, err := r.d.CancelReplay(t.Context(), "demo", "main", begun.ID)
 		if err != nil || ended.Doing != "cancelled" || ended.Events != 0 {
 			t.Errorf("got %+v, %v, want it cancelled", ended, err)
 		}
-		if _, err := r.d.CancelReplay("demo", "main", "rp_none"); !errors.Is(err, ErrNoReplay) {
+		if _, err := r.d.CancelReplay(t.Context(), "demo", "main", "rp_none"); !errors.Is(err, ErrNoReplay) {
 			t.Errorf("got %v, want ErrNoReplay", err)
 		}
 		n = len(r.receiver.requests())

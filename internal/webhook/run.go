@@ -10,12 +10,15 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/outbound"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // Errors that end a run.
 var (
 	errGone  = errors.New("the receiver answered that it wants nothing more (410)")
 	errOwner = errors.New("another node serves the endpoint")
+	// errOutdone is an errOwner of whom a later term has come.
+	errOutdone = fmt.Errorf("%w: %w", errOwner, store.ErrTerm)
 )
 
 // run serves one endpoint as it is configured, from its start, or from a reload

@@ -17,11 +17,11 @@ import (
 const (
 	userAgent = "Porchlight"
 	// ownerPoll is how often a node looks whether it may serve an endpoint now.
-	ownerPoll = 250 * time.Millisecond
+	ownerPoll = 100 * time.Millisecond
 	// ownerMargin bounds how long before its right ends a node makes no more
 	// attempts: of formats with a longer time-out one may outlast it, which is then
 	// a repeat under the same numbers.
-	ownerMargin = 4 * time.Second
+	ownerMargin = 3500 * time.Millisecond
 	// maxDetail bounds what is kept of an error for people.
 	maxDetail = 256
 )
@@ -256,7 +256,7 @@ func (r *run) owned(ctx context.Context) error {
 	for {
 		term, until := r.d.cfg.Owner.Owned(r.endpoint.App, r.endpoint.Name)
 		switch {
-		case term != r.keeper.term:
+		case term == 0 || term != r.keeper.term:
 			r.end(errOwner)
 			return errOwner
 		case until.IsZero() || time.Until(until) >= min(r.policy.Timeout, ownerMargin):

@@ -10,6 +10,7 @@ import (
 type Status struct {
 	App    presence.AppID
 	Name   string
+	Node   string // of several nodes the one that serves it, or is to; "": there is one
 	Format string
 	Host   string // of the address; the rest may hold a secret
 	Lanes  int

@@ -116,7 +116,7 @@ func (t *tally) status(e Endpoint) Status {
 	t.mu.Unlock()
 	if r == nil {
 		if s.Doing == "" {
-			s.Doing = "stopped"
+			s.Doing = doingStopped
 		}
 		return s
 	}
@@ -165,6 +165,9 @@ func (r *run) position() Position {
 	}
 	return at
 }
+
+// doingStopped is of an endpoint that this node does not serve.
+const doingStopped = "stopped"
 
 // behindAfter is the lag from which on an endpoint is said to be behind.
 const behindAfter = 5 * time.Second

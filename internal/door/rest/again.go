@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -79,7 +80,7 @@ type (
 const resendLimit = 25 * time.Second
 
 func (d *Door) registerAgain() {
-	faults := []fault.Kind{fault.LogUnavailable, fault.Draining}
+	faults := []fault.Kind{fault.LogUnavailable, fault.Draining, fault.NodeUnavailable}
 	example := map[string]any{
 		"replay": "rp_5QZ2WM7CAY4K", "doing": "running", "from": "17", "to": "1042", "at": "17", "events": 0, "failed": 0, "progress": 0, "begun": "2026-05-04T10:20:30.400Z",
 	}
@@ -87,7 +88,7 @@ func (d *Door) registerAgain() {
 		id: "replayWebhook", method: http.MethodPost, path: "/webhooks/{endpoint}/replay", tag: "webhooks",
 		summary: "Tell a webhook again what happened",
 		text: "From a position or a time up to now, beside what is live. Requests carry the replay's id, and events the positions, numbers and ids that they had. " +
-			"The answer comes at once; getWebhook says how far it is. One replay of an endpoint runs at a time, and it ends with the node. " +
+			"The answer comes at once; getWebhook says how far it is. One replay of an endpoint runs at a time, at the node that serves it, whichever node is asked; it ends with that node, and when another takes the endpoint over. " +
 			"Events up to 30 days old can be told; where older ones are asked for the receiver is told of a gap.",
 		asks: map[string]any{"time": "2026-05-04T09:00:00Z"}, answers: example, faults: faults, more: unknownWebhook,
 	}, d.replayWebhook)
@@ -125,7 +126,7 @@ func (d *Door) replayWebhook(ctx context.Context, in *replayIn) (*replayOut, err
 }
 
 func (d *Door) cancelReplay(ctx context.Context, in *cancelReplayIn) (*replayOut, error) {
-	r, err := d.cfg.Webhooks.CancelReplay(requestOf(ctx).key.app, in.Endpoint, in.Replay)
+	r, err := d.cfg.Webhooks.CancelReplay(ctx, requestOf(ctx).key.app, in.Endpoint, in.Replay)
 	if err != nil {
 		return nil, notThere(err)
 	}
@@ -136,7 +137,7 @@ func (d *Door) resend(ctx context.Context, in *resendIn) (*resentOut, error) {
 	limited, cancel := d.patient(ctx, resendLimit)
 	defer cancel()
 	r, err := d.cfg.Webhooks.Resend(limited, requestOf(ctx).key.app, in.Endpoint, webhook.Resend{IDs: in.Body.IDs, All: in.Body.All, Force: in.Body.Force})
-	unfinished := err != nil && limited.Err() != nil && ctx.Err() == nil
+	unfinished := errors.Is(err, webhook.ErrUnfinished) && ctx.Err() == nil
 	if err != nil && !unfinished {
 		return nil, notThere(at(err, "body"))
 	}

@@ -51,6 +51,18 @@ type Mailboxes interface {
 	Erase(ctx context.Context, user presence.User) error
 }
 
+// Webhooks serve endpoints; a *webhook.Deliverer does, and among several nodes a
+// *webhook.Anywhere.
+type Webhooks interface {
+	// Status: see webhook.Deliverer, as for all of these.
+	Status(ctx context.Context, app presence.AppID) ([]webhook.Status, error)
+	Endpoint(ctx context.Context, app presence.AppID, name string) (webhook.Status, error)
+	Letters(ctx context.Context, app presence.AppID, name, after string, limit int) (letters []webhook.Letter, next string, err error)
+	Replay(ctx context.Context, app presence.AppID, name string, from webhook.From) (webhook.Replay, error)
+	CancelReplay(ctx context.Context, app presence.AppID, name, id string) (webhook.Replay, error)
+	Resend(ctx context.Context, app presence.AppID, name string, what webhook.Resend) (webhook.Resent, error)
+}
+
 // Config is what the door needs. Tracker, Roster, Topics, Revocations, Webhooks,
 // Facts, Letters, Mailboxes and Logger are required.
 type Config struct {
@@ -60,7 +72,7 @@ type Config struct {
 	Revocations *revoke.Revocations
 	Roster      *roster.Roster
 	Topics      *topic.Topics
-	Webhooks    *webhook.Deliverer
+	Webhooks    Webhooks
 	Facts       *facts.Reader
 	// Letters forgets what dead letters say of a user.
 	Letters   Letters

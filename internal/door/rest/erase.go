@@ -29,7 +29,7 @@ func (d *Door) registerErasure() {
 			"For an hour the time of the erasure stays, with his id, so that nothing that comes late brings him back. " +
 			"Who comes by the same id is somebody new. Sent again it erases what came since; a user never heard of is answered with 200. After an error send it again.",
 		answers: map[string]any{"sessions": 1, "erased_at": "2026-05-04T10:20:30.400Z", "gone_by": "2026-06-03T10:20:30.400Z"},
-		faults:  []fault.Kind{fault.LogUnavailable, fault.FriendsUnavailable},
+		faults:  []fault.Kind{fault.LogUnavailable, fault.FriendsUnavailable, fault.NodeUnavailable},
 	}, d.eraseUser)
 }
 

@@ -76,13 +76,13 @@ func (d *Door) registerPresence() {
 			"It is answered when it is on disk: it survives a restart with what is left of its ttl.",
 		asks:    map[string]any{"status": "busy", "rich_text": "In a meeting", "ttl": 300, "device": map[string]any{"platform": "desk"}},
 		answers: map[string]any{"session": "Q0rYb1cKTo2mFqS4kq1pCA", "opened": true, "revision": 1, "updated": "2026-05-04T10:20:30.400Z", "expires": "2026-05-04T10:25:30.400Z"},
-		faults:  []fault.Kind{fault.LimitSessions, fault.LogUnavailable, fault.Draining},
+		faults:  []fault.Kind{fault.LimitSessions, fault.LogUnavailable, fault.Draining, fault.NodeUnavailable},
 	}, d.putPresence)
 	register(d, operation{
 		id: "removePresence", method: http.MethodDelete, path: "/users/{id}/presence", tag: "presence",
 		summary: "Remove a presence that a server set",
 		text:    "Others see its user leave. What is not there is answered with 200 and removed false.",
-		answers: map[string]any{"removed": true}, faults: []fault.Kind{fault.LogUnavailable},
+		answers: map[string]any{"removed": true}, faults: []fault.Kind{fault.LogUnavailable, fault.NodeUnavailable},
 	}, d.removePresence)
 }
 

@@ -81,12 +81,12 @@ func (d *Door) registerSessions() {
 		summary: "Drop all sessions of a user",
 		text: "They close with the reason dropped, their connections end, and nothing resumes them; sessions that closed a moment ago cannot come back either. The user may make new ones, unless revoke_tokens says that he needs a new access token for it: " +
 			"those issued before now are void then, though they have not expired, until the user is erased. Sent again it drops what came since.",
-		answers: map[string]any{"dropped": 2}, faults: []fault.Kind{fault.LogUnavailable},
+		answers: map[string]any{"dropped": 2}, faults: []fault.Kind{fault.LogUnavailable, fault.NodeUnavailable},
 	}, d.dropSessions)
 	register(d, operation{
 		id: "dropSession", method: http.MethodDelete, path: "/users/{id}/sessions/{sid}", tag: "sessions",
 		summary: "Drop one session", text: "As dropSessions for one. A session that is closed or unknown is answered with 200 and dropped 0.",
-		answers: map[string]any{"dropped": 1}, faults: []fault.Kind{fault.LogUnavailable},
+		answers: map[string]any{"dropped": 1}, faults: []fault.Kind{fault.LogUnavailable, fault.NodeUnavailable},
 	}, d.dropSession)
 }
 

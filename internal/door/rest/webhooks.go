@@ -26,9 +26,10 @@ type OfWebhook struct {
 // Webhook is how an endpoint is doing.
 type Webhook struct {
 	Name        string   `json:"name" doc:"Its name in the configuration." example:"main"`
+	Node        string   `json:"node,omitempty" doc:"Of several nodes the one that serves it; whichever is asked answers what that one says." example:"n2"`
 	Format      string   `json:"format" doc:"native, rongcloud, tencentim or cloudevents." example:"native"`
 	Host        string   `json:"host" doc:"Where it is; the rest of its address may hold a secret." example:"https://backend.example.com"`
-	Doing       string   `json:"doing" enum:"live,behind,waiting,paused,gone,stopped" doc:"live: it is told as things happen; behind: what is old comes first; waiting: a failed request waits for its next try; paused: too much failed, nothing is tried for a while; gone: the receiver answered that it wants nothing more; stopped: nobody serves it."`
+	Doing       string   `json:"doing" enum:"live,behind,waiting,paused,gone,stopped" doc:"live: it is told as things happen; behind: what is old comes first; waiting: a failed request waits for its next try; paused: too much failed, nothing is tried for a while; gone: the receiver answered that it wants nothing more; stopped: nobody serves it just now; of several nodes another does within 5 s."`
 	Position    string   `json:"position,omitempty" doc:"Up to here everything was delivered, or became a dead letter." example:"1042.3.0"`
 	Lanes       int      `json:"lanes" doc:"Queues of users that do not wait for each other." example:"16"`
 	Waiting     int      `json:"waiting" doc:"Events that were read and are not delivered." example:"0"`
@@ -37,15 +38,15 @@ type Webhook struct {
 	InFlight    int      `json:"in_flight" doc:"Requests under way." example:"0"`
 	Breaker     string   `json:"breaker" enum:"closed,open,half-open" doc:"open: a pause after many failures; half-open: one request finds out whether it is over."`
 	PauseEnds   float64  `json:"pause_seconds,omitempty" doc:"While the breaker is open: how long until the next try." example:"30"`
-	Delivered   uint64   `json:"delivered" doc:"Events delivered since the node started." example:"1280"`
-	Attempts    uint64   `json:"attempts" doc:"Requests since the node started." example:"400"`
-	Failures    uint64   `json:"failures" doc:"Requests that failed since the node started." example:"2"`
-	Gaps        uint64   `json:"gaps" doc:"How often the log no longer had what was to be told, since the node started." example:"0"`
+	Delivered   uint64   `json:"delivered" doc:"Events delivered since the node that serves it started." example:"1280"`
+	Attempts    uint64   `json:"attempts" doc:"Requests since the node that serves it started." example:"400"`
+	Failures    uint64   `json:"failures" doc:"Requests that failed since the node that serves it started." example:"2"`
+	Gaps        uint64   `json:"gaps" doc:"How often the log no longer had what was to be told, since the node that serves it started." example:"0"`
 	Dead        int      `json:"dead" doc:"Dead letters: events that were given up." example:"0"`
-	LastSuccess Stamp    `json:"last_success,omitzero" doc:"When a request was last answered well; missing when none was since the node started."`
+	LastSuccess Stamp    `json:"last_success,omitzero" doc:"When a request was last answered well; missing when none was since the node that serves it started."`
 	LastError   string   `json:"last_error,omitempty" doc:"Why the last failed request failed." example:"status 503"`
 	LastErrorAt Stamp    `json:"last_error_at,omitzero" doc:"When that was."`
-	Replays     []Replay `json:"replays" nullable:"false" doc:"Replays since the node started, the oldest first; ended ones are kept for a while."`
+	Replays     []Replay `json:"replays" nullable:"false" doc:"Replays since the node that serves it started, the oldest first; ended ones are kept for a while."`
 }
 
 // Replay is how a replay is doing.
@@ -102,13 +103,13 @@ var unknownWebhook = []refusal{{http.StatusNotFound, codeWebhook}}
 func (d *Door) registerWebhooks() {
 	register(d, operation{
 		id: "listWebhooks", method: http.MethodGet, path: "/webhooks", tag: "webhooks",
-		summary: "List the webhooks", text: "The app's endpoints and how they are doing.",
-		answers: map[string]any{"webhooks": []any{exampleWebhook()}}, faults: []fault.Kind{fault.LogUnavailable, fault.Draining},
+		summary: "List the webhooks", text: "The app's endpoints and how they are doing. Of several nodes one serves an endpoint, and any answers for it; while that one is not heard the answer is NODE_UNAVAILABLE, until another has taken over, within 5 s.",
+		answers: map[string]any{"webhooks": []any{exampleWebhook()}}, faults: []fault.Kind{fault.LogUnavailable, fault.Draining, fault.NodeUnavailable},
 	}, d.listWebhooks)
 	register(d, operation{
 		id: "getWebhook", method: http.MethodGet, path: "/webhooks/{endpoint}", tag: "webhooks",
 		summary: "Read how a webhook is doing", text: "One endpoint of listWebhooks.",
-		answers: exampleWebhook(), faults: []fault.Kind{fault.LogUnavailable, fault.Draining}, more: unknownWebhook,
+		answers: exampleWebhook(), faults: []fault.Kind{fault.LogUnavailable, fault.Draining, fault.NodeUnavailable}, more: unknownWebhook,
 	}, d.getWebhook)
 	register(d, operation{
 		id: "listDeadLetters", method: http.MethodGet, path: "/webhooks/{endpoint}/dead", tag: "webhooks",
@@ -202,7 +203,7 @@ func stampOf(t time.Time) Stamp {
 
 func webhookOf(s *webhook.Status) Webhook {
 	w := Webhook{
-		Name: s.Name, Format: s.Format, Host: s.Host, Doing: s.Doing, Lanes: s.Lanes, Waiting: s.Waiting, Unread: s.Unread,
+		Name: s.Name, Node: s.Node, Format: s.Format, Host: s.Host, Doing: s.Doing, Lanes: s.Lanes, Waiting: s.Waiting, Unread: s.Unread,
 		LagSeconds: s.Lag.Seconds(), InFlight: s.InFlight, Breaker: s.Breaker, PauseEnds: s.Pause.Seconds(),
 		Delivered: s.Delivered, Attempts: s.Attempts, Failures: s.Failures, Gaps: s.Gaps, Dead: s.Dead,
 		LastSuccess: stampOf(s.LastSuccess), LastError: s.LastError, LastErrorAt: stampOf(s.LastErrorAt), Replays: []Replay{},

@@ -1,0 +1,133 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/app"
+	"github.com/porchlight-dev/porchlight/internal/config"
+)
+
+// told makes all nodes of a cluster tell one sink.
+func (s *sink) told(p *app.Params) {
+	for name, a := range p.Config.Apps {
+		a.Webhooks = map[string]config.Webhook{"main": s.webhook()}
+		p.Config.Apps[name] = a
+	}
+}
+
+// served waits until all nodes say that one serves the webhook, and says which.
+func served(t *testing.T, nodes []*app.App) (name string) {
+	t.Helper()
+	happens(t, "all nodes say who serves the webhook", func() bool {
+		name = ""
+		for _, a := range nodes {
+			code, m := restCode(t, a, "GET", "/api/v1/webhooks/main", "")
+			node, _ := m["node"].(string)
+			if code != http.StatusOK || m["doing"] != "live" || node == "" || name != "" && node != name {
+				return false
+			}
+			name = node
+		}
+		return true
+	})
+	return name
+}
+
+// put opens a served presence of a user at a node.
+func put(t *testing.T, a *app.App, user string) {
+	t.Helper()
+	rest(t, a, "PUT", "/api/v1/users/"+user+"/presence", `{"ttl":600}`)
+}
+
+// inOrder reports the events of a user that came first, and fails when one came
+// before a lower number.
+func inOrder(t *testing.T, events []sunk, user string) (first []string) {
+	t.Helper()
+	last := uint64(0)
+	seen := map[string]bool{}
+	for _, e := range events {
+		if e.User != user || seen[e.ID] {
+			continue
+		}
+		seen[e.ID] = true
+		if e.Seq != last+1 {
+			t.Errorf("%s: number %d came after %d", user, e.Seq, last)
+		}
+		last = e.Seq
+		first = append(first, e.Kind)
+	}
+	return first
+}
+
+// TestWebhooksOfNodes asks every node for a webhook that one serves, and lets that
+// one go.
+func TestWebhooksOfNodes(t *testing.T) {
+	s := newSink(t)
+	nodes := cluster(t, 3, s.told)
+	server := served(t, nodes)
+	for i, a := range nodes {
+		put(t, a, fmt.Sprint("user", i))
+	}
+	s.wait(t, 3)
+	happens(t, "three deliveries are counted, wherever one asks", func() bool {
+		for _, a := range nodes {
+			if m := rest(t, a, "GET", "/api/v1/webhooks", "")["webhooks"].([]any)[0].(map[string]any); m["delivered"] != 3.0 || m["node"] != server {
+				return false
+			}
+		}
+		return true
+	})
+	for i, a := range nodes {
+		replay := rest(t, a, "POST", "/api/v1/webhooks/main/replay", `{"time":"2000-01-01T00:00:00Z"}`)["replay"].(string)
+		s.wait(t, 3*(i+2))
+		happens(t, "the replay is done, wherever one asks", func() bool {
+			for _, b := range nodes {
+				m := rest(t, b, "DELETE", "/api/v1/webhooks/main/replays/"+replay, "")
+				if m["doing"] != "done" || m["events"] != 3.0 {
+					return false
+				}
+			}
+			return true
+		})
+		if code, m := restCode(t, a, "DELETE", "/api/v1/webhooks/main/replays/rp_none", ""); code != http.StatusNotFound || m["code"] != "REPLAY_UNKNOWN" {
+			t.Errorf("no replay: %d %v", code, m)
+		}
+		if code, m := restCode(t, a, "POST", "/api/v1/webhooks/none/replay", `{"position":"1"}`); code != http.StatusNotFound || m["code"] != "WEBHOOK_UNKNOWN" {
+			t.Errorf("no webhook: %d %v", code, m)
+		}
+		if m := rest(t, a, "POST", "/api/v1/webhooks/main/resend", `{"all":true}`); m["sent"] != 0.0 {
+			t.Errorf("resend: %v", m)
+		}
+		rest(t, a, "GET", "/api/v1/webhooks/main/dead", "")
+	}
+
+	// The one that serves it leaves; another takes over at once, and nothing is lost.
+	gone := slices.IndexFunc(nodes, func(a *app.App) bool {
+		return rest(t, a, "GET", "/api/v1/cluster", "")["self"] == server
+	})
+	left := slices.Delete(slices.Clone(nodes), gone, gone+1)
+	put(t, left[0], "late")
+	began := time.Now()
+	stop(t, nodes[gone])
+	happens(t, "a presence ends at another node", func() bool {
+		code, m := restCode(t, left[1], "DELETE", "/api/v1/users/late/presence", "")
+		return code == http.StatusOK && m["removed"] == true
+	})
+	if next := served(t, left); next == server {
+		t.Errorf("%s serves it, which has left", next)
+	}
+	happens(t, "both events of late came", func() bool {
+		s.mu.Lock()
+		events := slices.Clone(s.events)
+		s.mu.Unlock()
+		return len(inOrder(t, events, "late")) == 2
+	})
+	t.Logf("all was told %v after the node was told to stop", time.Since(began).Round(time.Millisecond))
+	if got := inOrder(t, s.wait(t, 14), "late"); !slices.Equal(got, []string{"opened", "closed"}) {
+		t.Errorf("got %q of late", got)
+	}
+}
