@@ -86,13 +86,18 @@ func TestWebhooksOfNodes(t *testing.T) {
 		s.wait(t, 3*(i+2))
 		happens(t, "the replay is done, wherever one asks", func() bool {
 			for _, b := range nodes {
-				m := rest(t, b, "DELETE", "/api/v1/webhooks/main/replays/"+replay, "")
-				if m["doing"] != "done" || m["events"] != 3.0 {
+				all := rest(t, b, "GET", "/api/v1/webhooks/main", "")["replays"].([]any)
+				if len(all) != i+1 || all[i].(map[string]any)["doing"] != "done" {
 					return false
 				}
 			}
 			return true
 		})
+		for _, b := range nodes {
+			if m := rest(t, b, "DELETE", "/api/v1/webhooks/main/replays/"+replay, ""); m["doing"] != "done" || m["events"] != 3.0 {
+				t.Errorf("a replay that is over: %v", m)
+			}
+		}
 		if code, m := restCode(t, a, "DELETE", "/api/v1/webhooks/main/replays/rp_none", ""); code != http.StatusNotFound || m["code"] != "REPLAY_UNKNOWN" {
 			t.Errorf("no replay: %d %v", code, m)
 		}
