@@ -54,12 +54,17 @@ type Mailboxes interface {
 // Webhooks serve endpoints; a *webhook.Deliverer does, and among several nodes a
 // *webhook.Anywhere.
 type Webhooks interface {
-	// Status: see webhook.Deliverer, as for all of these.
+	// Status: see webhook.Deliverer.
 	Status(ctx context.Context, app presence.AppID) ([]webhook.Status, error)
+	// Endpoint: see webhook.Deliverer.
 	Endpoint(ctx context.Context, app presence.AppID, name string) (webhook.Status, error)
+	// Letters: see webhook.Deliverer.
 	Letters(ctx context.Context, app presence.AppID, name, after string, limit int) (letters []webhook.Letter, next string, err error)
+	// Replay: see webhook.Deliverer.
 	Replay(ctx context.Context, app presence.AppID, name string, from webhook.From) (webhook.Replay, error)
+	// CancelReplay: see webhook.Deliverer.
 	CancelReplay(ctx context.Context, app presence.AppID, name, id string) (webhook.Replay, error)
+	// Resend: see webhook.Deliverer.
 	Resend(ctx context.Context, app presence.AppID, name string, what webhook.Resend) (webhook.Resent, error)
 }
 
