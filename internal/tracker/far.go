@@ -22,7 +22,7 @@ const (
 func (t *Tracker) Calls() map[string]func(ctx context.Context, from uint64, b []byte) ([]byte, error) {
 	return map[string]func(context.Context, uint64, []byte) ([]byte, error){
 		methodTake: t.serveTake, methodLook: t.serveLook, methodGood: t.serveGood, methodSave: t.serveSave,
-		methodDrop: t.serveDrop, methodClose: t.serveClose, methodPut: t.servePut,
+		methodGone: t.serveGone, methodDrop: t.serveDrop, methodClose: t.serveClose, methodPut: t.servePut,
 	}
 }
 

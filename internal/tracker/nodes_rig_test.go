@@ -406,6 +406,12 @@ func (c *nodes) heal(n *node, anew bool) {
 
 // kill ends a node as kill -9 does.
 func (c *nodes) kill(n *node) {
+	c.end(n)
+	c.silence(n)
+}
+
+// end is kill of a node of which nobody says yet that it is silent.
+func (c *nodes) end(n *node) {
 	c.mu.Lock()
 	n.dead = true
 	c.mu.Unlock()
@@ -415,7 +421,6 @@ func (c *nodes) kill(n *node) {
 	n.tr.Drain(func() End { return End{Cause: CauseDraining} })
 	_ = n.tr.Stop(over)
 	n.wheel.Stop()
-	c.silence(n)
 }
 
 // leave ends a node as SIGTERM does.

@@ -33,7 +33,9 @@ func (t *Tracker) startPeers() {
 
 func (t *Tracker) stopPeers(ctx context.Context) {
 	t.wheel.Clear(&t.peers.sweep)
+	t.peers.mu.Lock()
 	t.peers.end()
+	t.peers.mu.Unlock()
 	select {
 	case <-t.peers.stopped:
 	case <-ctx.Done():
@@ -56,7 +58,7 @@ func (p *peering) hear(o *origin) {
 		o.since = 0
 		p.stale.Add(-1)
 	}
-	o.over, o.kept, o.scanned = 0, false, false
+	o.over, o.met, o.kept, o.guess, o.agreed, o.scanned = 0, 0, false, false, false, false
 }
 
 func (p *peering) mute(o *origin, since presence.Time) {
@@ -89,10 +91,14 @@ func (t *Tracker) Returned(incarnation uint64) {
 // could not be taken over at once is held.
 func (t *Tracker) Lost(incarnation uint64, alive, since presence.Time) {
 	t.gone(incarnation, alive, since, false)
+	t.agree()
 }
 
 // Left says that it said goodbye: its sessions wait as for a restart.
-func (t *Tracker) Left(incarnation uint64) { t.gone(incarnation, t.now(), t.now(), true) }
+func (t *Tracker) Left(incarnation uint64) {
+	t.gone(incarnation, t.now(), t.now(), true)
+	t.agree()
+}
 
 func (t *Tracker) gone(incarnation uint64, alive, since presence.Time, kept bool) {
 	p := t.peers
@@ -125,7 +131,7 @@ func (t *Tracker) unheard() {
 	defer p.mu.Unlock()
 	for owner := range owners {
 		if o := p.origin(owner); o.over == 0 && o.since == 0 {
-			o.over, o.kept = max(t.wheel.Now(), 1), true
+			o.over, o.kept, o.guess = max(t.wheel.Now(), 1), true, true
 			p.mute(o, o.alive)
 		}
 	}
@@ -142,11 +148,15 @@ func (t *Tracker) sweep() {
 	var over []origin
 	for _, o := range p.origins {
 		if o.over != 0 {
+			if o.met == 0 {
+				o.met = t.wheel.Now()
+			}
 			over = append(over, *o)
 		}
 	}
 	p.mu.Unlock()
 	t.share()
+	t.agree()
 	n := int(p.resting.Add(1) % Shards)
 	t.shards[n].mu.Lock()
 	t.restAll(&t.shards[n])
@@ -162,6 +172,9 @@ func (t *Tracker) sweepOrigin(o *origin) {
 	waited := t.wheel.Now() - o.over
 	if !o.kept && waited < t.leastGrace() || o.kept && waited < t.cfg.RestartGrace {
 		return
+	}
+	if !o.agreed && t.wheel.Now()-o.met < agreeWait {
+		return // the verdict is so late that not all others have answered
 	}
 	all, hands := t.scanAll(o.incarnation), 1
 	if all {
@@ -248,7 +261,7 @@ func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration)
 	if sh.peers.wait(s, now, seen); s.life.ttl > 0 && s.few().until > t.now() {
 		return nil
 	}
-	if s.life.ttl == 0 {
+	if s.life.ttl == 0 && !o.agreed {
 		seen = max(o.alive.Add(-aliveDiffers), s.truth.Since)
 	}
 	m := s.told()
@@ -290,8 +303,8 @@ const (
 	anyAfter   = 15 * time.Second
 	claimAgain = 20 * time.Second
 	// aliveDiffers is more than what nodes can differ by in when they last heard
-	// one. Until the log says what counts, last seen is earlier by that: it must not
-	// go back then.
+	// one. Where they could not agree, last seen is earlier by that until the log says
+	// what counts: it must not go back then.
 	aliveDiffers = 2 * time.Second
 )
 

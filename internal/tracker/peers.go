@@ -54,6 +54,8 @@ type peering struct {
 	flying map[claimKey][]func(error) func()
 	lists  map[listKey]*listing
 
+	agreeing bool // the others are asked about nodes that are gone
+
 	renewed bool            // it has another number since it was frozen
 	ctx     context.Context // of what runs behind; ends with Stop
 	end     context.CancelFunc
@@ -65,13 +67,16 @@ type origin struct {
 	incarnation uint64
 	since       presence.Time // not heard since; 0: heard
 	// over is when its sessions began to wait for somebody who takes them over: it
-	// is lost, or left. 0: it is not over.
+	// is lost, or left; less than 0 if this node started since. 0: it is not over.
 	over  time.Duration // the wheel's time
 	alive presence.Time // when it last said that it lives
 	// kept: it said goodbye, or every node started anew: sessions wait as they do
 	// for a restart.
 	kept    bool
-	scanned bool // its sessions that were closed then were looked at
+	guess   bool          // nobody heard it since this node started: kept and over are guessed
+	agreed  bool          // all other nodes say the same alive
+	met     time.Duration // the wheel's time of the first sweep that met it so; 0: none
+	scanned bool          // its sessions that were closed then were looked at
 }
 
 // shardPeers is what a shard has as one of several nodes; its lock guards it.
