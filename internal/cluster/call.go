@@ -46,12 +46,18 @@ func (c *Cluster) Listen(topic string, t Topic) { c.topics[topic] = t }
 // seconds. A call is served once at most; after an error it may have been served,
 // or may be within two seconds, but no later.
 // A fault comes as the other node gave it. A node that is not heard, is not known,
-// or does not answer is fault.NodeUnavailable with a time to try again.
+// or does not answer is fault.NodeUnavailable with a time to try again: who waits
+// for one that falls silent is told so then, not at the end of his time.
 func (c *Cluster) Call(ctx context.Context, to Incarnation, method string, b []byte) ([]byte, error) {
 	c.mu.Lock()
 	self, name, reachable := to == c.self, "", false
 	if p := c.peers[to]; p != nil {
 		name, reachable = p.name, p.standing == Alive && p.origin != nil
+	}
+	var over func()
+	if reachable && !self {
+		ctx, over = c.whileHeard(ctx, to)
+		defer over()
 	}
 	c.mu.Unlock()
 	switch {
@@ -72,11 +78,46 @@ func (c *Cluster) Call(ctx context.Context, to Incarnation, method string, b []b
 	case err == nil || errors.As(err, &known):
 	case errors.Is(err, errRemote):
 		c.counts.callsFailed.Add(1)
+	case context.Cause(ctx) == errSilent:
+		c.counts.callsFailed.Add(1)
+		err = fault.Retry(fault.NodeUnavailable, retryCall, "node %q, which has it, fell silent; try again", name)
 	default:
 		c.counts.callsFailed.Add(1)
 		err = fault.Retry(fault.NodeUnavailable, retryCall, "node %q, which has it, did not answer in time; try again", name)
 	}
 	return answer, err
+}
+
+// errSilent ends a call to a node that is not heard any more.
+var errSilent = errors.New("cluster: the node is not heard")
+
+// waiting is a call that is on its way to a node.
+type waiting struct {
+	to  Incarnation
+	cut context.CancelCauseFunc
+}
+
+// whileHeard returns ctx as it ends too when a node falls silent; over must be
+// called without mu. mu is held.
+func (c *Cluster) whileHeard(ctx context.Context, to Incarnation) (_ context.Context, over func()) {
+	ctx, cut := context.WithCancelCause(ctx)
+	id := c.callID.Add(1)
+	c.calls[id] = waiting{to, cut}
+	return ctx, func() {
+		c.mu.Lock()
+		delete(c.calls, id)
+		c.mu.Unlock()
+		cut(nil)
+	}
+}
+
+// cutCalls ends those to nodes that are not heard any more. mu is held.
+func (c *Cluster) cutCalls() {
+	for _, w := range c.calls {
+		if p := c.peers[w.to]; p == nil || p.standing != Alive {
+			w.cut(errSilent)
+		}
+	}
 }
 
 // CallAll asks every other member that is heard, at once.

@@ -107,6 +107,22 @@ func TestCallsToWhoIsNotThere(t *testing.T) {
 	})
 }
 
+func TestACallToWhoFallsSilentIsOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, _ := callers(t)
+		defer w.end()
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		began, a := time.Now(), w.nodes["a"].c
+		time.AfterFunc(100*time.Millisecond, func() { w.kill("b") })
+		_, err := a.Call(ctx, 2, "hang", nil)
+		var f *fault.Error
+		if took := time.Since(began); !errors.As(err, &f) || f.Kind != fault.NodeUnavailable || f.RetryAfter == 0 || took > 2*time.Second {
+			t.Errorf("got %v after %v, want it refused with a time to try again when the node is suspect", err, took)
+		}
+	})
+}
+
 func TestDoubledCallIsServedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, served := callers(t)
@@ -139,9 +155,9 @@ func TestLateCallIsNotServed(t *testing.T) {
 			_, err := a.Call(ctx, 2, "count", nil)
 			return err
 		}
-		w.net.SetFaults(clustertest.Faults{Delay: 1200 * time.Millisecond})
+		w.net.SetFaults(clustertest.Faults{Delay: 900 * time.Millisecond})
 		if err := call(4 * time.Second); err != nil || served.Load() != 1 {
-			t.Fatalf("on the way for 1.2 s: got %v, served %d times", err, served.Load())
+			t.Fatalf("on the way for 0.9 s: got %v, served %d times", err, served.Load())
 		}
 		w.net.SetFaults(clustertest.Faults{})
 		w.agree(t)

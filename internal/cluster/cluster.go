@@ -117,6 +117,7 @@ type membership struct {
 	peers       map[Incarnation]*peer
 	past        map[string]Incarnation // by name: the highest that left or is gone
 	refusals    map[Incarnation]bool
+	calls       map[uint64]waiting // by a number of theirs
 	events      []event
 	after       []func() // to be done when mu is given back
 	beats       beats
@@ -164,7 +165,7 @@ func New(cfg Config) (*Cluster, error) {
 		kick: make(chan struct{}, 1), news: make(chan struct{}, 1), failed: make(chan struct{}),
 		membership: membership{
 			self: cfg.Incarnation, fingerprint: cfg.Fingerprint,
-			peers: map[Incarnation]*peer{}, past: map[string]Incarnation{}, refusals: map[Incarnation]bool{},
+			peers: map[Incarnation]*peer{}, past: map[string]Incarnation{}, refusals: map[Incarnation]bool{}, calls: map[uint64]waiting{},
 		},
 	}
 	c.clock.Store(&clock{at: time.Now()})
@@ -449,6 +450,7 @@ func (c *Cluster) look(gap time.Duration) (urgent bool) {
 		c.kickLease() // the members must be read since
 	}
 	c.locate(now)
+	c.cutCalls()
 	type seen struct {
 		o     *origin
 		heard bool
