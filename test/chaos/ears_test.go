@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,7 +179,11 @@ func (e *ears) differ(query view, single []string) (found []string) {
 	}
 	for _, user := range single {
 		if h := e.users[user]; h != nil && h.there != query[user].online || h == nil && query[user].online {
-			found = append(found, fmt.Sprintf("tencentim: the receiver does not know that %s is online %v", user, query[user].online))
+			last := "nothing"
+			if h != nil {
+				last = fmt.Sprintf("%v at %s", h.last, clock(time.UnixMilli(h.time)))
+			}
+			found = append(found, fmt.Sprintf("tencentim: the receiver does not know that %s is online %v; it was told %s", user, query[user].online, last))
 		}
 	}
 	slices.Sort(found)
@@ -226,6 +231,13 @@ func (w *crowd) checkEars() {
 			var status struct{ Dead int }
 			if err := w.rest(w.fleet.there()[0], http.MethodGet, "/webhooks/"+name, nil, &status); err != nil || status.Dead > 0 {
 				w.blame("the endpoint %s has %d dead letters: %v", name, status.Dead, err)
+			}
+		}
+		for i, text := range found {
+			for _, p := range w.patrons {
+				if strings.Contains(text, p.user) {
+					found[i] += " " + p.String()
+				}
 			}
 		}
 		w.lose(found)

@@ -122,6 +122,7 @@ func (w *crowd) checkCalm() error {
 		}
 	})
 	pause(w.ctx.Done(), time.Until(last.Add(w.tooLate)))
+	w.waitForPatrons()
 	w.checkHeld()
 	w.calmPatrons()
 	w.checkNotices()

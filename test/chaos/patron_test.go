@@ -260,7 +260,7 @@ func (p *patron) come() {
 	}
 	sent := time.Now()
 	p.mu.Lock()
-	back := p.meant == here
+	back, fresh := p.meant == here, p.meant == absentAtFirst || p.meant == left
 	away := sent.Sub(p.lost)
 	sure := back && !p.pending && away < nodesGrace-graceMargin // nobody may see it
 	switch {
@@ -282,7 +282,7 @@ func (p *patron) come() {
 		p.refused(a, err, away)
 		return
 	}
-	p.entered(a, entry{sent: sent, away: away, back: back, sure: sure})
+	p.entered(a, entry{sent: sent, away: away, back: back, sure: sure, fresh: fresh})
 }
 
 // entry is how a patron came.
@@ -291,6 +291,8 @@ type entry struct {
 	away time.Duration
 	back bool // to a session
 	sure bool // in time
+
+	fresh bool // nothing is left of a session before
 }
 
 // entered settles an opening that was answered.
@@ -301,7 +303,7 @@ func (p *patron) entered(a answer, e entry) {
 		p.since = now
 	}
 	wrong := e.sure && p.door.tells() && !a.resumed
-	if p.door.tells() && !a.resumed || !p.door.tells() && !e.back {
+	if p.door.tells() && !a.resumed || !p.door.tells() && e.fresh {
 		p.opens.acked++
 		p.young = now
 	}
@@ -493,10 +495,19 @@ func (p *patron) certain(now time.Time) (on bool, since time.Time, ok bool) {
 	case p.meant == left:
 		return false, p.since, true
 	case p.meant == leftSilent:
-		gone := p.lost.Add(p.crowd.tooLate)
+		gone := p.overBy()
 		return false, gone, now.After(gone)
 	}
 	return false, p.crowd.entry, true
+}
+
+// overBy is when a session is closed for sure that nobody comes back to; mu is held.
+func (p *patron) overBy() time.Time {
+	over := p.lost.Add(p.crowd.tooLate)
+	if p.lostWith || p.crowd.wentInGrace(p.node, p.lost) {
+		over = over.Add(rollGrace) // the node may come back and wait for devices
+	}
+	return over
 }
 
 func (p *patron) String() string {

@@ -150,7 +150,7 @@ func (w *crowd) checkLastSeen(v view) (found []string, own, with time.Duration) 
 			continue
 		}
 		differs := shown.lastSeen.Sub(r.heardLast).Abs()
-		if r.lostWith || w.wentInGrace(r.node, r.lost) {
+		if r.lostWith || w.wentInGrace(r.node, r.lost) || w.troubled(r.heardLast, r.lost) {
 			if with = max(with, differs); differs > seenLimitLost {
 				found = append(found, fmt.Sprintf("R12: %s was last seen %s, %v from his last sign of life %s", p.user, clock(shown.lastSeen), differs, p))
 			}
@@ -248,6 +248,19 @@ func (w *crowd) checkMoods() (found []string) {
 		}
 	}
 	return found
+}
+
+// waitForPatrons waits until nothing is left of those who never come back.
+func (w *crowd) waitForPatrons() {
+	var last time.Time
+	for _, p := range w.patrons {
+		p.mu.Lock()
+		if over := p.overBy(); p.meant == leftSilent && over.After(last) {
+			last = over
+		}
+		p.mu.Unlock()
+	}
+	pause(w.ctx.Done(), time.Until(last))
 }
 
 // calmPatrons holds all of that, when everybody has been at rest for long enough.

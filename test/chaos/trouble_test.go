@@ -63,6 +63,18 @@ func (w *crowd) wentInGrace(node int, lost time.Time) (yes bool) {
 	return yes
 }
 
+// troubled reports whether something was wrong in a time, or had just been: then a
+// node may read late what a device sent, as frames before it waited for the store.
+func (w *crowd) troubled(from, to time.Time) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			yes = yes || o.at.Before(to) && (o.gone.IsZero() || o.gone.Add(2*afterTrouble).After(from))
+		}
+	})
+	return yes
+}
+
 // excused reports whether something that was opened then may be gone when its link
 // was lost: it was not noted yet, or its node was taken for lost meanwhile.
 func (w *crowd) excused(opened, lost time.Time) (yes bool) {
