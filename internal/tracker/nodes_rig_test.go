@@ -287,7 +287,7 @@ func (n *node) Heir(key []byte) uint64 {
 
 // compare is the heartbeats: who is silent, lost, returned, and whose shards differ.
 func (c *nodes) compare() {
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
@@ -301,13 +301,12 @@ func (c *nodes) compare() {
 
 func (c *nodes) repair() {
 	for _, a := range c.running() {
+		var theirs [Shards]uint64
+		a.tr.Digests(a.number, &theirs)
 		for _, b := range c.running() {
-			if !c.reach(a, b) {
-				continue
+			if c.reach(a, b) {
+				b.inbox <- func() { b.mend(a, &theirs) }
 			}
-			var theirs [Shards]uint64
-			a.tr.Digests(a.number, &theirs)
-			b.inbox <- func() { b.mend(a, &theirs) }
 		}
 	}
 }

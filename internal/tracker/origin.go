@@ -18,7 +18,7 @@ func (t *Tracker) join(c *Cluster) {
 	t.peers = newPeering(c)
 	t.peers.sweep.Fire = t.sweep
 	for i := range t.shards {
-		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, fire: t.fire}
+		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, fire: t.fire, owing: &t.peers.owing}
 	}
 }
 
@@ -279,6 +279,7 @@ func (p *shardPeers) wait(s *session, now time.Duration, seen presence.Time) {
 			}
 		}
 	}
+	p.owing.Store(true)
 	p.unclosed = append(p.unclosed, unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now, seen: seen})
 }
 
@@ -311,11 +312,17 @@ const (
 // chase writes to the log what became of lost sessions, where that falls to this
 // node, until the log has it.
 func (t *Tracker) chase() {
+	if !t.peers.owing.Swap(false) {
+		return
+	}
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
 		if len(sh.peers.unclosed) > 0 {
 			t.chaseShard(sh)
+		}
+		if len(sh.peers.unclosed) > 0 {
+			t.peers.owing.Store(true)
 		}
 		sh.mu.Unlock()
 	}

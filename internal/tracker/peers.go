@@ -47,6 +47,7 @@ type peering struct {
 	sweep   wheel.Timer
 	joining sync.WaitGroup
 	resting atomic.Uint32 // the shard that was packed last
+	owing   atomic.Bool   // some shard has sessions of which the log must hear
 
 	mu      sync.Mutex // guards all below; it is taken after a shard's, and nothing after it
 	origins map[uint64]*origin
@@ -84,6 +85,7 @@ type shardPeers struct {
 	digests  map[uint64]uint64   // by the owner of the sessions
 	told     map[*session]uint64 // what of an own session is in the digest
 	unclosed []unclosed
+	owing    *atomic.Bool             // of all shards: some have such sessions
 	packed   map[presence.User]packed // users of other nodes' sessions, at rest
 	scratch  []byte
 	fire     func(*session) // Tracker.fire
