@@ -55,27 +55,29 @@ func (f *natsFlags) storage() porchlight.Storage {
 // clusterExport writes an export.
 type clusterExport struct {
 	natsFlags
-	File string `arg:"" name:"FILE" help:"File to make."`
-	Data string `placeholder:"DIR" help:"Data directory of a node that is stopped."`
-	JSON bool   `name:"json" help:"One JSON object."`
+	File string   `arg:"" name:"FILE" help:"File to make."`
+	Data []string `placeholder:"DIR" help:"Data directory of a node that is stopped; of nodes that form a cluster of their own (--peers), those of a majority."`
+	JSON bool     `name:"json" help:"One JSON object."`
 }
 
 // Help shows an example.
 func (clusterExport) Help() string {
 	return "The file holds personal data and is readable by you alone. Of a cluster, export while its nodes are stopped: else the streams are as of different moments.\n\n" +
-		"Example:\n\n  porchlight cluster export --data porchlight-data node.export"
+		"Example:\n\n  porchlight cluster export --data porchlight-data node.export\n  porchlight cluster export --data n1,n2,n3 cluster.export"
 }
 
 // Run exports.
 func (k *clusterExport) Run(ctx context.Context, c console) error {
 	from := k.storage()
 	switch {
-	case k.Data == "" && len(k.Cluster) == 0:
+	case len(k.Data) == 0 && len(k.Cluster) == 0:
 		return errors.New("of what? Give --data DIR of a node that is stopped, or --cluster URL")
-	case k.Data != "" && len(k.Cluster) > 0:
+	case len(k.Data) > 0 && len(k.Cluster) > 0:
 		return errors.New("--data and --cluster are both given: export one at a time")
-	case k.Data != "":
-		from = porchlight.Storage{Data: k.Data, Prefix: k.Prefix}
+	case len(k.Data) == 1:
+		from = porchlight.Storage{Data: k.Data[0], Prefix: k.Prefix}
+	case len(k.Data) > 1:
+		from = porchlight.Storage{Members: k.Data}
 	}
 	t := newTransfer(c, "export")
 	err := porchlight.Export(ctx, from, k.File, t.told)
@@ -85,29 +87,35 @@ func (k *clusterExport) Run(ctx context.Context, c console) error {
 // clusterImport fills a cluster.
 type clusterImport struct {
 	natsFlags
-	File     string `arg:"" name:"FILE" help:"File that export made."`
-	Replicas int    `default:"3" help:"Servers that keep each message."`
-	JSON     bool   `name:"json" help:"One JSON object."`
+	File     string   `arg:"" name:"FILE" help:"File that export made."`
+	Data     []string `placeholder:"DIR" help:"Data directories to make, one for each node of a cluster that the nodes form (--peers); each ends with the node's name."`
+	Replicas int      `default:"3" help:"Servers that keep each message."`
+	JSON     bool     `name:"json" help:"One JSON object."`
 }
 
 // Help shows an example.
 func (clusterImport) Help() string {
 	return "It comes before the first node starts on the cluster; where anything is stored already, nothing is changed. Besides the rights of a node it needs those that `porchlight cluster rights --import` prints.\n\n" +
-		"Example:\n\n  porchlight cluster import --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds admin.creds node.export"
+		"Example:\n\n  porchlight cluster import --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds admin.creds node.export\n  porchlight cluster import --data moved/n1,moved/n2,moved/n3 node.export"
 }
 
 // Run imports.
 func (k *clusterImport) Run(ctx context.Context, c console) error {
-	if len(k.Cluster) == 0 {
-		return errors.New("into what? Give --cluster URL")
+	to := k.storage()
+	to.Replicas = k.Replicas
+	switch {
+	case len(k.Data) == 0 && len(k.Cluster) == 0:
+		return errors.New("into what? Give --cluster URL, or --data with a directory to make for each node")
+	case len(k.Data) > 0 && len(k.Cluster) > 0:
+		return errors.New("--data and --cluster are both given: import into one of the two")
+	case len(k.Data) > 0:
+		to = porchlight.Storage{Members: k.Data}
 	}
 	file, err := os.Open(k.File)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	to := k.storage()
-	to.Replicas = k.Replicas
 	t := newTransfer(c, "import")
 	err = porchlight.Import(ctx, to, file, t.told)
 	return t.end(err, k.JSON, k.File)

@@ -309,7 +309,7 @@ func (a *App) ringFile(c *config.Config) string {
 	if c.SessionKeys != "" {
 		return c.SessionKeys
 	}
-	return filepath.Join(a.p.Config.Data, "session-keys")
+	return filepath.Join(a.p.Config.Data, ringName)
 }
 
 func (a *App) startRest(context.Context) error {

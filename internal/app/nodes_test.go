@@ -25,9 +25,20 @@ import (
 // cluster starts so many nodes whose engines form a cluster.
 func cluster(t *testing.T, count int, more ...func(*app.Params)) []*app.App {
 	t.Helper()
+	dirs := make([]string, count)
+	for i := range dirs {
+		dirs[i] = t.TempDir()
+	}
+	return clusterIn(t, dirs)
+}
+
+// clusterIn starts a node for each data directory.
+func clusterIn(t *testing.T, dirs []string) []*app.App {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped in short mode: runs several nodes")
 	}
+	count := len(dirs)
 	var peers []string
 	for _, port := range natsbustest.Ports(t, count) {
 		peers = append(peers, fmt.Sprintf("127.0.0.1:%d", port))
@@ -36,7 +47,7 @@ func cluster(t *testing.T, count int, more ...func(*app.Params)) []*app.App {
 	errs := make([]error, count)
 	var starting sync.WaitGroup
 	for i := range nodes {
-		p := params(t, t.TempDir())
+		p := params(t, dirs[i])
 		name := fmt.Sprintf("n%d", i+1)
 		p.Logger = p.Logger.With("node", name)
 		p.Nodes = &app.Nodes{Name: name, Peers: &natsbus.Peers{Name: name, Listen: peers[i], Peers: peers, Password: "among us"}}

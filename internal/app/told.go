@@ -102,16 +102,19 @@ func (a *App) hearStored(ctx context.Context, kind store.RosterKind) {
 	}
 }
 
+// Where the keys of session tokens are: in the data directory of a single node,
+// and by that name in the store of several.
+const ringName, sharedKeys = "session-keys", "sessions"
+
 // sharedRing is the keys of session tokens that all nodes have.
 func (a *App) sharedRing(ctx context.Context) (*token.Ring, error) {
-	const name = "sessions"
 	for {
-		v, err := a.store.LoadName(ctx, store.NameKeys, name)
+		v, err := a.store.LoadName(ctx, store.NameKeys, sharedKeys)
 		if err != nil {
 			return nil, fmt.Errorf("session keys: %w", err)
 		}
 		if v.Value == nil {
-			v = store.Named{Name: name, Value: token.NewKeyText(), Revision: v.Revision}
+			v = store.Named{Name: sharedKeys, Value: token.NewKeyText(), Revision: v.Revision}
 			if _, err = a.store.SaveName(ctx, store.NameKeys, v); errors.Is(err, store.ErrMoved) {
 				continue // another node made them
 			}

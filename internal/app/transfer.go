@@ -19,6 +19,10 @@ import (
 type Storage struct {
 	// Data is the data directory of a node that does not run.
 	Data string
+	// Members are those of nodes whose engines form a cluster, and of which none
+	// runs: for an export of a majority of them, for an import of all. An import
+	// makes them; each node's name is the last element of its directory.
+	Members []string
 
 	// Servers are URLs of a NATS cluster.
 	Servers       []string
@@ -36,8 +40,16 @@ type Storage struct {
 // Secret is a text that does not show.
 type Secret = natsbus.Secret
 
-// bus opens the storage.
-func (s *Storage) bus(ctx context.Context) (*natsbus.Bus, error) {
+// bus opens the storage, until stop.
+func (s *Storage) bus(ctx context.Context) (bus *natsbus.Bus, stop func(), err error) {
+	if len(s.Members) > 0 {
+		return startMembers(ctx, s.Members, s.Logger)
+	}
+	bus, err = s.one(ctx)
+	return bus, func() { _ = bus.Stop(context.WithoutCancel(ctx)) }, err
+}
+
+func (s *Storage) one(ctx context.Context) (*natsbus.Bus, error) {
 	cfg := natsbus.Config{Dir: s.Data, Prefix: s.Prefix, Logger: s.Logger}
 	if len(s.Servers) > 0 {
 		tls, err := s.tls()
@@ -95,15 +107,23 @@ func ExportData(ctx context.Context, from Storage, file string, told func(Transf
 		if _, err := os.Stat(from.Data); err != nil {
 			return fmt.Errorf("data directory: %w", err) // one that is not there would be made
 		}
+		if name, err := natsbus.Member(from.Data); err == nil {
+			return fmt.Errorf("data directory %s is that of node %q of several, which has only a part for sure: give those of a majority of the nodes", from.Data, name)
+		}
 	}
 	if _, err := os.Lstat(file); err == nil {
 		return fmt.Errorf("%s is there already: name a new file", file)
 	}
-	bus, err := from.bus(ctx)
+	bus, stop, err := from.bus(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = bus.Stop(context.WithoutCancel(ctx)) }()
+	defer stop()
+	if from.Data != "" {
+		if err := pack(ctx, bus, from.Data); err != nil {
+			return err
+		}
+	}
 	out, err := os.CreateTemp(filepath.Dir(file), ".porchlight-export-*") // 0600: personal data
 	if err != nil {
 		return err
@@ -118,11 +138,14 @@ func ExportData(ctx context.Context, from Storage, file string, told func(Transf
 
 // ImportData fills an empty cluster, or an empty data directory, with an export.
 func ImportData(ctx context.Context, to Storage, file io.ReadSeeker, told func(Transfer)) error {
-	bus, err := to.bus(ctx)
+	if len(to.Members) > 0 {
+		return found(ctx, to, file, told)
+	}
+	bus, stop, err := to.bus(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = bus.Stop(context.WithoutCancel(ctx)) }()
+	defer stop()
 	return natsstore.Import(ctx, bus, file, told)
 }
 
@@ -131,11 +154,11 @@ type StreamStatus = natsstore.StreamStatus
 
 // DataStatus tells how what is stored is doing.
 func DataStatus(ctx context.Context, of Storage) ([]StreamStatus, error) {
-	bus, err := of.bus(ctx)
+	bus, stop, err := of.bus(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = bus.Stop(context.WithoutCancel(ctx)) }()
+	defer stop()
 	return natsstore.Status(ctx, bus)
 }
 

@@ -74,6 +74,9 @@ func (c *Config) NodeName() (string, error) {
 // nodeName is what may name a node: it stands in the engine's names.
 var nodeName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
+// ValidNodeName reports whether s can name a node.
+func ValidNodeName(s string) bool { return nodeName.MatchString(s) }
+
 // busPrefix is what may begin subjects and streams.
 var busPrefix = regexp.MustCompile(`^[a-z][a-z0-9]{0,15}$`)
 

@@ -197,6 +197,9 @@ func (b *Bus) startServer() (err error) {
 	}
 	opts := b.options()
 	if b.cfg.Peers != nil {
+		if err := b.cfg.Peers.checkListen(); err != nil {
+			return err
+		}
 		if err := claimName(b.cfg.Dir, b.cfg.Peers.Name); err != nil {
 			return err
 		}
@@ -216,6 +219,9 @@ func (b *Bus) startServer() (err error) {
 		return fmt.Errorf("natsbus: the embedded server cannot open its store in %s (permissions, disk full or damaged files): %w", b.Dir(), err)
 	}
 	if !srv.ReadyForConnections(readyTimeout) || !srv.JetStreamEnabled() {
+		if err := lines.err(); err != nil {
+			return fmt.Errorf("natsbus: the embedded server in %s did not come up: %w", b.Dir(), err)
+		}
 		return fmt.Errorf("natsbus: the embedded server in %s did not come up; its log says why", b.Dir())
 	}
 	return nil

@@ -76,7 +76,7 @@ func claimMode(dir, mode string) error {
 	}
 	if found != mode {
 		return fmt.Errorf("natsbus: data directory %s belongs to a %s node and this one is %s: opening it would destroy what is in it; "+
-			"give this node a directory of its own and move what is stored by export and import", dir, found, mode)
+			"give this node a directory of its own and move what is stored with `porchlight cluster export` and `import`", dir, found, mode)
 	}
 	return nil
 }
@@ -107,9 +107,20 @@ func claimName(dir, member string) error {
 	return nil
 }
 
-// memberName is the member that a directory belongs to.
-func memberName(dir string) (string, error) {
+// MakeMember makes a new, empty directory that of the member of that name.
+func MakeMember(dir, member string) error {
+	if err := claimMode(dir, modeClustered); err != nil {
+		return err
+	}
+	return claimName(dir, member)
+}
+
+// Member is the name of the member that a directory belongs to.
+func Member(dir string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(dir, nameFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("natsbus: %s is not the data directory of a node of several", dir)
+	}
 	return strings.TrimSuffix(string(b), "\n"), err
 }
 

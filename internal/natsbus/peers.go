@@ -99,6 +99,16 @@ func (p *Peers) checkCertificate() error {
 	return nil
 }
 
+// checkListen sees whether the address is this machine's and free. The engine
+// would say so in its log, and leave us waiting.
+func (p *Peers) checkListen() error {
+	l, err := net.Listen("tcp", p.Listen)
+	if err != nil {
+		return fmt.Errorf("natsbus: %s cannot be listened on for the other nodes (peers.listen, or the first of --peers): it must be this node's own address, and free: %w", p.Listen, err)
+	}
+	return l.Close()
+}
+
 // all are the addresses of all nodes, this one's included, each once.
 func (p *Peers) all() []string {
 	all := append([]string{p.Listen}, p.Peers...)

@@ -16,22 +16,8 @@ import (
 // restart of a node).
 func (t *Tracker) restore(ctx context.Context) error {
 	began := time.Now()
-	notes := map[presence.SessionID]note{}
-	keep := func(n note) {
-		// Later notes win, but for an older status: the newest note may be older
-		// than the shard it is beside.
-		old, ok := notes[n.ref.Session]
-		if ok && n.olderThan(&old) {
-			return
-		}
-		if n.same && ok {
-			n.watches, n.friends, n.same = old.watches, old.friends, old.same
-		}
-		if ok && old.until.Add(-old.ttl) > n.until.Add(-n.ttl) {
-			n.ttl, n.until = old.ttl, old.until
-		}
-		notes[n.ref.Session] = n
-	}
+	notes := noted{}
+	keep := notes.keep
 	var through [Shards]uint64
 	var from, records uint64
 	if t.cfg.Checkpoints != nil {
@@ -86,6 +72,25 @@ func (t *Tracker) restore(ctx context.Context) error {
 		t.log.Info("restored", "users", users, "sessions", open, "records", records, "took", time.Since(began).Round(time.Millisecond).String())
 	}
 	return nil
+}
+
+// noted is what all notes together say of each session.
+type noted map[presence.SessionID]note
+
+func (m noted) keep(n note) {
+	// Later notes win, but for an older status: the newest note may be older
+	// than the shard it is beside.
+	old, ok := m[n.ref.Session]
+	if ok && n.olderThan(&old) {
+		return
+	}
+	if n.same && ok {
+		n.watches, n.friends, n.same = old.watches, old.friends, old.same
+	}
+	if ok && old.until.Add(-old.ttl) > n.until.Add(-n.ttl) {
+		n.ttl, n.until = old.ttl, old.until
+	}
+	m[n.ref.Session] = n
 }
 
 func (t *Tracker) loadShard(n int, b []byte, keep func(note)) error {

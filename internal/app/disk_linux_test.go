@@ -1,0 +1,172 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/internal/app"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// smallDisk is a file system of its own, for the data of one node.
+type smallDisk struct {
+	t   *testing.T
+	dir string
+}
+
+func newSmallDisk(t *testing.T) smallDisk {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped in short mode: waits for looks at the disk")
+	}
+	d := smallDisk{t, t.TempDir()}
+	if err := unix.Mount("tmpfs", d.dir, "tmpfs", 0, "size=64m"); err != nil {
+		t.Skipf("a small file system needs root and its rights: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(d.dir, unix.MNT_DETACH) })
+	return d
+}
+
+func (d smallDisk) data() string    { return filepath.Join(d.dir, "data") }
+func (d smallDisk) ballast() string { return filepath.Join(d.dir, "ballast") }
+
+// leave fills the disk but for so many bytes.
+func (d smallDisk) leave(free uint64) {
+	d.t.Helper()
+	f, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	for {
+		var st unix.Statfs_t
+		if err := unix.Statfs(d.dir, &st); err != nil {
+			d.t.Fatal(err)
+		}
+		have := st.Bavail * uint64(st.Bsize)
+		if have <= free {
+			return
+		}
+		if _, err := f.Write(make([]byte, min(have-free, 1<<20))); err != nil && free > 0 {
+			d.t.Fatal(err)
+		} else if err != nil {
+			return
+		}
+	}
+}
+
+// empty gives the room back.
+func (d smallDisk) empty() {
+	if err := os.Remove(d.ballast()); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// opening is what opening a session of somebody new says.
+func opening(t *testing.T, a *app.App) codes.Code {
+	t.Helper()
+	s := speak(t, a, presence.UserID(fmt.Sprintf("carol%d", rand.Uint64())))
+	made, err := s.MakeIsOnlineSession(s.ctx, &isonlinev1.MakeIsOnlineSessionRequest{})
+	if err == nil {
+		ctx, cancel := context.WithCancel(s.ctx)
+		defer cancel()
+		var stream isonlinev1.IsOnlineService_ConnectToIsOnlineSessionClient
+		stream, err = s.ConnectToIsOnlineSession(ctx, &isonlinev1.ConnectToIsOnlineSessionRequest{SessionToken: made.GetSessionToken()})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+	}
+	return status.Code(err)
+}
+
+// opens waits until openings say something else, and returns that.
+func opens(t *testing.T, a *app.App, no codes.Code) (code codes.Code) {
+	t.Helper()
+	for limit := time.Now().Add(patience); time.Now().Before(limit); {
+		if code = opening(t, a); code != no {
+			return code
+		}
+		<-time.After(250 * time.Millisecond)
+	}
+	t.Fatalf("openings say %v for %v", code, patience)
+	return code
+}
+
+func readyz(t *testing.T, a *app.App) string {
+	t.Helper()
+	resp, err := bounded().Get("http://" + a.HTTPAddr().String() + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return fmt.Sprint(resp.StatusCode, " ", string(b))
+}
+
+// TestDiskRunsFull: a node whose disk is full opens nothing and says so; who is
+// there stays, and with room again everything goes on by itself.
+func TestDiskRunsFull(t *testing.T) {
+	d := newSmallDisk(t)
+	a := running(t, params(t, d.data()))
+	runsFull(t, d, a, a)
+}
+
+// TestDiskOfOneOfThreeRunsFull: the same of one of three nodes, beside which the
+// others open. Then its disk is filled to the last byte by somebody else.
+func TestDiskOfOneOfThreeRunsFull(t *testing.T) {
+	d := newSmallDisk(t)
+	nodes := clusterIn(t, []string{d.data(), t.TempDir(), t.TempDir()})
+	runsFull(t, d, nodes[0], nodes[1])
+
+	bob, token, seen := watching(t, nodes[0], nodes[1])
+	d.leave(0)
+	for i := range 5 {
+		if code := opening(t, nodes[1]); code != codes.OK {
+			t.Errorf("an opening at another node: got %v", code)
+		}
+		livesThrough(t, "to the last byte", bob, token, seen, i)
+	}
+	d.empty()
+	for _, a := range nodes { // the engine of the first is off, so the next takes the quorum along
+		t.Cleanup(func() { abandon(t, a) })
+	}
+}
+
+func runsFull(t *testing.T, d smallDisk, full, other *app.App) {
+	t.Helper()
+	bob, token, seen := watching(t, full, other)
+	d.leave(1 << 20)
+	if refused := opens(t, full, codes.OK); refused != codes.Unavailable {
+		t.Errorf("an opening on a full disk: got %v, want Unavailable", refused)
+	}
+	if said := readyz(t, full); !strings.Contains(said, "full") {
+		t.Errorf("/readyz: got %s, want it to tell of the disk", said)
+	}
+	if other != full {
+		if code := opening(t, other); code != codes.OK {
+			t.Errorf("an opening at another node: got %v", code)
+		}
+	}
+	for i := range 5 {
+		livesThrough(t, "on a full disk", bob, token, seen, i)
+	}
+	d.empty()
+	if code := opens(t, full, codes.Unavailable); code != codes.OK {
+		t.Errorf("an opening with room again: got %v", code)
+	}
+	happens(t, "the alarm ends", func() bool {
+		return strings.HasPrefix(readyz(t, full), "200 ") && !strings.Contains(readyz(t, full), "full")
+	})
+}

@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
+	"github.com/porchlight-dev/porchlight/internal/token"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
+)
+
+const (
+	// membersLimit bounds the wait until engines on data directories have a
+	// majority, and until all of them have what was imported.
+	membersLimit = 2 * time.Minute
+	membersLook  = 200 * time.Millisecond
+
+	leastMembers = 3
+)
+
+// pack puts what a single node keeps elsewhere, or in a form of its own, where
+// several nodes look for it: the keys of session tokens, and what was noted of
+// sessions. Without it every device would have to sign in anew after a move.
+func pack(ctx context.Context, bus *natsbus.Bus, data string) error {
+	s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Stop(context.WithoutCancel(ctx)) }()
+	if err := tracker.Divide(ctx, s, s); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(data, ringName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // they are in a file of the operator's
+	}
+	if err == nil {
+		_, err = token.ParseRing(text)
+	}
+	if err != nil {
+		return fmt.Errorf("session keys: %w", err)
+	}
+	v, err := s.LoadName(ctx, store.NameKeys, sharedKeys)
+	if err == nil {
+		v.Name, v.Value = sharedKeys, text
+		_, err = s.SaveName(ctx, store.NameKeys, v)
+	}
+	if err != nil {
+		return fmt.Errorf("session keys: %w", err)
+	}
+	return nil
+}
+
+// startMembers runs the engines of data directories, on loopback, and returns one
+// of them when a majority of the cluster is there.
+func startMembers(ctx context.Context, dirs []string, log *slog.Logger) (bus *natsbus.Bus, stop func(), err error) {
+	addrs, err := loopbackAddrs(max(len(dirs), leastMembers)) // who is missing is at one where nobody listens
+	if err != nil {
+		return nil, nil, err
+	}
+	password := natsbus.Secret(rand.Text())
+	buses := make([]*natsbus.Bus, len(dirs))
+	for i, dir := range dirs {
+		name, err := natsbus.Member(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		buses[i], err = natsbus.New(natsbus.Config{Dir: dir, Logger: log, Peers: &natsbus.Peers{Name: name, Listen: addrs[i], Peers: addrs, Password: password}})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	stop = func() {
+		var stopping sync.WaitGroup
+		for _, b := range buses {
+			stopping.Go(func() { _ = b.Stop(context.WithoutCancel(ctx)) })
+		}
+		stopping.Wait()
+	}
+	waiting, cancel := context.WithTimeout(ctx, membersLimit)
+	defer cancel()
+	errs := make([]error, len(buses))
+	var starting sync.WaitGroup
+	for i, b := range buses {
+		starting.Go(func() {
+			if errs[i] = b.Start(waiting); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	starting.Wait()
+	if err := errors.Join(errs...); err != nil {
+		stop()
+		return nil, nil, fmt.Errorf("%w (of a cluster that its nodes form, a majority of the data directories is needed)", err)
+	}
+	return buses[0], stop, nil
+}
+
+// found makes the data directories of a cluster that its nodes form, with an
+// export in them.
+func found(ctx context.Context, to Storage, file io.ReadSeeker, told func(Transfer)) (err error) {
+	names := map[string]bool{}
+	for _, dir := range to.Members {
+		name := filepath.Base(dir)
+		if !config.ValidNodeName(name) || names[name] {
+			return fmt.Errorf("data directory %s: its last element is to be the node's name, 1 to 32 of a-z, 0-9 and -, another for each", dir)
+		}
+		names[name] = true
+	}
+	if len(names) < leastMembers {
+		return fmt.Errorf("%d data directories: a cluster that its nodes form has %d nodes or more: name one for each", len(names), leastMembers)
+	}
+	var made []string
+	defer func() {
+		if err != nil {
+			for _, dir := range made {
+				os.RemoveAll(dir)
+			}
+		}
+	}()
+	for _, dir := range to.Members {
+		if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s is there already: name new directories", dir)
+		} else if err != nil {
+			return err
+		}
+		made = append(made, dir)
+		if err := natsbus.MakeMember(dir, filepath.Base(dir)); err != nil {
+			return err
+		}
+	}
+	bus, stop, err := startMembers(ctx, to.Members, to.Logger)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := natsstore.Import(ctx, bus, file, told); err != nil {
+		return err
+	}
+	return whole(ctx, bus)
+}
+
+// whole waits until all replicas have all: each directory goes its own way now.
+func whole(ctx context.Context, bus *natsbus.Bus) error {
+	ctx, cancel := context.WithTimeout(ctx, membersLimit)
+	defer cancel()
+	look := time.NewTicker(membersLook)
+	defer look.Stop()
+	for {
+		all, err := natsstore.Status(ctx, bus)
+		if err != nil {
+			return fmt.Errorf("not all data directories have what was imported: %w", err)
+		}
+		behind := ""
+		for i := range all {
+			if all[i].Unavailable != "" || all[i].Leader == "" || len(all[i].Behind) > 0 {
+				behind = all[i].Stream
+			}
+		}
+		if behind == "" {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("not all data directories have what was imported of stream %s", behind)
+		}
+	}
+}
+
+// loopbackAddrs finds ports of loopback that nobody uses.
+func loopbackAddrs(count int) (addrs []string, err error) {
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all are found before the first is given free
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
