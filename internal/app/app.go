@@ -328,12 +328,24 @@ func (a *App) markReady(context.Context) error {
 // drain is the first thing a stop does.
 func (a *App) drain(ctx context.Context) error {
 	a.ready.Store(false)
-	a.door.Drain()
+	away := a.othersServe()
+	if away {
+		a.door.Leave()
+	} else {
+		a.door.Drain()
+	}
 	a.api.Drain()
 	spread := min(maxSpread, time.Duration(a.hub.Counts().Watchers)*time.Second/returnsASecond)
-	a.tracker.Drain(func() tracker.End {
-		return tracker.End{Cause: tracker.CauseDraining, RetryAfter: shortestReturn + rand.N(spread+1)}
-	})
+	end := func(over time.Duration) func() tracker.End {
+		return func() tracker.End {
+			return tracker.End{Cause: tracker.CauseDraining, RetryAfter: shortestReturn + rand.N(over+1)}
+		}
+	}
+	if away {
+		a.tracker.DrainAway(ctx, spread, end(shortestReturn))
+	} else {
+		a.tracker.Drain(end(spread))
+	}
 	a.foreign.stringee.Load().Away(ctx)
 	return nil
 }

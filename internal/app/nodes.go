@@ -257,3 +257,12 @@ func (f forwarding) Elsewhere(ref tracker.Ref, maker uint64) (node uint64, ok bo
 func (f forwarding) Forward(ctx context.Context, node uint64, b []byte) ([]byte, error) {
 	return f.a.nodes.cluster.Call(ctx, node, methodIsOnline, b)
 }
+
+// othersServe reports whether devices of this node may come back at others.
+func (a *App) othersServe() bool {
+	c := a.nodes.cluster
+	if c == nil || !c.Joined() {
+		return false
+	}
+	return slices.ContainsFunc(c.Members(), func(m cluster.Member) bool { return !m.Self && m.Standing == cluster.Alive })
+}

@@ -29,11 +29,11 @@ func cluster(t *testing.T, count int, more ...func(*app.Params)) []*app.App {
 	for i := range dirs {
 		dirs[i] = t.TempDir()
 	}
-	return clusterIn(t, dirs)
+	return clusterIn(t, dirs, more...)
 }
 
 // clusterIn starts a node for each data directory.
-func clusterIn(t *testing.T, dirs []string) []*app.App {
+func clusterIn(t *testing.T, dirs []string, more ...func(*app.Params)) []*app.App {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped in short mode: runs several nodes")

@@ -333,17 +333,23 @@ func (t *Tracker) Drain(spread func() End) {
 
 func (t *Tracker) endLinks(spread func() End) {
 	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.Lock()
-		for _, u := range sh.users {
-			for _, s := range u.sessions {
-				if s.life.link != nil {
-					s.life.link.End(spread())
-				}
+		t.shards[i].endLinks(spread)
+	}
+}
+
+// endLinks ends the links of a shard and returns how many there were.
+func (sh *shard) endLinks(spread func() End) (count int) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, u := range sh.users {
+		for _, s := range u.sessions {
+			if s.life.link != nil {
+				s.life.link.End(spread())
+				count++
 			}
 		}
-		sh.mu.Unlock()
 	}
+	return count
 }
 
 func unavailable(err error) error {

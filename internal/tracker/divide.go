@@ -44,39 +44,26 @@ func Divide(ctx context.Context, from store.Checkpoints, to store.NodeNotes) err
 		owner uint64
 		group int
 	}
-	groups := map[place][]byte{}
-	first := map[place]bool{}
-	send := func(at place) error {
-		whole := !first[at]
-		first[at] = true
-		b := groups[at]
-		delete(groups, at)
-		if err := to.SaveNotes(ctx, at.owner, at.group, whole, b); err != nil {
-			return fmt.Errorf("tracker: notes of sessions: %w", err)
-		}
-		return nil
-	}
+	groups := map[place][][]byte{}
 	for id, n := range notes {
 		owner := n.epoch
 		if e, ok := epochs[id]; ok && owner.Compare(e) < 0 {
 			owner = e
 		}
-		at := place{owner.Incarnation, store.Shard(n.ref.User) % store.NoteGroups}
-		if n.same || at.owner == 0 {
+		if n.same || owner.Incarnation == 0 {
 			continue // nobody knows what it watched
 		}
-		if groups[at] == nil {
-			groups[at] = appendNotes(nil, alive)
+		at := place{owner.Incarnation, store.Shard(n.ref.User) % store.NoteGroups}
+		list := groups[at]
+		if len(list) == 0 || len(list[len(list)-1]) >= noteMaxBytes {
+			list = append(list, appendNotes(nil, alive))
 		}
-		if groups[at] = n.append(groups[at]); len(groups[at]) >= noteMaxBytes {
-			if err := send(at); err != nil {
-				return err
-			}
-		}
+		list[len(list)-1] = n.append(list[len(list)-1])
+		groups[at] = list
 	}
-	for at := range groups {
-		if err := send(at); err != nil {
-			return err
+	for at, list := range groups {
+		if err := to.SaveNotes(ctx, at.owner, at.group, true, list...); err != nil {
+			return fmt.Errorf("tracker: notes of sessions: %w", err)
 		}
 	}
 	return nil

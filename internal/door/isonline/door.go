@@ -125,6 +125,14 @@ func PingEvery(shortest time.Duration) time.Duration { return min(shortest/3, 10
 // Drain tells health checks that the node goes. Streams are told by the tracker.
 func (d *Door) Drain() { d.health.Shutdown() }
 
+// Leave is Drain where other nodes take the devices: no connection is taken any
+// more, and those that there are learn that the next call needs another one, which
+// may lead elsewhere. Calls and streams go on until Stop, which must follow.
+func (d *Door) Leave() {
+	d.Drain()
+	go d.server.GracefulStop()
+}
+
 // Stop ends the door: it waits for calls that run until ctx is over, then cuts
 // what is left.
 func (d *Door) Stop(ctx context.Context) error {
