@@ -203,9 +203,10 @@ func TestTwoClustersInOneAccount(t *testing.T) {
 	t.Parallel()
 	servers := natsbustest.Start(t, natsbustest.Settings{})
 	urls := strings.Join(servers.URLs(), ",")
-	one := start(t, serveArgs(nodeConfig(t, "demo", ""), t.TempDir(), "--node", "n1", "--cluster", urls)...)
+	const small = "log_max_bytes: 67108864" // each reserves its log's room
+	one := start(t, serveArgs(nodeConfig(t, "demo", small), t.TempDir(), "--node", "n1", "--cluster", urls)...)
 	one.line("http")
-	two := start(t, serveArgs(nodeConfig(t, "shop", "cluster: {prefix: shop}"), t.TempDir(), "--node", "n1", "--cluster", urls)...)
+	two := start(t, serveArgs(nodeConfig(t, "shop", small+"\ncluster: {prefix: shop}"), t.TempDir(), "--node", "n1", "--cluster", urls)...)
 	two.line("http")
 	refuses(t, `another configuration`, nil, serveArgs(nodeConfig(t, "shop", ""), t.TempDir(), "--node", "n2", "--cluster", urls)...)
 	for _, p := range []*process{one, two} {

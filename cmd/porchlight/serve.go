@@ -33,7 +33,7 @@ type serveCommand struct {
 
 // Help shows an example.
 func (serveCommand) Help() string {
-	return "Example:\n\n  porchlight serve --config porchlight.yaml --data /var/lib/porchlight\n  porchlight serve --config porchlight.yaml --node n1 --cluster nats://a:4222,nats://b:4222,nats://c:4222"
+	return "Example:\n\n  porchlight serve --config porchlight.yaml --data /var/lib/porchlight\n  porchlight serve --config porchlight.yaml --node n1 --peers 10.0.0.1:7402,10.0.0.2:7402,10.0.0.3:7402\n  porchlight serve --config porchlight.yaml --node n1 --cluster nats://a:4222,nats://b:4222,nats://c:4222"
 }
 
 // Run serves until the process is told to stop.

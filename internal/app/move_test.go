@@ -108,7 +108,7 @@ func TestMovesIntoPeers(t *testing.T) {
 	}
 	happens(t, "alice sees bob busy", func() bool { says, _ := seen.last("bob"); return strings.HasSuffix(says, "BUSY") })
 	rest(t, alone, "PUT", "/api/v1/users/bob/friends", `{"friends":["alice","carol"]}`)
-	rest(t, alone, "PUT", "/api/v1/users/bob/attributes", `{"attributes":{"city":"Oslo"}}`)
+	rest(t, alone, "PUT", "/api/v1/users/bob/attributes", `{"attributes":[{"name":"city","value":"Oslo"}]}`)
 	rest(t, alone, "PUT", "/api/v1/users/bob/blocks/mallory", "")
 	notify(t, alone, "carol", "one")
 	notify(t, alone, "carol", "two")

@@ -159,6 +159,13 @@ func noRoom(err error) bool {
 	return false
 }
 
+// awaitsPeers reports an answer that a further node may better: of nodes that form
+// a cluster two are a majority, and a stream needs all three to be made.
+func (s *Store) awaitsPeers(err error) bool {
+	var answer *jetstream.APIError
+	return s.clustered && s.cfg.Bus.Dir() != "" && errors.As(err, &answer) && answer.ErrorCode == codeNoPeers
+}
+
 // whyNot says what an operator can do about a stream that cannot be opened.
 func (s *Store) whyNot(err error, maxBytes int64) string {
 	denied := s.cfg.Bus.Denied()

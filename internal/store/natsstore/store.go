@@ -335,9 +335,18 @@ func (s *Store) openStream(ctx context.Context, cfg jetstream.StreamConfig) (jet
 
 // create makes a stream, or brings its settings up to date.
 func (s *Store) create(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	return again(ctx, s, func(ctx context.Context, _ bool) (jetstream.Stream, error) {
-		return s.js.CreateOrUpdateStream(ctx, cfg)
-	})
+	for first := true; ; first = false {
+		opened, err := again(ctx, s, func(ctx context.Context, _ bool) (jetstream.Stream, error) {
+			return s.js.CreateOrUpdateStream(ctx, cfg)
+		})
+		if err == nil || !s.awaitsPeers(err) || ctx.Err() != nil {
+			return opened, err
+		}
+		if first && cfg.Name == s.streamName(logStream) {
+			s.cfg.Logger.Info("waiting for as many nodes as keep the data, which the first start of a cluster needs", "nodes", cfg.Replicas)
+		}
+		pause(ctx, tryPause)
+	}
 }
 
 // checkEnds refuses a directory whose log ends before its checkpoint: new
