@@ -203,6 +203,7 @@ type liveUser struct {
 	U        string             `json:"u"`
 	On       bool               `json:"on"`
 	Seen     float64            `json:"seen"`
+	Stale    float64            `json:"stale"`
 	Unknown  bool               `json:"unknown"`
 	Sessions []*liveUserSession `json:"sessions"`
 }
@@ -299,7 +300,7 @@ func fromLiveValues(values map[string]any) map[string]any {
 func fromLiveUsers(users []liveUser) []Presence {
 	out := make([]Presence, 0, len(users))
 	for _, u := range users {
-		p := Presence{User: u.U, Available: u.On, LastSeen: at(u.Seen), Unknown: u.Unknown}
+		p := Presence{User: u.U, Available: u.On, LastSeen: at(u.Seen), StaleSince: at(u.Stale), Unknown: u.Unknown}
 		for _, s := range u.Sessions {
 			if s != nil {
 				p.Sessions = append(p.Sessions, s.session())

@@ -112,6 +112,14 @@ func printChange(out io.Writer, change client.Change) error {
 
 // availability is the user-level answer in words.
 func availability(p client.Presence) string {
+	word := standing(p)
+	if !p.StaleSince.IsZero() {
+		word += ", not heard since " + p.StaleSince.Local().Format("15:04:05")
+	}
+	return word
+}
+
+func standing(p client.Presence) string {
 	switch {
 	case p.Available:
 		return "online"

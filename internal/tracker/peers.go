@@ -199,6 +199,28 @@ func (s *session) mark() uint64 {
 	return h | 1
 }
 
+// Stale is since when something of the whole picture may be old, because a node is
+// not heard whose sessions were not given up; 0: nothing is.
+func (t *Tracker) Stale() (since presence.Time) {
+	p := t.peers
+	if p == nil || p.stale.Load() == 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.oldestSilence()
+}
+
+// oldestSilence is since when any node is not heard that is not given up; mu is held.
+func (p *peering) oldestSilence() (since presence.Time) {
+	for _, o := range p.origins {
+		if o.since != 0 && o.over == 0 && (since == 0 || o.since < since) {
+			since = o.since
+		}
+	}
+	return since
+}
+
 // staleness is since when the picture of a user may be old, because the node
 // that knows more of him is not heard; 0: it is not. The shard's lock is held; u
 // may be nil.
@@ -210,12 +232,7 @@ func (t *Tracker) staleness(u *user) (since presence.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if u == nil || u.empty() {
-		for _, o := range p.origins { // any of them may know him
-			if o.since != 0 && o.over == 0 && (since == 0 || o.since < since) {
-				since = o.since
-			}
-		}
-		return since
+		return p.oldestSilence() // any of them may know him
 	}
 	for _, s := range u.sessions {
 		if !s.foreign || !s.phase.Open() {

@@ -277,6 +277,7 @@ function asked(raw) {
     user: string(u["u"]),
     available: u["on"] === true,
     ...typeof u["seen"] === "number" && { lastSeen: u["seen"] },
+    ...typeof u["stale"] === "number" && { staleSince: u["stale"] },
     sessions: Object.freeze(sessions),
     unknown: u["unknown"] === true
   });

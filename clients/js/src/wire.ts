@@ -169,6 +169,7 @@ export function asked(raw: unknown): Presence & { readonly unknown: boolean } {
   const sessions = Array.isArray(u['sessions']) ? u['sessions'].map(userSession).sort(oldestFirst) : [];
   return Object.freeze({
     user: string(u['u']), available: u['on'] === true, ...(typeof u['seen'] === 'number' && { lastSeen: u['seen'] }),
+    ...(typeof u['stale'] === 'number' && { staleSince: u['stale'] }),
     sessions: Object.freeze(sessions), unknown: u['unknown'] === true,
   });
 }

@@ -639,13 +639,14 @@ describe('get', () => {
     const { server, session } = await open();
     const asking = session.get(['a', 'b', 'c', 'd'], { sessions: true, locale: 'pt' });
     assert.deepEqual(await server.one(), { t: 'get', users: ['a', 'b', 'c'], sessions: true, locale: 'pt', id: 1 });
-    await server.say({ t: 'ok', id: 1, users: [{ u: 'a', on: true, sessions: [wire('a1')] }, { u: 'b', on: false, seen: 5 }, { u: 'c', unknown: true }] });
+    await server.say({ t: 'ok', id: 1, users: [{ u: 'a', on: true, sessions: [wire('a1')] }, { u: 'b', on: false, seen: 5 }, { u: 'c', unknown: true, stale: 7 }] });
     await server.say({ t: 'ok', id: (await server.one()).id, users: [{ u: 'd', on: false }] });
     const users = await asking;
     assert.deepEqual([...users.keys()], ['a', 'b', 'c', 'd']);
     assert.deepEqual(users.get('b'), { user: 'b', available: false, lastSeen: 5, sessions: [], unknown: false });
     assert.equal(users.get('a').sessions[0].id, 'a1');
     assert.equal(users.get('c').unknown, true);
+    assert.equal(users.get('c').staleSince, 7);
   });
 
   test('fails at once while the link is down, or is lost', async () => {

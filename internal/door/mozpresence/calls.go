@@ -243,7 +243,11 @@ func (d *Door) query(r *http.Request, id string) (any, error) {
 		list[i] = pair{shortened(uid), statusOffline}
 		g, err := d.cfg.Publishers.Lookup(r.Context(), p.ID, uid)
 		if err == nil {
-			list[i][1] = d.statusNow(g.User)
+			p := d.cfg.Tracker.Presence(g.User)
+			if _, unknown := p.StaleAs(false); unknown {
+				return nil, slowDown(time.Second, "uid %d: nothing is known of the user here, and a node that may know him is not heard; try again", i)
+			}
+			list[i][1] = word(p.Available(false))
 		} else if !errors.Is(err, publisher.ErrNoGrant) {
 			return nil, fmt.Errorf("uid %d: %w", i, err)
 		}

@@ -73,7 +73,9 @@ func readPlace(kind byte, s string) (n int, user presence.UserID, err error) {
 // OnlineCount is how many are online.
 type OnlineCount struct {
 	Users    int           `json:"users" doc:"Users who are available as others see them." example:"1250"`
-	Sessions SessionCounts `json:"sessions" doc:"All sessions, those of invisible users too."`
+	Sessions SessionCounts `json:"sessions" doc:"All sessions, those of invisible users too; of several nodes those of all that answer."`
+	// StaleSince is of several nodes.
+	StaleSince Stamp `json:"stale_since,omitzero" doc:"Of several nodes one is not heard since then: what was known last of its users is counted, and its sessions are not."`
 }
 
 // SessionCounts are sessions by phase.
@@ -87,6 +89,8 @@ type SessionCounts struct {
 type OnlineUsers struct {
 	Users []string `json:"users" nullable:"false" doc:"Ids of users who are available as others see them, in no order that means anything." example:"[\"alice\",\"bob\"]"`
 	Next  string   `json:"next,omitempty" doc:"Where to go on; missing at the end." example:"AW8RA2JvYg"`
+	// StaleSince is of several nodes.
+	StaleSince Stamp `json:"stale_since,omitzero" doc:"Of several nodes one is not heard since then: its users are listed as they were known last."`
 }
 
 type (
@@ -97,7 +101,7 @@ type (
 func (d *Door) registerOnline() {
 	register(d, operation{
 		id: "countOnline", method: http.MethodGet, path: "/online/count", tag: "users",
-		summary: "Count who is online", text: "The counts are kept as they change: asking costs nothing.",
+		summary: "Count who is online", text: "The counts are kept as they change: asking costs nothing. Of several nodes each is asked for its sessions.",
 		answers: map[string]any{"users": 1250, "sessions": map[string]int{"created": 3, "live": 1388, "lost": 12}},
 	}, d.countOnline)
 	register(d, operation{
@@ -109,8 +113,20 @@ func (d *Door) registerOnline() {
 }
 
 func (d *Door) countOnline(ctx context.Context, _ *struct{}) (*countOut, error) {
-	c := d.cfg.Tracker.Count(requestOf(ctx).key.app)
-	return &countOut{OnlineCount{c.Users, SessionCounts{c.Created, c.Live, c.Lost}}}, nil
+	app := requestOf(ctx).key.app
+	c := d.cfg.Tracker.Count(app)
+	out := OnlineCount{c.Users, SessionCounts{c.Created, c.Live, c.Lost}, Stamp(d.cfg.Tracker.Stale())}
+	if d.cfg.Cluster != nil {
+		out.Sessions = SessionCounts{}
+		for _, m := range d.cfg.Cluster(ctx, app).Members {
+			if m.Sessions != nil {
+				out.Sessions.Created += m.Sessions.Created
+				out.Sessions.Live += m.Sessions.Live
+				out.Sessions.Lost += m.Sessions.Lost
+			}
+		}
+	}
+	return &countOut{out}, nil
 }
 
 func (d *Door) listOnline(ctx context.Context, in *Page) (*onlineOut, error) {
@@ -120,6 +136,7 @@ func (d *Door) listOnline(ctx context.Context, in *Page) (*onlineOut, error) {
 	}
 	users, next, more := d.cfg.Tracker.Online(requestOf(ctx).key.app, tracker.Place{Shard: shard, User: user}, in.most())
 	out := &onlineOut{}
+	out.Body.StaleSince = Stamp(d.cfg.Tracker.Stale())
 	out.Body.Users = make([]string, 0, len(users))
 	for _, u := range users {
 		out.Body.Users = append(out.Body.Users, string(u))

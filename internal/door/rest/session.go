@@ -18,6 +18,7 @@ type Session struct {
 	Since      Stamp            `json:"since,omitzero" doc:"When it opened."`
 	Updated    Stamp            `json:"updated,omitzero" doc:"When its status became current."`
 	Revision   uint64           `json:"revision" doc:"Grows with each status."`
+	StaleSince Stamp            `json:"stale_since,omitzero" doc:"Of one session that was asked for: of several nodes the one that has it is not heard since then."`
 	Expires    Stamp            `json:"expires,omitzero" doc:"With view=true in a list of sessions: when it goes away by itself, if it is created or set by a server."`
 }
 

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -33,7 +34,9 @@ type sessionsIn struct {
 
 // Sessions are a user's sessions.
 type Sessions struct {
-	Sessions []Session `json:"sessions" nullable:"false" doc:"The oldest first."`
+	Sessions   []Session `json:"sessions" nullable:"false" doc:"The oldest first."`
+	StaleSince Stamp     `json:"stale_since,omitzero" doc:"Of several nodes the one that knows the user is not heard since then: these are those that were known last."`
+	Unknown    bool      `json:"unknown,omitempty" doc:"With stale_since: nothing is known of the user here, and the node that is not heard may know him."`
 }
 
 type sessionsOut struct{ Body Sessions }
@@ -74,7 +77,7 @@ func (d *Door) registerSessions() {
 	register(d, operation{
 		id: "getSession", method: http.MethodGet, path: "/users/{id}/sessions/{sid}", tag: "sessions",
 		summary: "Read one session", text: "404 SESSION_GONE when listSessions with the same view would not have it.",
-		answers: exampleSession(), faults: []fault.Kind{fault.SessionGone},
+		answers: exampleSession(), faults: []fault.Kind{fault.SessionGone, fault.NodeUnavailable},
 	}, d.getSession)
 	register(d, operation{
 		id: "dropSessions", method: http.MethodDelete, path: "/users/{id}/sessions", tag: "sessions",
@@ -105,15 +108,23 @@ func (d *Door) visible(user presence.User, view View) []Session {
 
 func (d *Door) listSessions(ctx context.Context, in *sessionsIn) (*sessionsOut, error) {
 	out := &sessionsOut{}
-	out.Body.Sessions = d.visible(in.of(ctx), in.View)
+	user := in.of(ctx)
+	stale, unknown := d.cfg.Tracker.Presence(user).StaleAs(in.Truth)
+	out.Body = Sessions{Sessions: d.visible(user, in.View), StaleSince: Stamp(stale), Unknown: unknown}
 	return out, nil
 }
 
 func (d *Door) getSession(ctx context.Context, in *sessionIn) (*sessionOut, error) {
-	for _, s := range d.visible(in.of(ctx), in.View) {
+	user := in.of(ctx)
+	stale, unknown := d.cfg.Tracker.Presence(user).StaleAs(in.Truth)
+	for _, s := range d.visible(user, in.View) {
 		if s.Session == in.SID {
+			s.StaleSince = Stamp(stale)
 			return &sessionOut{s}, nil
 		}
+	}
+	if unknown {
+		return nil, fault.Retry(fault.NodeUnavailable, time.Second, "nothing is known of the user here, and a node that may know him is not heard; try again")
 	}
 	return nil, fault.New(fault.SessionGone, "the user has no such session; it may have closed")
 }

@@ -1,0 +1,491 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
+	"github.com/porchlight-dev/porchlight/client"
+	"github.com/porchlight-dev/porchlight/internal/app"
+	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/token"
+)
+
+// calling is one call at every node: at is where it is made, home where the user is
+// connected, other a third node, which must know.
+type calling struct {
+	t               *testing.T
+	at, home, other *app.App
+	user            string
+	mine            *line // the user's own events stream, at home
+	sees            *line // of somebody who watches the user at other
+}
+
+// become polls until a user is seen so at all nodes.
+func (c calling) become(what string) {
+	c.t.Helper()
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		asker := speak(c.t, a, "asker")
+		happens(c.t, fmt.Sprintf("%s is %s", c.user, what), func() bool { return asker.sees(c.user) == what })
+	}
+}
+
+// answers polls until a REST call at a node is answered so.
+func (c calling) answers(a *app.App, path string, good func(m map[string]any) bool) {
+	c.t.Helper()
+	var last any
+	defer func() {
+		if c.t.Failed() {
+			c.t.Logf("GET %s: %v", path, last)
+		}
+	}()
+	happens(c.t, "GET "+path+" is answered as it should be", func() bool {
+		code, m := restCode(c.t, a, "GET", "/api/v1/users/"+c.user+path, "")
+		last = m
+		return code == http.StatusOK && good(m)
+	})
+}
+
+func (c calling) rest(a *app.App, method, path, body string) map[string]any {
+	c.t.Helper()
+	return rest(c.t, a, method, "/api/v1/users/"+c.user+path, body)
+}
+
+// hears is a device at the live door that is told of a topic.
+func (c calling) hears(a *app.App, topic string) func() []string {
+	c.t.Helper()
+	var mu sync.Mutex
+	var got []string
+	l, err := client.New(client.Config{
+		Addr: "ws://" + a.HTTPAddr().String(),
+		Token: func(context.Context) (string, error) {
+			return token.SignClaims(token.Development(), token.Claims{User: "listener", TTL: time.Hour, Topics: &token.Topics{Subscribe: []string{topic}}}, time.Now())
+		},
+		OnTopic: func(m client.TopicMessage) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !m.Missed {
+				got = append(got, m.Name+"="+string(m.Value))
+			}
+		},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { l.Close() })
+	if _, err := l.Open(c.t.Context(), client.Options{}); err != nil {
+		c.t.Fatal(err)
+	}
+	return func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(got) }
+}
+
+// agent connects the user at home at the live door as one whose attributes are
+// published.
+func (c calling) agent(topic string) *client.Session {
+	c.t.Helper()
+	l, err := client.New(client.Config{
+		Addr: "ws://" + c.home.HTTPAddr().String(),
+		Token: func(context.Context) (string, error) {
+			topics := &token.Topics{Attributes: []token.Publication{{Attribute: "skill", Topic: topic}, {Attribute: "onlineStatus", Topic: topic}}}
+			return token.SignClaims(token.Development(), token.Claims{User: presence.UserID(c.user), TTL: time.Hour, Topics: topics}, time.Now())
+		},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { l.Close() })
+	s, err := l.Open(c.t.Context(), client.Options{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return s
+}
+
+const isOnline, isAway, isNowhere = "IS_ONLINE_STATUS_ONLINE", "IS_ONLINE_STATUS_AWAY", "nowhere"
+
+// TestCallsOfNodes makes every call at each of three nodes for users who are
+// connected at another; the third must see what came of it.
+func TestCallsOfNodes(t *testing.T) {
+	nodes := cluster(t, 3)
+	calls := []struct {
+		name string
+		do   func(c calling)
+	}{
+		{"queries", queriesAnywhere},
+		{"friends and blocks", listsAnywhere},
+		{"attributes and topics", attributesAnywhere},
+		{"presence of a server", servedAnywhere},
+		{"changes and history", historyAnywhere},
+		{"drop", dropAnywhere},
+		{"drop and revoke", revokeAnywhere},
+		{"publishers", publishersAnywhere},
+		{"erase", eraseAnywhere},
+	}
+	for n, call := range calls {
+		for i := range nodes {
+			c := calling{t: t, at: nodes[i], home: nodes[(i+1)%3], other: nodes[(i+2)%3], user: fmt.Sprintf("u%d-%d", n, i)}
+			t.Run(fmt.Sprintf("%s at n%d", call.name, i+1), func(t *testing.T) {
+				c.t = t
+				his := speak(t, c.home, presence.UserID(c.user))
+				c.mine = his.connect(his.make())
+				watcher := speak(t, c.other, "watcher")
+				w := watcher.make()
+				watcher.subscribe(w, c.user)
+				c.sees = watcher.connect(w)
+				c.become(isOnline)
+				call.do(c)
+			})
+		}
+	}
+}
+
+func queriesAnywhere(c calling) {
+	c.answers(c.at, "", func(m map[string]any) bool { return m["available"] == true && len(m["sessions"].([]any)) == 1 })
+	sessions := c.rest(c.at, "GET", "/sessions", "")["sessions"].([]any)
+	if len(sessions) != 1 {
+		c.t.Fatalf("sessions: %v", sessions)
+	}
+	id := sessions[0].(map[string]any)["session"].(string)
+	c.rest(c.at, "GET", "/sessions/"+id, "")
+	if m := rest(c.t, c.at, "POST", "/api/v1/users/query", fmt.Sprintf(`{"users":[%q]}`, c.user)); m["users"].([]any)[0].(map[string]any)["available"] != true {
+		c.t.Errorf("query: %v", m)
+	}
+	if m := rest(c.t, c.at, "GET", "/api/v1/online?limit=1000", ""); !strings.Contains(fmt.Sprint(m), c.user) {
+		c.t.Errorf("online: %v", m)
+	}
+	if got := askRongCloud(c.t, c.at, config.DevelopmentRongCloudKey, config.DevelopmentRongCloudSecret, c.user); got != `{"code":200,"status":"1"}` {
+		c.t.Errorf("RongCloud: %s", got)
+	}
+	at := fmt.Sprintf("/v4/openim/query_online_status?sdkappid=%d&identifier=%s&usersig=%s&random=1&contenttype=json", config.DevelopmentTencentIMApp,
+		config.DevelopmentTencentIMAdmin, userSig(c.t, config.DevelopmentTencentIMApp, config.DevelopmentTencentIMKey, config.DevelopmentTencentIMAdmin))
+	if code, got := web(c.t, c.at, "POST", at, "", `{"To_Account":["`+c.user+`"]}`); code != 200 || !strings.Contains(got, `"Status":"Online"`) {
+		c.t.Errorf("Tencent: %d %s", code, got)
+	}
+	if code, got := web(c.t, c.at, "GET", "/v1/users/"+c.user, vendor(c.t), ""); code != 200 || !strings.Contains(got, c.user) {
+		c.t.Errorf("Stringee: %d %s", code, got)
+	}
+	if code, got := web(c.t, c.at, "GET", "/v1/users?userId="+c.user, vendor(c.t), ""); code != 200 || !strings.Contains(got, `"count":1`) {
+		c.t.Errorf("Stringee's list: %d %s", code, got)
+	}
+}
+
+func listsAnywhere(c calling) {
+	c.rest(c.at, "PUT", "/friends", `{"friends":["x","y"]}`)
+	for _, a := range []*app.App{c.home, c.other} {
+		c.answers(a, "/friends", func(m map[string]any) bool { return len(m["friends"].([]any)) == 2 })
+	}
+	c.rest(c.at, "PUT", "/blocks/watcher", "")
+	happens(c.t, "who is blocked sees him leave", func() bool {
+		says, _ := c.sees.last(c.user)
+		return strings.HasPrefix(says, "SESSION_EVENT_KIND_CLOSED")
+	})
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		blocked := speak(c.t, a, "watcher")
+		happens(c.t, "who is blocked is told that he is away", func() bool { return blocked.sees(c.user) == isNowhere })
+	}
+	c.become(isOnline) // for others
+	c.rest(c.other, "DELETE", "/blocks/watcher", "")
+	happens(c.t, "he is back for who was blocked", func() bool { return speak(c.t, c.at, "watcher").sees(c.user) == isOnline })
+}
+
+func attributesAnywhere(c calling) {
+	topic := "of-" + c.user
+	heard := c.hears(c.other, topic)
+	agent := c.agent(topic)
+	happens(c.t, "his coming is told in the topic", func() bool { return slices.Contains(heard(), `onlineStatus="online"`) })
+	c.rest(c.at, "PUT", "/attributes/skill", `{"value":"go"}`)
+	happens(c.t, "the topic is told at another node", func() bool { return slices.Contains(heard(), `skill="go"`) })
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		c.answers(a, "/attributes", func(m map[string]any) bool { return strings.Contains(fmt.Sprint(m), "go") })
+	}
+	if code, got := web(c.t, c.at, "PUT", "/v1/users/"+c.user+"/attributes", vendor(c.t), `[{"attribute":"skill","value":"rust"}]`); code != 200 {
+		c.t.Errorf("Stringee: %d %s", code, got)
+	}
+	happens(c.t, "the topic is told of Stringee's call", func() bool { return slices.Contains(heard(), `skill="rust"`) })
+	c.rest(c.at, "DELETE", "/attributes/skill", "")
+	happens(c.t, "the topic is told that it was taken away", func() bool { return slices.Contains(heard(), `skill=null`) })
+	if got := heard(); !inSequence(got, `skill="go"`, `skill="rust"`, `skill=null`) {
+		c.t.Errorf("the topic was told %q", got)
+	}
+	// A call of the user at his own node and at another: both see it.
+	if _, err := agent.SetAttributes(c.t.Context(), client.Attribute{Name: "skill", Value: json.RawMessage(`"c"`)}); err != nil {
+		c.t.Error(err)
+	}
+	c.answers(c.other, "/attributes", func(m map[string]any) bool { return strings.Contains(fmt.Sprint(m), "value:c") })
+}
+
+// inSequence reports whether want is in got in that order.
+func inSequence(got []string, want ...string) bool {
+	for _, s := range got {
+		if len(want) > 0 && s == want[0] {
+			want = want[1:]
+		}
+	}
+	return len(want) == 0
+}
+
+func servedAnywhere(c calling) {
+	opened := c.rest(c.home, "PUT", "/presence?name=desk", `{"ttl":600,"status":"online"}`)
+	happens(c.t, "the same presence is put at another node", func() bool {
+		m := c.rest(c.at, "PUT", "/presence?name=desk", `{"ttl":600,"status":"busy"}`)
+		return m["session"] == opened["session"] && m["opened"] == false
+	})
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		c.answers(a, "", func(m map[string]any) bool { return m["availability"] == "busy" && len(m["sessions"].([]any)) == 2 })
+	}
+	if m := c.rest(c.other, "DELETE", "/presence?name=desk", ""); m["removed"] != true {
+		c.t.Errorf("removed at a third node: %v", m)
+	}
+	for _, a := range []*app.App{c.at, c.home} {
+		c.answers(a, "", func(m map[string]any) bool { return m["availability"] == "online" && len(m["sessions"].([]any)) == 1 })
+	}
+	if m := c.rest(c.at, "DELETE", "/presence?name=desk", ""); m["removed"] != false {
+		c.t.Errorf("removed again: %v", m)
+	}
+	short := c.rest(c.at, "PUT", "/presence?name=short", `{"ttl":1}`)
+	c.answers(c.other, "", func(m map[string]any) bool { return strings.Contains(fmt.Sprint(m), short["session"].(string)) })
+	c.answers(c.other, "", func(m map[string]any) bool { return !strings.Contains(fmt.Sprint(m), short["session"].(string)) })
+}
+
+func historyAnywhere(c calling) {
+	c.rest(c.home, "PUT", "/presence", `{"ttl":600}`)
+	c.rest(c.other, "DELETE", "/presence", "")
+	var position string
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		c.answers(a, "/history?limit=10", func(m map[string]any) bool {
+			events := m["events"].([]any)
+			if len(events) == 3 {
+				position = events[1].(map[string]any)["position"].(string)
+			}
+			return len(events) == 3 && events[0].(map[string]any)["kind"] == "closed"
+		})
+	}
+	m := rest(c.t, c.at, "GET", "/api/v1/changes?limit=1000&after="+position, "")
+	if got := fmt.Sprint(m["events"]); !strings.Contains(got, "user:"+c.user) || !strings.Contains(got, "kind:closed") {
+		c.t.Errorf("changes behind %s: %v", position, m)
+	}
+	if code, text := web(c.t, c.at, "GET", "/api/v1/snapshot?online=true&at="+position, "Authorization: Bearer "+config.DevelopmentServerKey, ""); code != 200 || !strings.Contains(text, c.user) || !strings.Contains(text, `"type":"end"`) {
+		c.t.Errorf("snapshot: %d %s", code, text)
+	}
+}
+
+func dropAnywhere(c calling) {
+	// One that is only made is known to its node alone.
+	made := speak(c.t, c.home, presence.UserID(c.user)).make()
+	m := c.rest(c.at, "DELETE", "/sessions", "")
+	if m["dropped"] != 2.0 {
+		c.t.Errorf("dropped: %v, want both", m)
+	}
+	c.become(isNowhere)
+	happens(c.t, "his stream ends", func() bool { c.mine.mu.Lock(); defer c.mine.mu.Unlock(); return c.mine.err != nil })
+	if err := speak(c.t, c.other, presence.UserID(c.user)).heartbeat(made); err == nil {
+		c.t.Error("what was only made lives on")
+	}
+	if m := c.rest(c.at, "DELETE", "/sessions", ""); m["dropped"] != 0.0 {
+		c.t.Errorf("dropped again: %v", m)
+	}
+}
+
+func revokeAnywhere(c calling) {
+	old := issuedAt(c.t, presence.UserID(c.user), time.Now().Add(-time.Minute))
+	c.rest(c.at, "DELETE", "/sessions?revoke_tokens=true", "")
+	c.become(isNowhere)
+	for _, a := range []*app.App{c.home, c.other} {
+		his := speak(c.t, a, presence.UserID(c.user))
+		his.ctx = old
+		happens(c.t, "his token is void at another node", func() bool {
+			return strings.Contains(his.sees("asker"), "revoked") || strings.Contains(his.sees("asker"), "void")
+		})
+	}
+}
+
+func eraseAnywhere(c calling) {
+	c.rest(c.other, "PUT", "/friends", `{"friends":["x"]}`)
+	c.rest(c.other, "PUT", "/attributes/skill", `{"value":"go"}`)
+	notify(c.t, c.other, c.user, "wait") // taken by nobody
+	c.answers(c.at, "", func(m map[string]any) bool { return m["available"] == true })
+	m := c.rest(c.at, "DELETE", "", "")
+	if m["sessions"] != 1.0 {
+		c.t.Errorf("erased: %v", m)
+	}
+	c.become(isNowhere)
+	happens(c.t, "his stream ends", func() bool { c.mine.mu.Lock(); defer c.mine.mu.Unlock(); return c.mine.err != nil })
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		c.answers(a, "", func(m map[string]any) bool { _, seen := m["last_seen"]; return m["available"] == false && !seen })
+		c.answers(a, "/history?limit=10", func(m map[string]any) bool {
+			return !strings.Contains(fmt.Sprint(m), "opened_at")
+		})
+		c.answers(a, "/friends", func(m map[string]any) bool { return len(m["friends"].([]any)) == 0 })
+		c.answers(a, "/attributes", func(m map[string]any) bool { return !strings.Contains(fmt.Sprint(m), "go") })
+		if n := notify(c.t, a, c.user, "new"); n > 3 {
+			c.t.Errorf("his mailbox has %v", n)
+		}
+	}
+	// Who is only made at another node is somebody, too.
+	made := speak(c.t, c.home, presence.UserID(c.user)).make()
+	c.rest(c.at, "DELETE", "", "")
+	if err := speak(c.t, c.other, presence.UserID(c.user)).heartbeat(made); err == nil {
+		c.t.Error("a session that was only made lives on after the erasure")
+	}
+}
+
+// publishersAnywhere registers at one node, grants at another, asks at the third,
+// and takes back at the first.
+func publishersAnywhere(c calling) {
+	proof := ""
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, proof)
+	}))
+	defer site.Close()
+	domain := strings.TrimPrefix(site.URL, "http://")
+	dora, his := bearer(c.t, "dora"), bearer(c.t, c.user)
+	asJSON := "\nAccept: application/json"
+	var made struct{ AppID, Key, UID string }
+	form := func(a *app.App, who, path string, more ...string) string {
+		c.t.Helper()
+		v := url.Values{}
+		for i := 0; i+1 < len(more); i += 2 {
+			v.Set(more[i], more[i+1])
+		}
+		code, text := web(c.t, a, "POST", path, who+asJSON+"\nContent-Type: application/x-www-form-urlencoded", v.Encode())
+		if code != 200 {
+			c.t.Fatalf("%s: %d %s", path, code, text)
+		}
+		json.Unmarshal([]byte(text), &made)
+		return text
+	}
+	form(c.at, dora, "/myapps", "domain", domain, "name", "Chat", "description", "Rooms to talk in.", "email", "dora@example.com")
+	_, proof = web(c.t, c.home, "GET", "/myapps/"+made.AppID+"/proof", dora, "")
+	form(c.other, dora, "/validate_app", "appid", made.AppID)
+	form(c.home, dora, "/activate_app", "appid", made.AppID, "action", "activate")
+	form(c.at, his, "/"+made.AppID+"/grant", "allow", "1", "redirect", site.URL+"/back?state=7", "id", "x")
+	key, uid := "Authorization: Bearer "+made.Key, made.UID
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		happens(c.t, "the publisher is told that he is online", func() bool {
+			code, text := web(c.t, a, "GET", "/"+made.AppID+"/presence?uid="+uid, key, "")
+			return code == 200 && text == fmt.Sprintf("[[%q,\"online\"]]", uid)
+		})
+	}
+	// Two of its connections, at two nodes, hear of him.
+	first, second := c.listens(c.home, made.AppID, key), c.listens(c.other, made.AppID, key)
+	online, offline := fmt.Sprintf("[%q,\"online\"]", uid), fmt.Sprintf("[%q,\"offline\"]", uid)
+	for _, l := range []func() []string{first, second} {
+		happens(c.t, "a stream of the publisher begins with him", func() bool { return slices.Contains(l(), online) })
+	}
+	form(c.other, his, "/revoke/"+made.AppID)
+	for _, l := range []func() []string{first, second} {
+		happens(c.t, "the publisher is told that he is offline", func() bool { return slices.Contains(l(), offline) })
+	}
+	for _, a := range []*app.App{c.at, c.home, c.other} {
+		happens(c.t, "the publisher may not ask any more", func() bool {
+			_, text := web(c.t, a, "GET", "/"+made.AppID+"/presence?uid="+uid, key, "")
+			return text == fmt.Sprintf("[[%q,\"offline\"]]", uid)
+		})
+	}
+}
+
+// listens reads a publisher's stream at a node.
+func (c calling) listens(a *app.App, id, key string) func() []string {
+	c.t.Helper()
+	ctx, cancel := context.WithCancel(c.t.Context())
+	c.t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+a.HTTPAddr().String()+"/"+id+"/presence.json", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	name, value, _ := strings.Cut(key, ": ")
+	r.Header.Set(name, value)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var text strings.Builder
+	var read sync.WaitGroup
+	read.Go(func() {
+		defer resp.Body.Close()
+		b := make([]byte, 512)
+		for {
+			n, err := resp.Body.Read(b)
+			mu.Lock()
+			text.Write(b[:n])
+			mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	})
+	c.t.Cleanup(func() { cancel(); read.Wait() })
+	return func() []string { mu.Lock(); defer mu.Unlock(); return strings.Split(text.String(), "\n") }
+}
+
+// bearer is the header of a user's access token.
+func bearer(t *testing.T, user string) string {
+	t.Helper()
+	jwt, err := token.Sign(token.Development(), presence.UserID(user), time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "Authorization: Bearer " + jwt
+}
+
+// vendor is the header of Stringee's REST calls.
+func vendor(t *testing.T) string {
+	t.Helper()
+	raw, err := token.SignVendor(map[string]any{"cty": "stringee-api;v=1"}, map[string]any{
+		"jti": "x-1", "iss": config.DevelopmentStringeeSID, "exp": time.Now().Add(time.Hour).Unix(), "rest_api": true,
+	}, []byte(config.DevelopmentStringeeSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "X-STRINGEE-AUTH: " + raw
+}
+
+// web makes a request with headers "Name: value", a line each.
+func web(t *testing.T, a *app.App, method, path, headers, body string) (code int, text string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.HTTPAddr().String()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	for line := range strings.SplitSeq(headers, "\n") {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			r.Header.Set(name, value)
+		}
+	}
+	resp, err := bounded().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, strings.TrimSpace(string(b))
+}
+
+func (s speaker) subscribe(tok, user string) {
+	s.t.Helper()
+	if _, err := s.SubscribeToUserIsOnline(s.ctx, &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: tok, UserId: user}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s speaker) heartbeat(tok string) error {
+	_, err := s.HeartbeatIsOnlineSession(s.ctx, &isonlinev1.HeartbeatIsOnlineSessionRequest{SessionToken: tok})
+	return err
+}
