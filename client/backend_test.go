@@ -115,7 +115,7 @@ func TestBackendQuery(t *testing.T) {
 		io.WriteString(w, `{"users":[{"user":"bob","available":true,"invisible":true,"last_seen":"2026-05-04T10:20:30.400Z","sessions":[
 			{"session":"Q0rYb1cKTo2mFqS4kq1pCA","device":{"platform":"ios","product":"chat"},"status":"busy","rich_text":"Im Gespräch","rich_text_locale":"de",
 			 "properties":{"big":9007199254740993,"half":0.5,"map":{"token":"m","fallback":"Dust"},"on":true},"since":"2026-05-04T10:20:30.400Z","revision":2}]},
-			{"user":"carol","available":false,"sessions":[]}]}`)
+			{"user":"carol","available":false,"sessions":[],"stale_since":"2026-05-04T10:20:30.400Z","unknown":true}]}`)
 	})
 	list, err := b.Query(t.Context(), true, "bob", "carol")
 	if err != nil {
@@ -127,7 +127,7 @@ func TestBackendQuery(t *testing.T) {
 			ID: "Q0rYb1cKTo2mFqS4kq1pCA", Platform: "ios", Product: "chat", Show: Busy, Text: "Im Gespräch", Locale: "de", Revision: 2, ConnectedAt: at,
 			Properties: map[string]any{"big": int64(9007199254740993), "half": 0.5, "map": "Dust", "on": true},
 		}}},
-		{User: "carol"},
+		{User: "carol", StaleSince: at, Unknown: true},
 	}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Errorf("the answer differs (-want +got):\n%s", diff)

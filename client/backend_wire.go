@@ -166,6 +166,8 @@ type backendUser struct {
 	Available bool             `json:"available"`
 	Invisible bool             `json:"invisible"`
 	LastSeen  time.Time        `json:"last_seen"`
+	Stale     time.Time        `json:"stale_since"`
+	Unknown   bool             `json:"unknown"`
 	Sessions  []backendSession `json:"sessions"`
 }
 
@@ -182,7 +184,7 @@ type backendSession struct {
 }
 
 func (u *backendUser) presence() Presence {
-	p := Presence{User: u.User, Available: u.Available, Invisible: u.Invisible, LastSeen: u.LastSeen}
+	p := Presence{User: u.User, Available: u.Available, Invisible: u.Invisible, LastSeen: u.LastSeen, StaleSince: u.Stale, Unknown: u.Unknown}
 	for _, s := range u.Sessions {
 		one := UserSession{
 			ID: s.Session, Platform: s.Device.Platform, Product: s.Device.Product, Show: s.Status, Text: textOf(s.RichText), Locale: s.TextLocale,

@@ -16,12 +16,13 @@ import (
 	"github.com/porchlight-dev/porchlight"
 )
 
-// clusterCommand has what is done with the data of nodes and clusters.
+// clusterCommand has what is done with nodes and the data of clusters.
 type clusterCommand struct {
-	Export clusterExport `cmd:"" help:"Write all data of a stopped node, or of a cluster, into a file."`
-	Import clusterImport `cmd:"" help:"Fill an empty cluster with an export."`
-	Status clusterStatus `cmd:"" help:"Show how the data of a cluster are doing."`
-	Rights clusterRights `cmd:"" help:"Print the rights that an account of a NATS cluster needs."`
+	Members clusterMembers `cmd:"" help:"Show how the nodes are doing, as one of them sees it."`
+	Export  clusterExport  `cmd:"" help:"Write all data of a stopped node, or of a cluster, into a file."`
+	Import  clusterImport  `cmd:"" help:"Fill an empty cluster with an export."`
+	Status  clusterStatus  `cmd:"" help:"Show how the data of a cluster are doing."`
+	Rights  clusterRights  `cmd:"" help:"Print the rights that an account of a NATS cluster needs."`
 }
 
 // natsFlags say which NATS cluster, and who we are there.

@@ -136,6 +136,7 @@ var clusterSources = []telemetry.Source{
 	{Name: "cluster_received_bytes_total", Help: "Bytes of the batches of other nodes.", Counter: true},
 	{Name: "cluster_gaps_total", Help: "Losses in the batches of other nodes.", Counter: true},
 	{Name: "cluster_repaired_shards_total", Help: "Shards copied again, by reason: fresh, gap, drift, mute.", Labels: []string{"reason"}, Counter: true},
+	{Name: "cluster_last_repair_seconds", Help: "When something was last copied again from another node, in seconds since 1970, by reason; 0: never.", Labels: []string{"reason"}},
 	{Name: "cluster_calls_total", Help: "Calls of other nodes, by result: ok, failed.", Labels: []string{"result"}, Counter: true},
 	{Name: "cluster_served_total", Help: "Calls served for other nodes.", Counter: true},
 	{Name: "cluster_suspected_total", Help: "How often a node was not heard for 1.5 s.", Counter: true},
@@ -151,12 +152,16 @@ func (a *App) readCluster(give give) {
 	quorum, joined, loaded := true, true, true
 	var lag uint64
 	var silence time.Duration
+	last := map[cluster.Reason]float64{}
 	if c := a.nodes.cluster; c != nil {
 		n, quorum, joined, loaded = c.Counts(), c.Quorum(), c.Joined(), c.Loaded()
 		clear(standings)
 		for _, m := range c.Members() {
 			standings[m.Standing]++
 			lag = max(lag, m.Lag)
+			if r := m.Repairs; r.Shards > 0 {
+				last[r.Reason] = max(last[r.Reason], float64(r.Last.UnixMilli())/1000)
+			}
 			if !m.Self && m.Standing <= cluster.Lost && !m.Heard.IsZero() {
 				silence = max(silence, time.Since(m.Heard))
 			}
@@ -175,9 +180,12 @@ func (a *App) readCluster(give give) {
 	for _, r := range []cluster.Reason{cluster.Fresh, cluster.Gap, cluster.Drift, cluster.Mute} {
 		give(13, float64(n.Repairs.Shards[r.String()]), r.String())
 	}
-	give(14, float64(n.Calls.Made-min(n.Calls.Made, n.Calls.Failed)), "ok")
-	give(14, float64(n.Calls.Failed), "failed")
+	for _, r := range []cluster.Reason{cluster.Fresh, cluster.Gap, cluster.Drift, cluster.Mute} {
+		give(14, last[r], r.String())
+	}
+	give(15, float64(n.Calls.Made-min(n.Calls.Made, n.Calls.Failed)), "ok")
+	give(15, float64(n.Calls.Failed), "failed")
 	for i, v := range []uint64{n.Calls.Served, n.Members.Suspected, n.Members.Lost, n.Members.Isolated, n.Members.Pauses} {
-		give(15+i, float64(v))
+		give(16+i, float64(v))
 	}
 }

@@ -143,6 +143,15 @@ func (r *Registry) Get(ctx context.Context, id string) (Publisher, error) {
 	return p, err
 }
 
+// Newest is Get for who is about to change it: what another node stored a moment ago
+// counts.
+func (r *Registry) Newest(ctx context.Context, id string) (Publisher, error) {
+	if ValidID(id) {
+		r.cards.drop(id)
+	}
+	return r.Get(ctx, id)
+}
+
 // read reads a publisher; one without an id is none.
 func (r *Registry) read(ctx context.Context, id string) (Publisher, error) {
 	n, err := r.cfg.Store.LoadName(ctx, store.NamePublisher, id)

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -109,19 +110,24 @@ func (v *visit) field(name string) string { return strings.TrimSpace(v.r.PostFor
 // publisherAt returns the publisher that the path or the form names, of the
 // visitor's app. Others are unknown to him.
 func (v *visit) publisherAt(id string) (publisher.Publisher, error) {
+	return v.read(id, v.p.cfg.Publishers.Get)
+}
+
+func (v *visit) read(id string, get func(context.Context, string) (publisher.Publisher, error)) (publisher.Publisher, error) {
 	if !publisher.ValidID(id) {
 		return publisher.Publisher{}, unknownPublisher()
 	}
-	p, err := v.p.cfg.Publishers.Get(v.r.Context(), id)
+	p, err := get(v.r.Context(), id)
 	if err == nil && p.App != v.login.App {
 		err = publisher.ErrNone
 	}
 	return p, err
 }
 
-// mine is publisherAt for one that the visitor registered.
+// mine is publisherAt for one that the visitor registered, and may be about to
+// change: at whatever node he did so last.
 func (v *visit) mine(id string) (publisher.Publisher, error) {
-	p, err := v.publisherAt(id)
+	p, err := v.read(id, v.p.cfg.Publishers.Newest)
 	if err == nil && p.Owner != v.login.User {
 		return publisher.Publisher{}, unknownPublisher()
 	}
