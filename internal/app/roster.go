@@ -120,6 +120,18 @@ func (l listeners) Gone(id presence.SessionID) {
 	l.roster.Gone(id)
 }
 
+// sighted hear of what users may see: the hub of all, topics of whom.
+type sighted struct {
+	*hub.Hub
+	topics *topic.Topics
+}
+
+// SightChanged implements roster.Listener.
+func (s sighted) SightChanged(user presence.User, targets []presence.UserID) {
+	s.Hub.SightChanged(user, targets)
+	s.topics.SightChanged(user, targets)
+}
+
 // sights is the roster as the hub and the doors know it.
 type sights struct{ *roster.Roster }
 

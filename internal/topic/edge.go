@@ -36,7 +36,7 @@ func (t *Topics) Changed(p *presence.Presence) {
 	if a := t.known(p.User.App); a == nil || a.subscriptions.Load() == 0 {
 		return
 	}
-	t.lanes.push(p)
+	t.lanes.push(turn{picture: p})
 }
 
 const (
@@ -61,8 +61,15 @@ type lanes struct {
 	lanes  [laneCount]lane
 }
 
+// turn is what a lane tells of: that a user came or went, to everybody, or, with a
+// watcher, that he may see him or not.
+type turn struct {
+	picture *presence.Presence
+	watcher presence.UserID // "": everybody
+}
+
 type lane struct {
-	queue   []*presence.Presence
+	queue   []turn
 	running bool
 	dropped bool // and logged
 	// told is the version that a user was told of last, for pictures that come
@@ -89,13 +96,13 @@ func (l *lanes) stop() {
 	l.done.Wait()
 }
 
-func (l *lanes) push(p *presence.Presence) {
+func (l *lanes) push(p turn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil || l.ctx.Err() != nil {
 		return
 	}
-	own := &l.lanes[maphash.Comparable(l.seed, p.User)%laneCount]
+	own := &l.lanes[maphash.Comparable(l.seed, p.picture.User)%laneCount]
 	if len(own.queue) >= laneSize {
 		if !own.dropped {
 			l.topics.log.Warn("users come and go faster than topics can be told; some are left out")
@@ -121,9 +128,14 @@ func (l *lanes) run(ctx context.Context, own *lane) {
 			return
 		}
 		l.mu.Unlock()
-		for _, p := range batch {
+		for _, next := range batch {
 			if ctx.Err() != nil {
 				break
+			}
+			p := next.picture
+			if next.watcher != "" {
+				l.topics.looked(ctx, p.User, next.watcher)
+				continue
 			}
 			if own.told == nil || len(own.told) >= laneMemory {
 				own.told = map[presence.User]uint32{}

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -21,8 +22,9 @@ var ErrSlow = errors.New("topic: the subscriber reads slower than messages come"
 // appTopics are the subscribed topics of an app.
 type appTopics struct {
 	subscriptions atomic.Int64
-	mu            sync.RWMutex // guards crowds
+	mu            sync.RWMutex // guards all below
 	crowds        map[string]*crowd
+	users         map[presence.UserID][]*Subscription // of those who may not see everybody
 }
 
 // crowd are the subscriptions of one topic.
@@ -57,6 +59,8 @@ type Subscription struct {
 	queue []*Message
 	awake bool // wake was called, and no Drain came back empty since
 	ended bool // slow, or closed
+	// hidden are users who went out of the subscriber's sight.
+	hidden map[presence.UserID]struct{}
 }
 
 // Params are what a subscription begins with.
@@ -88,6 +92,11 @@ func (t *Topics) Subscribe(p Params) *Subscription {
 			s.app.enter(name, s)
 		}
 	}
+	if s.user.ID != "" {
+		s.app.mu.Lock()
+		defer s.app.mu.Unlock()
+		s.app.users[s.user.ID] = append(s.app.users[s.user.ID], s)
+	}
 	return s
 }
 
@@ -99,7 +108,7 @@ func (t *Topics) app(id presence.AppID) *appTopics {
 	defer t.mu.Unlock()
 	a := t.apps[id]
 	if a == nil {
-		a = &appTopics{crowds: map[string]*crowd{}}
+		a = &appTopics{crowds: map[string]*crowd{}, users: map[presence.UserID][]*Subscription{}}
 		t.apps[id] = a
 	}
 	return a
@@ -151,9 +160,23 @@ func (s *Subscription) Close() {
 		s.app.leave(&s.places[i])
 	}
 	s.app.subscriptions.Add(-1)
+	s.app.forget(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue, s.ended, s.awake = nil, true, true
+}
+
+// forget takes a subscription from those of its user.
+func (a *appTopics) forget(s *Subscription) {
+	if s.user.ID == "" {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	left := slices.DeleteFunc(slices.Clone(a.users[s.user.ID]), func(o *Subscription) bool { return o == s })
+	if a.users[s.user.ID] = left; len(left) == 0 {
+		delete(a.users, s.user.ID)
+	}
 }
 
 // Drain appends up to limit messages of what waits to dst. more says that
