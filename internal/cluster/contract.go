@@ -62,7 +62,8 @@ type Table interface {
 	// incarnation means those it owns.
 	Digests(origin Incarnation, d *Digests)
 	// Replace says that origin's shard holds exactly these sessions: what is not
-	// among them is gone without a word. The slices are valid during the call only.
+	// among them is gone without a word. A later one of the same session counts, also
+	// if it tells of its end. The slices are valid during the call only.
 	Replace(origin Incarnation, shard int, changes [][]byte)
 }
 

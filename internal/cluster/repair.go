@@ -263,10 +263,8 @@ func (o *origin) place(l *pull) {
 		if !whole[shard] {
 			continue // asked for again
 		}
-		o.c.cfg.Table.Replace(o.incarnation, shard, changes[shard])
-		if since := l.since[shard]; len(since) > 0 {
-			o.c.cfg.Table.Apply(o.incarnation, shard, since)
-		}
+		// What was told since is among them: it must not be gone for a moment.
+		o.c.cfg.Table.Replace(o.incarnation, shard, append(changes[shard], l.since[shard]...))
 		p.stats.Shards++
 		p.stats.Sessions += uint64(len(changes[shard]))
 		p.stats.Last, p.stats.Reason = time.Now(), p.want[shard]

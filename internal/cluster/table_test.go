@@ -39,8 +39,9 @@ type verdict struct {
 type replica struct {
 	shards
 	busy     atomic.Bool
-	last     uint64 // highest number of a change
-	replaced int    // shard of the last call, when that was Replace; else -1
+	last     uint64            // highest number of a change
+	replaced int               // shard of the last call, when that was Replace; else -1
+	vanished map[uint64]uint64 // what that took away
 	left     bool
 	told     uint64 // last number that a topic was told
 	missed   bool   // since then
@@ -163,6 +164,9 @@ func (t *sessions) Apply(origin cluster.Incarnation, shard int, changes [][]byte
 		if n <= r.last && !again {
 			t.fail("change %d of %d came after %d", n, origin, r.last)
 		}
+		if old, there := r.vanished[id]; there && again && !gone && old >= n {
+			t.fail("session %d of %d was gone for a moment", id, origin)
+		}
 		r.last = max(r.last, n)
 		r.set(shard, id, n, gone)
 	}
@@ -195,12 +199,17 @@ func (t *sessions) Digests(origin cluster.Incarnation, d *cluster.Digests) {
 func (t *sessions) Replace(origin cluster.Incarnation, shard int, changes [][]byte) {
 	r, leave := t.enter(origin, "Replace")
 	defer leave()
+	before := r.at[shard]
 	r.clear(shard)
 	r.replaced = shard
 	for _, b := range changes {
-		id, n, _ := decode(b)
-		r.set(shard, id, n, false)
+		id, n, gone := decode(b)
+		if !gone {
+			delete(before, id)
+		}
+		r.set(shard, id, n, gone)
 	}
+	r.vanished = before
 }
 
 func (t *sessions) note(format string, args ...any) {
