@@ -250,12 +250,21 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	u.version++
 	t.online.Add(1)
 	t.counts.openings.Add(1)
-	s.begin(rec.Time)
+	s.begin(s.openedAt(rec))
 	t.take(s, o.Link)
 	s.kept.listed = false
 	t.note(s)
 	t.tell(s)
 	return t.publish(u)
+}
+
+// openedAt is when the session opened, of which rec was just folded: all nodes say
+// the same.
+func (s *session) openedAt(rec *presence.Record) presence.Time {
+	if f := s.user.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen {
+		return f.OpenedAt
+	}
+	return rec.Time
 }
 
 // begin makes the session open at its user's version. The lock is held.

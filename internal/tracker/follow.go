@@ -157,7 +157,7 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 		if f.Session.Epoch.Incarnation == t.incarnation.Load() {
 			return nil // who claimed it knows
 		}
-		m := s.taken(f)
+		m := s.taken(rec, f)
 		return t.merge(sh, &m)
 	case presence.RecordClosed:
 		seen := f.Time
@@ -187,9 +187,9 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 }
 
 // taken is what an opened or moved of another node tells of a session; s is nil
-// when it was not known here. It stands at revision 0, below the first of that
+// when it was not known here. A move changes no status. It stands at revision 0, below the first of that
 // node's own words: should they be lost, digests differ.
-func (s *session) taken(f *presence.Fact) told {
+func (s *session) taken(rec *presence.Record, f *presence.Fact) told {
 	fs := &f.Session
 	if s != nil && f.Kind == presence.RecordMoved && s.phase.Open() {
 		m := s.told()
@@ -201,9 +201,13 @@ func (s *session) taken(f *presence.Fact) told {
 		truth: presence.Face{Opened: 1, Changed: 1, Revision: presence.ShownRevision(fs.Epoch, 1), Since: fs.OpenedAt, Updated: fs.OpenedAt},
 		seen:  f.LastSeen, veiled: f.Shown,
 	}
-	if fs.Hidden {
-		m.status = turnedStatus(fs.Status, true)
-	} else {
+	if s != nil && rec.Kind == presence.RecordMoved {
+		m.status = s.status
+	}
+	if m.hidden() != fs.Hidden {
+		m.status = turnedStatus(m.status, fs.Hidden)
+	}
+	if !fs.Hidden {
 		m.shown = m.truth
 	}
 	if s != nil {

@@ -163,7 +163,7 @@ func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after fu
 	reopened := s.truth.Closed != 0
 	if reopened {
 		s.user.version++
-		s.begin(rec.Time)
+		s.begin(s.openedAt(rec))
 	} else if f := s.user.folded.Session(s.id); f.OpenedAt == rec.Time {
 		// The others saw it close, and open anew with this.
 		s.truth.Since, s.truth.Revision = rec.Time, max(s.truth.Revision, presence.ShownRevision(s.epoch, s.revision))

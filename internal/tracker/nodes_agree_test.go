@@ -17,9 +17,9 @@ func TestNodesAgreeOnLastSeen(t *testing.T) {
 		release := c.mem.Hold() // the log says nothing for now
 		last := presence.At(time.Now())
 		wait(3 * time.Second)
-		b.tr.Lost(a.number, last.Add(-1500*time.Millisecond), presence.At(time.Now()))
+		c.give(b, a, last.Add(-1500*time.Millisecond))
 		wait(100 * time.Millisecond)
-		d.tr.Lost(a.number, last, presence.At(time.Now()))
+		c.give(d, a, last)
 		wait(7 * time.Second)
 		for _, n := range []*node{b, d} {
 			if p := n.tr.Presence(bob); n.looks(bob) != "[] []" || p.LastSeen != last || p.LastSeenShown != last {
@@ -53,7 +53,7 @@ func TestNodesThatDoNotAgreeSayTheEarliest(t *testing.T) {
 		last := presence.At(time.Now())
 		wait(3 * time.Second)
 		d.tr.Silent(a.number, last) // and no more
-		b.tr.Lost(a.number, last, presence.At(time.Now()))
+		c.give(b, a, last)
 		wait(7 * time.Second)
 		if p := b.tr.Presence(bob); b.looks(bob) != "[] []" || p.LastSeen != last.Add(-aliveDiffers) {
 			t.Errorf("sees %s, last seen %v, want %v before %v", b.looks(bob), p.LastSeen.Time(), aliveDiffers, last.Time())

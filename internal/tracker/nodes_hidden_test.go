@@ -145,3 +145,79 @@ func TestAFreshNodeShowsNothingAnew(t *testing.T) {
 		}
 	})
 }
+
+func TestAHiddenSessionComesBackHidden(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{Platform: "ios"})
+		other, _ := a.open(presence.Device{Platform: "web"})
+		for _, r := range []Ref{ref, other} {
+			a.turn(r, true, "secret")
+		}
+		wait(time.Second)
+		c.kill(a)
+		wait(15 * time.Second)
+		if got := b.looks(bob); got != "[] []" {
+			t.Fatalf("after the grace: %s", got)
+		}
+		fresh := c.start(3)
+		for n, r := range map[*node]Ref{b: ref, fresh: other} {
+			if _, err := n.back(r); err != nil {
+				t.Fatalf("Connect at node %d: %v", n.name, err)
+			}
+		}
+		wait(time.Second)
+		for _, n := range c.running() {
+			if got := n.looks(bob); got != "[] [online online]" {
+				t.Errorf("node %d sees %s", n.name, got)
+			}
+		}
+		if p := b.tr.Presence(bob); p.LastSeenShown > p.Sessions[0].True.Since {
+			t.Errorf("others know that he was here at %v", p.LastSeenShown.Time())
+		}
+	})
+}
+
+// TestWhatTheLogHasOpenComesBackAsItWas: its end was judged here, and the log did
+// not have it yet.
+func TestWhatTheLogHasOpenComesBackAsItWas(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		ref, _ := a.open(presence.Device{})
+		a.turn(ref, false, "here")
+		wait(time.Second)
+		c.kill(a)
+		wait(8900 * time.Millisecond)
+		b.store.cut.Store(true) // what it claims waits
+		d.store.cut.Store(true)
+		wait(time.Second)
+		heard := d.ear.heard()
+		if got := b.looks(bob) + d.looks(bob); got != "[] [][] []" {
+			t.Fatalf("after the grace: %s", got)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.back(ref)
+			done <- err
+		}()
+		wait(time.Second)
+		b.store.cut.Store(false)
+		if err := <-done; err != nil {
+			t.Fatalf("Connect: %v", err)
+		}
+		d.store.cut.Store(false)
+		wait(2 * time.Second)
+		for _, n := range []*node{b, d} {
+			p := n.tr.Presence(bob)
+			if v := p.Sessions[0]; !v.Shown.Open() || v.Status == nil || v.Status.Text.Text != "here" {
+				t.Errorf("node %d: %+v", n.name, v)
+			}
+		}
+		if got := d.ear.heard() - heard; got != 1 {
+			t.Errorf("a third node was shown %d changes of its return", got)
+		}
+		if since := b.tr.Presence(bob).Sessions[0].True.Since; since != d.tr.Presence(bob).Sessions[0].True.Since {
+			t.Error("the nodes differ in since when it is open")
+		}
+	})
+}

@@ -42,6 +42,9 @@ type node struct {
 	inbox  chan func()
 	cut    bool // reaches nobody and nothing
 	dead   bool
+	left   bool // and said so
+	born   time.Time
+	died   time.Time
 	lostBy map[uint64]bool // others that were told that it is lost
 }
 
@@ -151,7 +154,7 @@ func (c *nodes) start(name int) *node {
 	st := &shared{Memory: c.mem}
 	n := &node{
 		of: c, name: name, number: number, store: st, inbox: make(chan func(), 1<<16),
-		lostBy: map[uint64]bool{},
+		lostBy: map[uint64]bool{}, born: time.Now(),
 	}
 	n.rig = &rig{t: c.t, mem: c.mem, cfg: c.cfg, wheel: wheel.New(nil), ear: newEar(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}, friends: map[presence.SessionID]bool{}}}
 	cfg := c.cfg
@@ -243,8 +246,20 @@ func (n *node) Call(ctx context.Context, to uint64, method string, b []byte) ([]
 	return answer, err
 }
 
-// Nodes implements Peers.
+// Nodes implements Peers: who has died is one of them until this node is told.
 func (n *node) Nodes() (list []uint64) {
+	list = n.reachable()
+	n.of.mu.Lock()
+	defer n.of.mu.Unlock()
+	for _, o := range n.of.all {
+		if o.dead && !o.left && !o.lostBy[n.number] && o.died.After(n.born) {
+			list = append(list, o.number)
+		}
+	}
+	return list
+}
+
+func (n *node) reachable() (list []uint64) {
 	for _, o := range n.of.running() {
 		if n.of.reach(n, o) {
 			list = append(list, o.number)
@@ -256,7 +271,7 @@ func (n *node) Nodes() (list []uint64) {
 // ranked is who a key falls to, as this node sees it, and who is next.
 func (n *node) ranked(key []byte) (first, second uint64) {
 	var best [2]uint64
-	for _, number := range append(n.Nodes(), n.number) {
+	for _, number := range append(n.reachable(), n.number) {
 		h := number * 0x9e3779b97f4a7c15
 		for _, c := range key {
 			h = (h ^ uint64(c)) * 1099511628211
@@ -355,6 +370,14 @@ func (c *nodes) verdict(n *node, since presence.Time, lost bool) {
 	}
 }
 
+// give tells o that n is lost.
+func (c *nodes) give(o, n *node, alive presence.Time) {
+	c.mu.Lock()
+	n.lostBy[o.number] = true
+	c.mu.Unlock()
+	o.tr.Lost(n.number, alive, presence.At(time.Now()))
+}
+
 // isolate cuts a node off; it knows after a second and a half.
 func (c *nodes) isolate(n *node) {
 	c.mu.Lock()
@@ -412,7 +435,7 @@ func (c *nodes) kill(n *node) {
 // end is kill of a node of which nobody says yet that it is silent.
 func (c *nodes) end(n *node) {
 	c.mu.Lock()
-	n.dead = true
+	n.dead, n.died = true, time.Now()
 	c.mu.Unlock()
 	n.store.down.Store(true)
 	over, cancel := context.WithCancel(context.Background())
@@ -440,7 +463,7 @@ func (c *nodes) leave(n *node) {
 		}
 	}
 	c.mu.Lock()
-	n.dead = true
+	n.dead, n.left = true, true
 	c.mu.Unlock()
 	n.wheel.Stop()
 	for _, o := range c.running() {

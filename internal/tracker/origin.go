@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -224,13 +225,17 @@ func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, all boo
 // isOver reports whether a node is lost or left.
 func (t *Tracker) isOver(incarnation uint64) bool { return t.overSince(incarnation) != 0 }
 
-// overSince is the wheel's time at which a node was lost or left; 0: it is not.
+// overSince is the wheel's time at which a node was lost or left; 0: it is not. One
+// that began before this node, and that nobody knows any more, went before it began.
 func (t *Tracker) overSince(incarnation uint64) time.Duration {
-	p := t.peers
+	p, heard := t.peers, t.peers.Nodes()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if o := p.origins[incarnation]; o != nil {
+	switch o := p.origins[incarnation]; {
+	case o != nil:
 		return o.over
+	case incarnation < t.incarnation.Load() && !slices.Contains(heard, incarnation):
+		return -1
 	}
 	return 0
 }

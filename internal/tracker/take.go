@@ -34,12 +34,35 @@ func (t *Tracker) elsewhere(ref Ref, maker uint64) (owner uint64, ok bool) {
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if u := sh.known(ref.User); u != nil {
-		if s := u.session(ref.Session); s != nil {
-			return s.epoch.Incarnation, s.foreign
-		}
+	if s := t.recall(sh, ref); s != nil {
+		return s.epoch.Incarnation, s.foreign
 	}
 	return maker, maker != 0 && maker != self
+}
+
+// recall finds a session, and makes it known again when it ended before this node
+// started and may still come back. The lock is held.
+func (t *Tracker) recall(sh *shard, ref Ref) *session {
+	u := sh.known(ref.User)
+	if u == nil {
+		return nil
+	}
+	s, f := u.session(ref.Session), u.folded.Session(ref.Session)
+	if s != nil || f == nil || f.Phase != presence.FoldClosed || !f.Reason.Resumable() {
+		return s
+	}
+	device := f.Device
+	left := t.appPolicy(ref.User.App).on(device.Platform).ResumeWindow - t.now().Sub(f.ClosedAt)
+	if left <= 0 {
+		return nil
+	}
+	s = &session{id: f.ID, public: f.Public, user: u, device: &device, epoch: f.Epoch, foreign: true, phase: presence.PhaseClosed}
+	s.truth = presence.Face{Closed: 1, ClosedAt: f.ClosedAt, Reason: f.Reason, Since: f.OpenedAt, Updated: f.OpenedAt}
+	s.shown.Closed = 1 // nobody was shown it here
+	s.life.timer.Fire = func() { t.fire(s) }
+	u.sessions = append(u.sessions, s)
+	t.setUntil(s, left)
+	return s
 }
 
 // takeOver connects a session that another node has.
@@ -151,6 +174,10 @@ func (t *Tracker) takeForeign(ctx context.Context, sh *shard, s *session, k taki
 		Restored: k.list.users, RestoredFriends: k.list.friends, Unclean: !k.clean,
 	}
 	o := opening{ConnectParams: k.ConnectParams, device: &device, kind: presence.RecordMoved, epoch: c.Epoch}
+	f := s.user.folded.Session(s.id)
+	if s.status == nil && f != nil && f.Hidden {
+		s.status = turnedStatus(nil, true) // it came to be known here after its end
+	}
 	if !s.phase.Open() {
 		if n := s.others(t.policy(s), &device); n >= t.policy(s).SessionsPerUser {
 			if s.phase == presence.PhaseCreated {
@@ -159,7 +186,10 @@ func (t *Tracker) takeForeign(ctx context.Context, sh *shard, s *session, k taki
 			sh.mu.Unlock()
 			return c, tooMany(n)
 		}
-		o.kind = presence.RecordOpened
+		// Of one that ended here alone, by the word of its silence, the log decides.
+		if f == nil || f.Phase != presence.FoldOpen {
+			o.kind = presence.RecordOpened
+		}
 	}
 	moved := o.kind == presence.RecordMoved
 	s.seldom().restored, s.kept.friends = k.list.users, k.list.friends
@@ -268,8 +298,7 @@ func (t *Tracker) Look(ctx context.Context, ref Ref, maker uint64) error {
 	}
 	sh := t.shard(ref.User)
 	sh.mu.Lock()
-	u := sh.known(ref.User)
-	known := u != nil && u.session(ref.Session) != nil
+	known := t.recall(sh, ref) != nil
 	sh.mu.Unlock()
 	if known {
 		return nil
@@ -443,7 +472,7 @@ func (t *Tracker) abandonTaken(s *session, rec *presence.Record) (after func()) 
 	reopened := s.truth.Closed != 0 // it had ended, and the log has it open with this
 	if reopened {
 		s.user.version++
-		s.begin(rec.Time)
+		s.begin(s.openedAt(rec))
 	}
 	t.note(s)
 	t.tell(s)
