@@ -162,17 +162,34 @@ func appendNotes(dst []byte, alive presence.Time) []byte {
 
 // parseNotes reads what appendNotes began.
 func parseNotes(b []byte) (alive presence.Time, notes []note, err error) {
+	alive, r := notesHead(b)
+	if r.err != nil {
+		return 0, nil, r.err
+	}
+	notes, err = parseNoteList(r.b)
+	return alive, notes, err
+}
+
+// notesHead reads when the node was last alive, and leaves the notes.
+func notesHead(b []byte) (alive presence.Time, r reader) {
 	if len(b) == 0 || b[0] < leastVersion || b[0] > noteVersion {
-		return 0, nil, fmt.Errorf("tracker: checkpoint note of an unknown version; it was written by a newer Porchlight")
+		r.err = fmt.Errorf("tracker: checkpoint note of an unknown version; it was written by a newer Porchlight")
+		return 0, r
 	}
-	r := reader{b: b[1:]}
+	r.b = b[1:]
 	alive = presence.Time(r.number())
-	for r.err == nil && len(r.b) > 0 {
-		if n := r.note(); r.err == nil {
-			notes = append(notes, n)
-		}
+	return alive, r
+}
+
+// firstNote reads when the node was last alive, and whose the first note is; false
+// when there is none.
+func firstNote(b []byte) (alive presence.Time, name presence.User, any bool, err error) {
+	alive, r := notesHead(b)
+	if r.err != nil || len(r.b) == 0 {
+		return alive, name, false, r.err
 	}
-	return alive, notes, r.err
+	name.App, name.ID = presence.AppID(r.text()), presence.UserID(r.text())
+	return alive, name, r.err == nil, r.err
 }
 
 // parseShard reads a shard: its users' folds, then the notes of their open
@@ -186,11 +203,17 @@ func parseShard(b []byte) (users map[presence.User]*presence.Folded, notes []not
 	if err != nil {
 		return nil, nil, err
 	}
-	r := reader{b: rest}
+	notes, err = parseNoteList(rest)
+	return users, notes, err
+}
+
+// parseNoteList reads notes until the end.
+func parseNoteList(b []byte) (notes []note, err error) {
+	r := reader{b: b}
 	for r.err == nil && len(r.b) > 0 {
 		if n := r.note(); r.err == nil {
 			notes = append(notes, n)
 		}
 	}
-	return users, notes, r.err
+	return notes, r.err
 }

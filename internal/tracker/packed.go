@@ -83,15 +83,21 @@ func (t *Tracker) restOf(sh *shard, name presence.User) {
 }
 
 // restAll packs everybody of a shard who can be, and forgets what the fold of each
-// need not know any more.
+// need not know any more. Who is packed is not put among the others for that: the
+// table would keep the room.
 func (t *Tracker) restAll(sh *shard) {
-	for name := range sh.peers.packed {
-		sh.wake(name)
-	}
 	now := t.now()
 	for _, u := range sh.users {
 		u.folded.Forget(now)
 		t.rest(sh, u)
+	}
+	for name, p := range sh.peers.packed {
+		u := sh.unpack(name, p)
+		u.folded.Forget(now)
+		sh.peers.scratch = u.pack(sh.peers.scratch[:0])
+		if string(sh.peers.scratch) != string(p) {
+			sh.peers.packed[name] = packed(sh.peers.scratch)
+		}
 	}
 }
 

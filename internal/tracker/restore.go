@@ -11,51 +11,93 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
+// noted is the newest note of each session.
+type noted map[presence.SessionID]note
+
+// keep takes one in. Later notes win, but for an older status: the newest note may
+// be older than the shard it is beside.
+func (set noted) keep(n note) {
+	old, ok := set[n.ref.Session]
+	if ok && n.olderThan(&old) {
+		return
+	}
+	if n.same && ok {
+		n.watches, n.friends, n.same = old.watches, old.friends, old.same
+	}
+	if ok && old.until.Add(-old.ttl) > n.until.Add(-n.ttl) {
+		n.ttl, n.until = old.ttl, old.until
+	}
+	set[n.ref.Session] = n
+}
+
 // restore loads the checkpoint, folds what the log has since, and puts every
 // session that was open into the table as lost, with its status (design §4,
 // restart of a node).
 func (t *Tracker) restore(ctx context.Context) error {
+	if t.peers != nil {
+		return t.restoreNodes(ctx)
+	}
 	began := time.Now()
 	notes := noted{}
-	keep := notes.keep
 	var through [Shards]uint64
 	var from, records uint64
 	if t.cfg.Checkpoints != nil {
 		good, err := t.cfg.Checkpoints.Load(ctx, func(n int, at uint64, b []byte) error {
 			if n < 0 || n >= Shards {
-				return fmt.Errorf("tracker: checkpoint has a shard %d of %d", n, Shards)
+				return errShard(n)
 			}
 			through[n] = at
 			t.shards[n].save.through = at
-			return t.loadShard(n, b, keep)
+			return t.loadShard(n, b, notes)
 		}, func(b []byte) error {
-			alive, list, err := parseNotes(b)
-			t.lastAlive = max(t.lastAlive, alive)
-			for _, n := range list {
-				keep(n)
-			}
-			return err
+			return t.loadNotes(b, notes)
 		})
 		if err != nil {
 			return fmt.Errorf("load the checkpoint: %w", err)
 		}
-		if good > 0 {
-			from = good + 1
-		}
-		for i := range t.shards { // also those that were never written
-			t.shards[i].save.through = max(t.shards[i].save.through, good)
-		}
-	}
-	if t.peers != nil && t.peers.Notes != nil {
-		if err := t.loadNodeNotes(ctx, keep); err != nil {
-			return fmt.Errorf("load what the nodes noted of their sessions: %w", err)
-		}
+		from = t.loaded(good)
 	}
 	fold := func(sequence uint64, list []presence.Record) error {
 		records += uint64(len(list))
 		t.refold(sequence, list, &through)
 		return nil
 	}
+	if err := t.replay(ctx, from, fold); err != nil {
+		return err
+	}
+	users, open := t.revive(notes)
+	t.restored(users, open, records, began)
+	return nil
+}
+
+func errShard(n int) error {
+	return fmt.Errorf("tracker: checkpoint has a shard %d of %d", n, Shards)
+}
+
+// loadNotes takes in a message of notes of the checkpoint.
+func (t *Tracker) loadNotes(b []byte, notes noted) error {
+	alive, list, err := parseNotes(b)
+	t.lastAlive = max(t.lastAlive, alive)
+	for _, n := range list {
+		notes.keep(n)
+	}
+	return err
+}
+
+// loaded notes through where all shards are good, also those that were never
+// written, and returns where the log must be read from; 0: from its beginning.
+func (t *Tracker) loaded(good uint64) (from uint64) {
+	for i := range t.shards {
+		t.shards[i].save.through = max(t.shards[i].save.through, good)
+	}
+	if good == 0 {
+		return 0
+	}
+	return good + 1
+}
+
+// replay gives fold what the log has from a position on.
+func (t *Tracker) replay(ctx context.Context, from uint64, fold func(uint64, []presence.Record) error) error {
 	next, err := t.cfg.Log.Replay(ctx, from, fold)
 	if errors.Is(err, store.ErrGap) {
 		t.log.Error("the log is shorter than the checkpoint needs; last seen times of the gap are missing", "from", from)
@@ -67,33 +109,16 @@ func (t *Tracker) restore(ctx context.Context) error {
 	if next > 0 {
 		t.applied.Store(next - 1)
 	}
-	users, open := t.revive(notes)
-	if users > 0 {
-		t.log.Info("restored", "users", users, "sessions", open, "records", records, "took", time.Since(began).Round(time.Millisecond).String())
-	}
 	return nil
 }
 
-// noted is what all notes together say of each session.
-type noted map[presence.SessionID]note
-
-func (m noted) keep(n note) {
-	// Later notes win, but for an older status: the newest note may be older
-	// than the shard it is beside.
-	old, ok := m[n.ref.Session]
-	if ok && n.olderThan(&old) {
-		return
+func (t *Tracker) restored(users, open int, records uint64, began time.Time) {
+	if users > 0 {
+		t.log.Info("restored", "users", users, "sessions", open, "records", records, "took", time.Since(began).Round(time.Millisecond).String())
 	}
-	if n.same && ok {
-		n.watches, n.friends, n.same = old.watches, old.friends, old.same
-	}
-	if ok && old.until.Add(-old.ttl) > n.until.Add(-n.ttl) {
-		n.ttl, n.until = old.ttl, old.until
-	}
-	m[n.ref.Session] = n
 }
 
-func (t *Tracker) loadShard(n int, b []byte, keep func(note)) error {
+func (t *Tracker) loadShard(n int, b []byte, notes noted) error {
 	users, list, err := parseShard(b)
 	if err != nil {
 		return fmt.Errorf("shard %d: %w", n, err)
@@ -102,7 +127,7 @@ func (t *Tracker) loadShard(n int, b []byte, keep func(note)) error {
 		t.shards[n].user(name).folded = *f
 	}
 	for _, one := range list {
-		keep(one)
+		notes.keep(one)
 	}
 	return nil
 }
@@ -121,29 +146,31 @@ func (t *Tracker) refold(sequence uint64, list []presence.Record, through *[Shar
 }
 
 // revive makes table entries of what the log says, and returns their counts.
-func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
+func (t *Tracker) revive(notes noted) (users, open int) {
 	for i := range t.shards {
 		for _, u := range t.shards[i].users {
 			users++
-			u.version = 1
-			u.seen, u.shown = u.folded.LastSeen, u.folded.LastSeenShown
-			for j := range u.folded.Sessions {
-				f := &u.folded.Sessions[j]
-				if f.Phase == presence.FoldOpen {
-					t.reviveSession(u, f, notes)
-					if t.peers == nil {
-						t.online.Add(1)
-					}
-					open++
-				}
-			}
+			n := t.reviveUser(u, notes)
+			t.online.Add(int64(n))
+			open += n
 			u.paint()
-			if t.peers != nil {
-				t.rest(&t.shards[i], u)
-			}
 		}
 	}
 	return users, open
+}
+
+// reviveUser makes the sessions of a user that the log has open; he is to be
+// painted then.
+func (t *Tracker) reviveUser(u *user, notes noted) (open int) {
+	u.version = 1
+	u.seen, u.shown = u.folded.LastSeen, u.folded.LastSeenShown
+	for j := range u.folded.Sessions {
+		if f := &u.folded.Sessions[j]; f.Phase == presence.FoldOpen {
+			t.reviveSession(u, f, notes)
+			open++
+		}
+	}
+	return open
 }
 
 // unwritten is more than the updates that a session can have made between its
@@ -151,7 +178,7 @@ func (t *Tracker) revive(notes map[presence.SessionID]note) (users, open int) {
 // watchers would meet a number that they know with another status.
 const unwritten = 4 * refuseAfter
 
-func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes map[presence.SessionID]note) {
+func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes noted) {
 	device := f.Device
 	s := &session{
 		id: f.ID, public: f.Public, user: u, device: &device, epoch: f.Epoch,
