@@ -30,6 +30,8 @@ const (
 	roleHTTP = "http"
 	// roleConfig is a server with the configuration file that benchConfig names.
 	roleConfig = "config"
+	// roleNode is one of several nodes, at the place that benchPlace says.
+	roleNode = "node"
 	// The null servers of the live door.
 	roleNullLive  = "null-live"
 	roleNullEpoll = "null-epoll"
@@ -47,17 +49,23 @@ type benchCommand struct {
 	Null    bool   `help:"Measure null servers in the same run, and give ratios: one write for each delivery; with --door live also one on epoll."`
 	JSON    bool   `name:"json" help:"One JSON object per phase and line."`
 
+	Nodes    int `placeholder:"N" help:"Measure so many nodes instead, 3 to 7, that form a cluster on this machine. Phases: across (changes to watchers at other nodes), replicate (what all nodes take of each other), million (memory, a node that starts again, a node that dies). Default: all."`
+	Sessions int `placeholder:"N" default:"1000000" help:"With --nodes, how many sessions the phase million opens. Default: ${default}."`
+
 	FriendsSubscription bool   `help:"Measure friend lists instead: subscribing to 50, 500 and 10,000 friends, changes of a list, queries of 200 users. With --grpc, give --http too."`
 	HTTP                string `name:"http" placeholder:"ADDR" help:"With --door live: measure the development node at this loopback address. With --friends-subscription and --grpc: HTTP address of the same node."`
 }
 
 // Help shows an example.
 func (benchCommand) Help() string {
-	return "Example:\n\n  porchlight bench --self --null --users 2000 --phase saturate,half\n  porchlight bench --door live --null"
+	return "Example:\n\n  porchlight bench --self --null --users 2000 --phase saturate,half\n  porchlight bench --door live --null\n  porchlight bench --nodes 3 --phase across,million"
 }
 
 // Run measures and prints.
 func (b benchCommand) Run(ctx context.Context, c console) error {
+	if b.Nodes != 0 {
+		return b.several(ctx, c)
+	}
 	if b.Phase == bench.DoorTopics {
 		b.Phase, b.Door = "", bench.DoorTopics
 	}
@@ -183,6 +191,9 @@ func (b benchCommand) friends(ctx context.Context, c console) error {
 
 // benchChild is the child's side: a server that ends with its standard input.
 func benchChild(ctx context.Context, c console, role string) int {
+	if role == roleNode { // it reads its orders there
+		return ended(c, benchNode(ctx, c))
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -216,6 +227,11 @@ func benchChild(ctx context.Context, c console, role string) int {
 	default:
 		err = fmt.Errorf("%s=%s is not known", benchRole, role)
 	}
+	return ended(c, err)
+}
+
+// ended is how a child ends.
+func ended(c console, err error) int {
 	if err != nil {
 		fmt.Fprintln(c.err, "porchlight:", err)
 		return 1

@@ -178,6 +178,8 @@ func TestBadInput(t *testing.T) {
 		"broken config":       {[]string{"serve", "--config", broken}, "oops"},
 		"no config":           {[]string{"serve", "--config", broken + "x"}, "no such file"},
 		"bench far away":      {[]string{"bench", "--grpc", "192.0.2.1:1"}, "loopback"},
+		"bench of two nodes":  {[]string{"bench", "--nodes", "2"}, "3 to 7"},
+		"bench of given ones": {[]string{"bench", "--nodes", "3", "--http", "127.0.0.1:1"}, "of its own"},
 		"bench of nobody":     {[]string{"bench", "--users", "0"}, "1 or more"},
 		"bench of two":        {[]string{"bench", "--grpc", "127.0.0.1:1", "--self"}, "either"},
 		"bench of two live":   {[]string{"bench", "--door", "live", "--http", "127.0.0.1:1", "--self"}, "either"},

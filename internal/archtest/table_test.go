@@ -85,8 +85,9 @@ var table = []line{
 	{".", with(leaves, "internal/app", "internal/config"), "the thin front for programs that embed the server"},
 	{"porchlighttest", []string{".", "client", "internal/natsbus"}, "a server for users' tests, and the one line that a fake clock needs of the engine"},
 	{"internal/bench", with(leaves, "client", "api/…/"), "a tool of the command line: it meets the server over the wire alone"},
+	{"internal/scale", with(leaves, "internal/app", "internal/config", "internal/bench", "internal/tracker"), "the node's side of bench with several nodes: it stands in for a door, so it needs a node's tracker"},
 	{"internal/receiver", nil, "the other end of a webhook for development: a check of what is sent shares no code with it"},
-	{"cmd/porchlight", with(leaves, ".", "internal/config", "client", "internal/bench", "internal/receiver"), "thin: flags in, one call, text out"},
+	{"cmd/porchlight", with(leaves, ".", "internal/config", "client", "internal/bench", "internal/scale", "internal/receiver"), "thin: flags in, one call, text out"},
 
 	// Tests only: whatever they test.
 	{"internal/archtest", nil, "reads source, imports nothing of it"},

@@ -22,6 +22,12 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	case "node":
+		if err := nodeChild(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	case "silent":
 		fmt.Fprintln(os.Stderr, "no port is free")
 		os.Exit(3)

@@ -79,7 +79,7 @@ func (r *run) login(t *target) (Figures, error) {
 func (r *run) begin(d *device) error {
 	t := d.target
 	d.speaker = t.dialect.speaker(d, r.tokens[d.user])
-	if err := r.loop.connect(d, t.addr); err != nil {
+	if err := r.loop.connect(d, t.addrOf(d.user)); err != nil {
 		return d.wrap(err)
 	}
 	if err := d.speaker.start(); err != nil {

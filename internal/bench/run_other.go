@@ -20,3 +20,11 @@ func Run(_ context.Context, cfg Config) error {
 func LiveNullEpoll(context.Context, string, func(string) error) error {
 	return errors.New("bench: the null server on epoll runs on Linux only")
 }
+
+// NodesRun needs Linux, as Run does.
+func NodesRun(_ context.Context, cfg NodesConfig) error {
+	if _, err := cfg.withDefaults(); err != nil {
+		return err
+	}
+	return errors.New("bench: the load of several nodes runs on Linux only: it measures them through /proc")
+}

@@ -16,7 +16,8 @@ type target struct {
 	role    int
 	name    string // for people: "server" or "null server"
 	addr    netip.AddrPort
-	proc    process // 0 when it is unknown and cannot be measured
+	more    []netip.AddrPort // with several nodes: the others', after that of addr
+	proc    process          // 0 when it is unknown and cannot be measured
 	stop    func() error
 	graph   [][]int32
 	dialect dialect
@@ -68,6 +69,14 @@ func newTarget(name, door string, addr netip.AddrPort, graph [][]int32, seed uin
 		t.turn.order[i] = int32(u)
 	}
 	return t, nil
+}
+
+// addrOf is where a user connects: each node in turn.
+func (t *target) addrOf(user int32) netip.AddrPort {
+	if at := int(user) % (1 + len(t.more)); at > 0 {
+		return t.more[at-1]
+	}
+	return t.addr
 }
 
 // friends is how many watchers each change has.

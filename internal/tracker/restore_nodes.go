@@ -25,7 +25,7 @@ type restoring struct {
 	through [Shards]uint64
 	states  [Shards][]byte             // of shards, as they were read; nil: none, or made whole
 	inside  [Shards][]note             // notes that were in the shard: a node wrote it that was alone
-	early   [store.NoteGroups]noted  // notes beside the shards, of such a node
+	early   [store.NoteGroups]noted    // notes beside the shards, of such a node
 	groups  [store.NoteGroups][][]byte // of nodes, as they were read
 	records [Shards][]numbered
 	waiting int // records in there

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/porchlight-dev/porchlight"
+	"github.com/porchlight-dev/porchlight/internal/bench"
+	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/scale"
+)
+
+// benchPlace is the environment variable that says to a child of roleNode, as JSON,
+// where it is.
+const benchPlace = "PORCHLIGHT_BENCH_PLACE"
+
+// several measures nodes that form a cluster and prints.
+func (b benchCommand) several(ctx context.Context, c console) (err error) {
+	if b.GRPC != "" || b.HTTP != "" || b.Null || b.Users != nil {
+		return errors.New("--nodes starts nodes of its own, with a number of users of its own, and has no null server: leave --grpc, --http, --users and --null out")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program to start it again: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "porchlight-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cfg := bench.NodesConfig{
+		Dir: dir, Nodes: b.Nodes, Sessions: b.Sessions, Seconds: b.Seconds,
+		Self: func(p bench.Place) (argv, environ []string) {
+			place, _ := json.Marshal(p) // texts always can be
+			return []string{self}, []string{benchRole + "=" + roleNode, benchPlace + "=" + string(place)}
+		},
+		Token: func(user string) (string, error) {
+			return config.Token(config.TokenParams{App: "demo", User: user, TTL: 12 * time.Hour})
+		},
+	}
+	if b.Phase != "" {
+		cfg.Phases = strings.Split(b.Phase, ",")
+	}
+	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		cfg.Progress = c.err
+	}
+	var rows []bench.NodesRow
+	cfg.Report = func(row bench.NodesRow) {
+		if b.JSON {
+			json.NewEncoder(c.out).Encode(row)
+		}
+		rows = append(rows, row)
+	}
+	if err := bench.NodesRun(ctx, cfg); err != nil || b.JSON {
+		return err
+	}
+	return bench.NodesTable(c.out, rows)
+}
+
+// benchNode is the node of roleNode.
+func benchNode(ctx context.Context, c console) error {
+	cfg := scale.Config{Version: porchlight.Version, Logger: logger(c)}
+	if err := json.Unmarshal([]byte(os.Getenv(benchPlace)), &cfg.Place); err != nil {
+		return fmt.Errorf("%s: %w", benchPlace, err)
+	}
+	defer profile(cfg.Logger)()
+	return scale.Serve(ctx, cfg, os.Stdin, c.out)
+}
