@@ -143,7 +143,7 @@ func sizeOf(t *testing.T, name string, least, usual int) int {
 func newCrowd(t *testing.T, set setting, seed uint64) *crowd {
 	t.Helper()
 	w := &crowd{born: time.Now(), random: rand.New(rand.NewPCG(seed, 7)), tooLate: 14 * time.Second, found: nodeFigures{rounds: map[string]int{}}}
-	w.hook, w.ears = newHook(t), newEars(t)
+	w.hook, w.ears = newHookAt(t, set.hookAddr(t)), newEarsAt(t, set.hookAddr(t))
 	w.hook.tape = newTape()
 	set.app += w.appOf()
 	w.fleet = newFleet(t, set)

@@ -44,10 +44,10 @@ type heardEvent struct {
 }
 
 // newEars listens on loopback; it ends with the test.
-func newEars(t *testing.T) *ears {
+func newEarsAt(t *testing.T, addr string) *ears {
 	t.Helper()
 	e := &ears{conns: map[string]*heardOf{}, users: map[string]*heardOf{}}
-	l, err := net.Listen("tcp", freeAddr(t))
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

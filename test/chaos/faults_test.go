@@ -42,6 +42,7 @@ func allFaults() []fault {
 		{"links of clients", nil, (*crowd).playDoors},
 		{"loss of the quorum, killed", (*crowd).ownStores, func(w *crowd) error { return w.playQuorum(true) }},
 		{"loss of the quorum, stopped", (*crowd).ownStores, func(w *crowd) error { return w.playQuorum(false) }},
+		{"a wrong clock", (*crowd).canStep, (*crowd).playClock},
 		{"kill -9 of a NATS server", (*crowd).hasServers, func(w *crowd) error { return w.playServer(true) }},
 		{"SIGSTOP of a NATS server", (*crowd).hasServers, func(w *crowd) error { return w.playServer(false) }},
 	}
@@ -51,6 +52,7 @@ func (w *crowd) hasFive() bool    { return len(w.fleet.nodes) >= 5 }
 func (w *crowd) hasServers() bool { return w.fleet.servers != nil }
 func (w *crowd) ownStores() bool  { return w.fleet.servers == nil }
 func (w *crowd) canPart() bool    { return w.fleet.parts() }
+func (w *crowd) canStep() bool    { return w.fleet.steps }
 func (w *crowd) canSever() bool   { return w.fleet.parts() || w.hasServers() }
 
 // lostAfter is when nodes take a silent one for lost; beforeClosed is how long a
@@ -228,6 +230,26 @@ func (w *crowd) playDoors() error {
 	w.fleet.heal()
 	over()
 	return nil
+}
+
+// mostStep is how wrong a clock may be: receivers of webhooks allow five minutes.
+const mostStep = 4 * time.Minute
+
+// playClock sets the clock of a node forwards or back, and right again.
+func (w *crowd) playClock() error {
+	i := w.oneOf()
+	over := w.hurt(harmClock, i)
+	seconds := int64(within(w.random, 2*time.Second, mostStep).Seconds())
+	if w.random.IntN(2) == 0 {
+		seconds = -seconds
+	}
+	if err := w.step(i, seconds); err != nil {
+		return err
+	}
+	w.wait(within(w.random, 3*time.Second, 10*time.Second))
+	err := w.step(i, 0)
+	over()
+	return err
 }
 
 // playQuorum takes a majority away, and gives it back: nobody is taken for lost

@@ -75,12 +75,17 @@ type hook struct {
 // newHook listens on loopback; it ends with the test.
 func newHook(t *testing.T) *hook {
 	t.Helper()
+	return newHookAt(t, freeAddr(t))
+}
+
+func newHookAt(t *testing.T, addr string) *hook {
+	t.Helper()
 	h := &hook{t: t, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", mood: takes, changed: make(chan struct{}), requests: map[mood]int{}, seen: map[string]time.Time{}}
 	var err error
 	if h.verify, err = standardwebhooks.NewWebhook(h.secret); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", freeAddr(t))
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,7 @@ const nodeRole = "PORCHLIGHT_CHAOS_NODE"
 // part is what one node of several is made of.
 type part struct {
 	Name, Config, Data, GRPC, HTTP string
+	Clock                          string // file that says how wrong its clock is
 
 	Listen  string   // where its engine listens for the others' engines; empty: Servers
 	Peers   []string // where all engines listen
@@ -58,6 +60,7 @@ func beNode(text string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	go followClock(ctx, p.Clock)
 	if err = a.Start(ctx); err == nil {
 		select {
 		case <-ctx.Done():
@@ -77,6 +80,7 @@ type fleet struct {
 	nodes   []*node
 	servers *natsbustest.Servers // where the store is; nil: with the nodes
 	server  int                  // the last one that was harmed
+	steps   bool                 // clocks can be set
 	cables
 
 	mu   sync.Mutex  // guards all below
@@ -90,15 +94,25 @@ type setting struct {
 	settings string // of the configuration, beside the apps
 	app      string // more lines of the app's
 	policy   string
+	stepping string               // this test program with a clock that can be set; empty: it cannot
 	servers  *natsbustest.Servers // nil: the engines form the cluster
 	network  *network             // nil: loopback
 	binary   string               // of the command; empty: this test program plays it
 }
 
+// hookAddr is where nodes reach a receiver of webhooks.
+func (s *setting) hookAddr(t *testing.T) string {
+	t.Helper()
+	if s.network == nil {
+		return freeAddr(t)
+	}
+	return s.network.addr(ourHost) + ":0"
+}
+
 // newFleet prepares the nodes; none is started.
 func newFleet(t *testing.T, set setting) *fleet {
 	t.Helper()
-	f := &fleet{away: make([]time.Time, set.count), went: make([]time.Time, set.count), servers: set.servers, cables: cables{network: set.network}}
+	f := &fleet{away: make([]time.Time, set.count), went: make([]time.Time, set.count), servers: set.servers, steps: set.stepping != "", cables: cables{network: set.network}}
 	secret := fmt.Sprintf("%016x%016x%016x", rand.Uint64(), rand.Uint64(), rand.Uint64())
 	issuer := token.Issuer{App: "demo", Issuer: "https://id.chaos.test", Audience: "demo", Keys: []token.Key{{ID: "k", Secret: []byte(secret)}}}
 	at := func(i int) string {
@@ -117,7 +131,7 @@ func newFleet(t *testing.T, set setting) *fleet {
 	}
 	for i := range set.count {
 		name := fmt.Sprintf("n%d", i+1)
-		n := &node{program: os.Args[0], args: []string{"-test.run=^$"}, dir: filepath.Join(root, name), grpc: at(i), http: at(i), issuer: issuer}
+		n := &node{program: cmp.Or(set.stepping, os.Args[0]), args: []string{"-test.run=^$"}, dir: filepath.Join(root, name), grpc: at(i), http: at(i), issuer: issuer}
 		if set.network != nil {
 			all := set.network.at(i, append([]string{n.program}, n.args...)...)
 			n.program, n.args = all[0], all[1:]
@@ -126,7 +140,7 @@ func newFleet(t *testing.T, set setting) *fleet {
 			issuer.Issuer, secret, set.policy, set.app)
 		n.prepare(t)
 		n.configure(t, set.settings)
-		p := part{Name: name, Config: n.configFile(), Data: n.data(), GRPC: n.grpc, HTTP: n.http}
+		p := part{Name: name, Config: n.configFile(), Data: n.data(), GRPC: n.grpc, HTTP: n.http, Clock: clockFile(n)}
 		f.cables.lay(t, set, i, peers, &p)
 		b, err := json.Marshal(p)
 		if err != nil {

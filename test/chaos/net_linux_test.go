@@ -21,6 +21,8 @@ type network struct {
 }
 
 const (
+	// ourHost is the test's own number.
+	ourHost = 253
 	netBits = "/24"
 	// deadEnd is a link address that nobody has: what is sent to it is lost.
 	deadEnd = "02:00:00:00:00:ee"
@@ -45,7 +47,7 @@ func newNetwork(t *testing.T, hosts int) *network {
 		t.Skipf("this machine allows no network namespaces: %s", out)
 	}
 	// The switch has an address too, by which the test talks to all hosts.
-	w.ip("addr", "add", w.prefix+"254"+netBits, "dev", w.bridge())
+	w.ip("addr", "add", w.addr(ourHost)+netBits, "dev", w.bridge())
 	w.ip("link", "set", w.bridge(), "up")
 	for i := range hosts {
 		space, cable := w.space(i), w.cable(i)

@@ -61,9 +61,14 @@ func playNodes(t *testing.T, set func(t *testing.T, count int) setting) {
 		t.Fatalf("PORCHLIGHT_CHAOS_NODES: %q is not a number of nodes: 3 or more", text)
 	}
 	p := newSchedule(t)
+	stepping := ""
+	if os.Getenv("PORCHLIGHT_CHAOS_CLOCK") != "" {
+		stepping = steppingProgram(t)
+	}
 	for stretch := 1; !p.over() && !t.Failed(); stretch++ {
 		t.Run(fmt.Sprintf("stretch %d", stretch), func(t *testing.T) {
 			s := set(t, count)
+			s.stepping = stepping
 			s.settings = fmt.Sprintf("restart_grace: %v", rollGrace)
 			playStretch(t, newCrowd(t, s, p.seed+uint64(stretch)), p)
 		})
