@@ -177,6 +177,7 @@ type liveNote struct {
 	K       string           `json:"k"`
 	On      bool             `json:"on"`
 	Seen    float64          `json:"seen"`
+	Stale   float64          `json:"stale"`
 	At      float64          `json:"at"`
 	S       *liveUserSession `json:"s"`
 	User    string           `json:"user"`    // done
@@ -257,7 +258,7 @@ func (n *liveNote) frame() frame {
 	if !known && n.K != "none" || n.U == "" {
 		return frame{} // newer than we are
 	}
-	note := &notification{user: n.U, available: n.On, lastSeen: at(n.Seen), at: at(n.At)}
+	note := &notification{user: n.U, available: n.On, lastSeen: at(n.Seen), staleSince: at(n.Stale), at: at(n.At)}
 	if n.S != nil && known {
 		s := n.S.session()
 		note.session, note.kind, note.reason = &s, kind, liveCloseReasons[n.S.Why]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"github.com/porchlight-dev/porchlight/client"
 	"github.com/porchlight-dev/porchlight/internal/app"
 	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
@@ -376,14 +378,15 @@ func publishersAnywhere(c calling) {
 		})
 	}
 	// Two of its connections, at two nodes, hear of him.
-	first, second := c.listens(c.home, made.AppID, key), c.listens(c.other, made.AppID, key)
-	online, offline := fmt.Sprintf("[%q,\"online\"]", uid), fmt.Sprintf("[%q,\"offline\"]", uid)
+	first, second := c.listens(c.home, made.AppID, made.Key), c.listens(c.other, made.AppID, made.Key)
 	for _, l := range []func() []string{first, second} {
-		happens(c.t, "a stream of the publisher begins with him", func() bool { return slices.Contains(l(), online) })
+		happens(c.t, "a connection of the publisher stands", func() bool { return strings.Contains(fmt.Sprint(l()), `"result":"OK"`) })
 	}
 	form(c.other, his, "/revoke/"+made.AppID)
 	for _, l := range []func() []string{first, second} {
-		happens(c.t, "the publisher is told that he is offline", func() bool { return slices.Contains(l(), offline) })
+		happens(c.t, "the publisher is told that he is offline", func() bool {
+			return strings.Contains(fmt.Sprint(l()), `"status":"offline"`) && strings.Contains(fmt.Sprint(l()), uid)
+		})
 	}
 	for _, a := range []*app.App{c.at, c.home, c.other} {
 		happens(c.t, "the publisher may not ask any more", func() bool {
@@ -393,39 +396,25 @@ func publishersAnywhere(c calling) {
 	}
 }
 
-// listens reads a publisher's stream at a node.
+// listens is a publisher's connection to a node: all that it was told.
 func (c calling) listens(a *app.App, id, key string) func() []string {
 	c.t.Helper()
-	ctx, cancel := context.WithCancel(c.t.Context())
-	c.t.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+a.HTTPAddr().String()+"/"+id+"/presence.json", nil)
+	conn, err := net.Dial("tcp", a.HTTPAddr().String())
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	name, value, _ := strings.Cut(key, ": ")
-	r.Header.Set(name, value)
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
+	p, answer := doortest.Handshake(c.t, conn, "/"+id, nil)
+	if p == nil {
+		c.t.Fatal(answer.Status)
+	}
+	if err := p.Send(fmt.Sprintf(`{"key":%q}`, key)); err != nil {
 		c.t.Fatal(err)
 	}
-	var mu sync.Mutex
-	var text strings.Builder
 	var read sync.WaitGroup
-	read.Go(func() {
-		defer resp.Body.Close()
-		b := make([]byte, 512)
-		for {
-			n, err := resp.Body.Read(b)
-			mu.Lock()
-			text.Write(b[:n])
-			mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	})
-	c.t.Cleanup(func() { cancel(); read.Wait() })
-	return func() []string { mu.Lock(); defer mu.Unlock(); return strings.Split(text.String(), "\n") }
+	read.Go(p.Read)
+	c.t.Cleanup(func() { conn.Close(); read.Wait() })
+	var got []string
+	return func() []string { got = append(got, p.Take()...); return got }
 }
 
 // bearer is the header of a user's access token.

@@ -67,14 +67,20 @@ func clusterIn(t *testing.T, dirs []string, more ...func(*app.Params)) []*app.Ap
 	}
 	starting.Wait()
 	t.Cleanup(func() {
-		// Where one has gone before, the last of the others stops without a quorum.
-		end := stop
+		// The last of them stops without a quorum, and may say so.
+		patience := patience
 		if slices.ContainsFunc(nodes, func(a *app.App) bool { return !listens(a) }) {
-			end = abandon
+			patience = time.Second
 		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
 		var stopping sync.WaitGroup
 		for _, a := range nodes {
-			stopping.Go(func() { end(t, a) })
+			stopping.Go(func() {
+				if err := a.Stop(ctx); err != nil {
+					t.Log("stopped:", err)
+				}
+			})
 		}
 		stopping.Wait()
 	})

@@ -241,7 +241,13 @@ func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 		})
 	}
 	if len(frames) == told && how >= sendAsked && !available {
-		frames = w.frame(frames, e, forms, Notification{Presence: p, Own: own})
+		n := Notification{Presence: p, Own: own}
+		if p.Version == 0 {
+			if n.Stale = w.hub.silence(p.User); n.Stale != 0 {
+				forms = nil // nothing that is kept
+			}
+		}
+		frames = w.frame(frames, e, forms, n)
 	}
 	return frames
 }

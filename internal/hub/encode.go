@@ -27,7 +27,10 @@ type Notification struct {
 	Own      bool // the watcher is the same user: he sees invisible sessions
 	// Available is the user-level flag after it.
 	Available bool
-	Locale    string // what Encoder.Locale said of the watcher's
+	// Stale, when not 0, is since when a node is not heard that may know the user, of
+	// whom nothing is known here: he may be available.
+	Stale  presence.Time
+	Locale string // what Encoder.Locale said of the watcher's
 }
 
 // Body is a notification in a door's dialect: bytes, in the form that the door's

@@ -33,6 +33,8 @@ type Hub struct {
 
 	// age grows when encoders may answer differently from then on.
 	age atomic.Uint32
+
+	unsure unsure
 }
 
 // shard holds the targets whose name falls to it. Only watched users are in it.

@@ -9,7 +9,7 @@ export interface Presence {
   readonly available: boolean;
   /** When the user was last available, in milliseconds since 1970. Left out for who never was. */
   readonly lastSeen?: number;
-  /** In answers of `get`: since when this may be old, because the server does not hear the part of it that knows better. */
+  /** Since when this may be old, because the server does not hear the part of it that knows better: in answers of `get`, and of a watched user of whom it knows nothing. */
   readonly staleSince?: number;
   /** Oldest first. */
   readonly sessions: readonly UserSession[];

@@ -34,6 +34,7 @@ interface Person {
   presence: Presence | undefined; // as it was given out last
   available: boolean;
   lastSeen: number | undefined;
+  stale?: number | undefined; // since when the server cannot know
   told: number; // the round of the newest snapshot of this user
   sessions: Map<string, { session: UserSession; round: number }>;
 }
@@ -94,6 +95,7 @@ export class Picture implements PresenceStore {
     }
     const steps = this.#touch(n.user);
     p.available = n.on;
+    p.stale = n.stale;
     if (n.seen !== undefined) p.lastSeen = n.seen;
     if (n.kind === 'none' || n.kind === 'current') p.told = this.#round;
     if (n.session === undefined) {
@@ -178,7 +180,7 @@ function enlist<F extends (...args: never[]) => void>(set: Set<F>, listener: F):
 function picture(user: string, p: Person): Presence {
   const sessions = [...p.sessions.values()].map((s) => s.session).sort(oldestFirst);
   return Object.freeze({
-    user, available: p.available, ...(p.lastSeen !== undefined && { lastSeen: p.lastSeen }), sessions: Object.freeze(sessions),
+    user, available: p.available, ...(p.lastSeen !== undefined && { lastSeen: p.lastSeen }), ...(p.stale !== undefined && { staleSince: p.stale }), sessions: Object.freeze(sessions),
   });
 }
 

@@ -26,7 +26,7 @@ export interface Welcome {
 /** One notification. @internal */
 export type News =
   | { readonly kind: 'current' | 'opened' | 'updated' | 'closed' | 'none'; readonly user: string; readonly on: boolean
-      readonly seen: number | undefined; readonly session: UserSession | undefined; readonly why: CloseReason | undefined }
+      readonly seen: number | undefined; readonly session: UserSession | undefined; readonly why: CloseReason | undefined; readonly stale?: number }
   /** Everything of `user` was told; undefined is everybody; `friends` is all of the friends. */
   | { readonly kind: 'done'; readonly user: string | undefined; readonly friends: boolean }
   | { readonly kind: 'ended'; readonly user: string; readonly unfriended: boolean };
@@ -141,7 +141,7 @@ function news(raw: unknown): News | undefined {
       const why = n['s'] === undefined ? '' : string((n['s'] as Raw)['why']);
       return {
         kind: n['k'], user: string(n['u']), on: n['on'] === true, seen: typeof n['seen'] === 'number' ? n['seen'] : undefined,
-        session, why: why === '' ? undefined : why,
+        session, why: why === '' ? undefined : why, ...(typeof n['stale'] === 'number' && { stale: n['stale'] }),
       };
     }
     default:

@@ -247,7 +247,8 @@ function news(raw) {
         on: n["on"] === true,
         seen: typeof n["seen"] === "number" ? n["seen"] : void 0,
         session,
-        why: why === "" ? void 0 : why
+        why: why === "" ? void 0 : why,
+        ...typeof n["stale"] === "number" && { stale: n["stale"] }
       };
     }
     default:
@@ -638,6 +639,7 @@ var Picture = class {
     }
     const steps = this.#touch(n.user);
     p.available = n.on;
+    p.stale = n.stale;
     if (n.seen !== void 0) p.lastSeen = n.seen;
     if (n.kind === "none" || n.kind === "current") p.told = this.#round;
     if (n.session === void 0) {
@@ -714,6 +716,7 @@ function picture(user, p) {
     user,
     available: p.available,
     ...p.lastSeen !== void 0 && { lastSeen: p.lastSeen },
+    ...p.stale !== void 0 && { staleSince: p.stale },
     sessions: Object.freeze(sessions)
   });
 }

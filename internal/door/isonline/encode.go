@@ -45,7 +45,7 @@ func (e *encoder) Locale(app presence.AppID, locale string) string {
 func (e *encoder) notification(n *hub.Notification) *isonlinev1.IsOnlineNotification {
 	m := &isonlinev1.IsOnlineNotification{
 		UserId:   string(n.Presence.User.ID),
-		UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE,
+		UserFlag: isonlinev1.UserFlag_USER_FLAG_ONLINE, StaleSince: stamp(n.Stale),
 	}
 	if !n.Available {
 		m.UserFlag = isonlinev1.UserFlag_USER_FLAG_OFFLINE

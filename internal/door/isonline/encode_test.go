@@ -323,3 +323,13 @@ func TestCloseReasonIsTotal(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownWhileANodeIsSilent: who is not known, and may be to a node that is not
+// heard, is told so.
+func TestUnknownWhileANodeIsSilent(t *testing.T) {
+	t.Parallel()
+	n := &hub.Notification{Presence: &presence.Presence{User: presence.User{App: "demo", ID: "bob"}}, Stale: 7000}
+	if m := goldenEncoder().notification(n); m.GetStaleSince().GetSeconds() != 7 || m.GetSession() != nil {
+		t.Errorf("got %v", m)
+	}
+}

@@ -50,6 +50,7 @@ func (e *encoder) notification(b []byte, n *hub.Notification) []byte {
 	}
 	if n.View == nil {
 		b = appendTime(b, "at", seen)
+		b = appendTime(b, "stale", n.Stale)
 		return append(b, '}')
 	}
 	f := n.View.Face(n.Own)

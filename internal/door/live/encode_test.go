@@ -296,3 +296,13 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestUnknownWhileANodeIsSilent: who is not known, and may be to a node that is not
+// heard, is told so.
+func TestUnknownWhileANodeIsSilent(t *testing.T) {
+	t.Parallel()
+	n := &hub.Notification{Presence: &presence.Presence{User: presence.User{App: "demo", ID: "bob"}}, Stale: 7}
+	if got := string(goldenEncoder(t).Encode(n).([]byte)); got != `{"u":"bob","k":"none","on":false,"stale":7}` {
+		t.Errorf("got %s", got)
+	}
+}

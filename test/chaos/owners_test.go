@@ -1,0 +1,264 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// ownersWithin is how soon after the kill of the node that served a webhook another
+// serves it; ownersLed when the killed one led the store, too.
+const (
+	ownersWithin = 5 * time.Second
+	ownersLed    = 15 * time.Second
+)
+
+const ownersKey = "0123456789abcdef0123456789abcdef"
+
+// TestOwners kills the node that serves a webhook, again and again, while presences
+// come and go at the others: another serves it soon, nothing that was acknowledged is
+// missing (R4), and what comes first is in order for each user (R5).
+func TestOwners(t *testing.T) {
+	count, err := strconv.Atoi(os.Getenv("PORCHLIGHT_CHAOS_NODES"))
+	if err != nil || count < 3 {
+		t.Skip("runs with PORCHLIGHT_CHAOS_NODES=3, or more")
+	}
+	h := newHook(t)
+	f := newFleet(t, setting{count: count, app: fmt.Sprintf(`    server_keys: [{id: k, secret: %q}]
+    webhooks: {main: {url: "%s", secrets: [%s], allow_private: true}}
+`, ownersKey, h.url, h.secret)})
+	if err := f.start(f.all()...); err != nil {
+		t.Fatal(err)
+	}
+	o := &owners{t: t, fleet: f, hook: h, stored: map[string]int{}, there: map[string]bool{}}
+	o.server()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var load sync.WaitGroup
+	for n := range 20 {
+		load.Go(func() { o.comeAndGo(ctx, fmt.Sprintf("user%d", n)) })
+	}
+	for round := range min(rounds(t), 5) {
+		o.round(round)
+		if t.Failed() {
+			break
+		}
+	}
+	cancel()
+	load.Wait()
+	o.check()
+}
+
+// owners is the play of TestOwners.
+type owners struct {
+	t     *testing.T
+	fleet *fleet
+	hook  *hook
+
+	mu     sync.Mutex      // guards all below
+	stored map[string]int  // how many events of a user were acknowledged
+	there  map[string]bool // whether his presence was put or removed last; missing: not known
+}
+
+// round kills who serves, and starts it again when another does.
+func (o *owners) round(n int) {
+	o.t.Helper()
+	pause(o.t.Context().Done(), 2*time.Second)
+	was := o.server()
+	i, _ := strconv.Atoi(strings.TrimPrefix(was, "n"))
+	at := o.fleet.kill(i - 1)
+	refused := 0
+	var served, told time.Duration
+	for served == 0 || told == 0 {
+		if time.Since(at) > ownersLed {
+			o.t.Errorf("round %d: %v after the kill of %s: served after %v, told after %v", n+1, ownersLed, was, served, told)
+			break
+		}
+		for _, j := range o.fleet.there() {
+			code, m := o.ask(j, "GET", "/webhooks/main", "")
+			switch {
+			case code == http.StatusServiceUnavailable && m["code"] == "NODE_UNAVAILABLE":
+				refused++
+			case code != http.StatusOK:
+				o.t.Errorf("round %d: node %d answers %d %v", n+1, j+1, code, m)
+			case m["node"] != was && m["doing"] != "stopped" && served == 0:
+				served = time.Since(at)
+			}
+		}
+		o.hook.mu.Lock()
+		for i := len(o.hook.taken) - 1; i >= 0 && told == 0; i-- {
+			c := &o.hook.taken[i]
+			if stamp, err := time.Parse(time.RFC3339, c.Time); err == nil && stamp.After(at.Add(100*time.Millisecond)) {
+				told = time.Since(at)
+			}
+			if i < len(o.hook.taken)-200 {
+				break
+			}
+		}
+		o.hook.mu.Unlock()
+		pause(o.t.Context().Done(), 20*time.Millisecond)
+	}
+	o.t.Logf("round %d: %s was killed; another serves after %v, what happened since is told after %v; %d calls were told to try again", n+1, was, served.Round(time.Millisecond), told.Round(time.Millisecond), refused)
+	if served > ownersWithin {
+		o.t.Logf("round %d: more than %v: did %s lead the store?", n+1, ownersWithin, was)
+	}
+	if err := o.fleet.start(i - 1); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// server waits until all nodes name the same one, and returns it.
+func (o *owners) server() (name string) {
+	o.t.Helper()
+	for limit := time.Now().Add(patience); time.Now().Before(limit); {
+		name = ""
+		agree := true
+		for _, i := range o.fleet.all() {
+			code, m := o.ask(i, "GET", "/webhooks/main", "")
+			node, _ := m["node"].(string)
+			agree = agree && code == http.StatusOK && m["doing"] != "stopped" && node != "" && (name == "" || name == node)
+			name = node
+		}
+		if agree {
+			return name
+		}
+		pause(o.t.Context().Done(), 50*time.Millisecond)
+	}
+	o.t.Fatal("the nodes do not agree who serves the webhook")
+	return ""
+}
+
+// comeAndGo puts and removes a presence of a user at whatever node is there.
+func (o *owners) comeAndGo(ctx context.Context, user string) {
+	for n := 0; ctx.Err() == nil; n++ {
+		there := o.fleet.there()
+		if len(there) > 0 {
+			method, body := "PUT", `{"ttl":3600}`
+			if n%2 == 1 {
+				method, body = "DELETE", ""
+			}
+			code, m := o.ask(there[n%len(there)], method, "/users/"+user+"/presence", body)
+			o.mu.Lock()
+			o.there[user] = method == "PUT"
+			switch {
+			case code != http.StatusOK: // once more
+				delete(o.there, user)
+				n--
+			case m["opened"] == true, m["removed"] == true:
+				o.stored[user]++
+			}
+			o.mu.Unlock()
+		}
+		pause(ctx.Done(), 50*time.Millisecond)
+	}
+}
+
+// ask calls the REST API of a node; 0: it did not answer.
+func (o *owners) ask(i int, method, path, body string) (code int, m map[string]any) {
+	ctx, cancel := context.WithTimeout(o.t.Context(), 15*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+o.fleet.nodes[i].http+"/api/v1"+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil
+	}
+	r.Header.Set("Authorization", "Bearer "+ownersKey)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || json.Unmarshal(b, &m) != nil {
+		return 0, nil
+	}
+	return resp.StatusCode, m
+}
+
+// check waits until all that was acknowledged has come, and looks at the order.
+func (o *owners) check() {
+	o.t.Helper()
+	missing := func() (list []string) {
+		_, told := o.first()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for user, n := range o.stored {
+			if told[user] < n {
+				list = append(list, fmt.Sprintf("%s: %d of %d", user, told[user], n))
+			}
+		}
+		return list
+	}
+	limit := time.Now().Add(patience)
+	for len(missing()) > 0 && time.Now().Before(limit) {
+		pause(o.t.Context().Done(), 50*time.Millisecond)
+	}
+	if lost := missing(); len(lost) > 0 {
+		o.t.Errorf("R4: acknowledged and not told: %v", lost)
+	}
+	o.present()
+	wrong, told := o.first()
+	for _, w := range wrong {
+		o.t.Errorf("R5: %s", w)
+	}
+	all := 0
+	for _, n := range told {
+		all += n
+	}
+	o.hook.mu.Lock()
+	defer o.hook.mu.Unlock()
+	o.t.Logf("%d events told, %d of them again; stray: %v, gaps: %d", all, len(o.hook.taken)-all, o.hook.stray, o.hook.gaps)
+	if len(o.hook.stray) > 0 || o.hook.gaps > 0 {
+		o.t.Errorf("stray %v, gaps %d", o.hook.stray, o.hook.gaps)
+	}
+}
+
+// present compares what every node knows with what was put and removed last, also of
+// presences whose node was killed.
+func (o *owners) present() {
+	o.t.Helper()
+	for user, there := range o.there {
+		for _, i := range o.fleet.all() {
+			got := false
+			for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); pause(o.t.Context().Done(), 50*time.Millisecond) {
+				_, m := o.ask(i, "GET", "/users/"+user, "")
+				if got = m["available"] == there; got {
+					break
+				}
+			}
+			if !got {
+				o.t.Errorf("R6: node %d does not know that %s is there: %v", i+1, user, there)
+			}
+		}
+	}
+}
+
+// first is what came that was no repeat: how many of each user, and what was not in
+// order.
+func (o *owners) first() (wrong []string, told map[string]int) {
+	o.hook.mu.Lock()
+	defer o.hook.mu.Unlock()
+	told = map[string]int{}
+	seen := map[string]bool{}
+	for i := range o.hook.taken {
+		c := &o.hook.taken[i]
+		if seen[c.ID] {
+			continue
+		}
+		seen[c.ID] = true
+		if told[c.User]++; c.Seq != told[c.User] {
+			wrong = append(wrong, fmt.Sprintf("%s: number %d came as the %d.", c.User, c.Seq, told[c.User]))
+		}
+	}
+	return wrong, told
+}
