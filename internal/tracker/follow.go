@@ -172,7 +172,7 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 			return t.merge(sh, &m)
 		case s == nil || foreign || !s.phase.Open() || s.epoch.Compare(f.Session.Epoch) > 0:
 		case f.Reason == presence.ReasonNodeLost && (s.life.link != nil || s.life.ttl > 0):
-			t.retake(s) // the others took this node for gone
+			return t.retake(s) // the others took this node for gone
 		default:
 			return t.finishEnd(s, f.Reason, seen)
 		}

@@ -93,7 +93,7 @@ func (t *Tracker) rejoin(sh *shard, s *session, anew bool) (after func()) {
 	case s.phase == presence.PhaseClosed:
 		t.setUntil(s, max(0, s.life.until-t.wheel.Now()))
 	case anew && s.phase.Open() && (s.life.link != nil || s.life.ttl > 0):
-		t.retake(s)
+		return t.retake(s)
 	case anew && s.phase.Open():
 		after = t.yield(sh, s)
 		m := s.told()
@@ -108,12 +108,35 @@ func (t *Tracker) rejoin(sh *shard, s *session, anew bool) (after func()) {
 }
 
 // retake opens an own session anew that the others took for lost while it is
-// connected here. Nobody waits for it. The lock is held.
-func (t *Tracker) retake(s *session) {
-	if t.peers.frozen.Load() {
-		return // Joined does it
+// connected here. Nobody waits for it. If the user logged in elsewhere meanwhile and
+// the policy allows one of the two, the later one stays. The lock is held; what it
+// returns is called without it.
+func (t *Tracker) retake(s *session) (after func()) {
+	switch {
+	case t.peers.frozen.Load(): // Joined does it
+	case t.outdone(s):
+		return t.finishEnd(s, presence.ReasonReplaced, t.now())
+	default:
+		t.claimMoved(t.shard(s.user.name), s, s.life.link)
 	}
-	t.claimMoved(t.shard(s.user.name), s, s.life.link)
+	return nil
+}
+
+// outdone reports whether the log has s closed, and a session opened later that
+// would have replaced it. The lock is held.
+func (t *Tracker) outdone(s *session) bool {
+	f := s.user.folded.Session(s.id)
+	if f == nil || f.Phase != presence.FoldClosed || s.life.ttl > 0 {
+		return false
+	}
+	policy := t.policy(s).MultiDevice
+	for _, o := range s.user.sessions {
+		g := s.user.folded.Session(o.id)
+		if o != s && o.life.ttl == 0 && g != nil && g.Phase == presence.FoldOpen && g.OpenedAt >= f.ClosedAt && policy.Replaces(&g.Device, s.device) {
+			return true
+		}
+	}
+	return false
 }
 
 // claimMoved claims the next epoch of s, on a link it has or without one, for no
@@ -124,9 +147,12 @@ func (t *Tracker) claimMoved(sh *shard, s *session, link Link) {
 		again := &wheel.Timer{}
 		again.Fire = func() {
 			sh.mu.Lock()
-			defer sh.mu.Unlock()
+			var after func()
 			if !s.dead && !s.foreign && s.phase.Open() {
-				t.retake(s)
+				after = t.retake(s)
+			}
+			if sh.mu.Unlock(); after != nil {
+				after()
 			}
 		}
 		t.wheel.Set(again, sweepEvery)

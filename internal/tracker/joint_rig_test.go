@@ -18,11 +18,12 @@ import (
 // joint is several trackers, each with the cluster that it is used with, over a
 // network and a quorum with faults, and one log. Its nodes are a, b and c.
 type joint struct {
-	t      *testing.T
-	net    *clustertest.Network
-	quorum *clustertest.Quorum
-	mem    *storetest.Memory
-	all    map[string]*member
+	t       *testing.T
+	net     *clustertest.Network
+	quorum  *clustertest.Quorum
+	mem     *storetest.Memory
+	all     map[string]*member
+	devices presence.MultiDevice
 }
 
 // member is one node of it.
@@ -52,10 +53,16 @@ func (p jointPeers) Heir(key []byte) uint64 { return p.Cluster.Heir(key, 1) }
 // inJoint runs f in a bubble with three nodes.
 func inJoint(t *testing.T, f func(t *testing.T, j *joint, a, b, c *member)) {
 	t.Helper()
+	inJointOf(t, presence.AllowAll, f)
+}
+
+// inJointOf does so under a policy.
+func inJointOf(t *testing.T, devices presence.MultiDevice, f func(t *testing.T, j *joint, a, b, c *member)) {
+	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := clustertest.NewNetwork(1)
-		j := &joint{t: t, net: n, quorum: clustertest.NewQuorum(n), mem: storetest.NewMemory(), all: map[string]*member{}}
+		j := &joint{t: t, net: n, quorum: clustertest.NewQuorum(n), mem: storetest.NewMemory(), all: map[string]*member{}, devices: devices}
 		defer j.end()
 		for _, name := range []string{"a", "b", "c"} {
 			j.start(name)
@@ -71,7 +78,7 @@ func (j *joint) start(name string) *member {
 	number, seat := j.quorum.Next(), j.quorum.For(m.wire)
 	m.rig = &rig{t: j.t, mem: j.mem, wheel: wheel.New(nil), ear: newEar(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}, friends: map[presence.SessionID]bool{}}}
 	cfg := Config{
-		Policies: map[presence.AppID]Policy{app: {HeartbeatTimeout: time.Hour}}, Logger: slog.New(slog.DiscardHandler),
+		Policies: map[presence.AppID]Policy{app: {HeartbeatTimeout: time.Hour, MultiDevice: j.devices}}, Logger: slog.New(slog.DiscardHandler),
 		Incarnation: number, Wheel: m.wheel, Log: m.store, Checkpoints: m.store,
 	}
 	m.wheel.Start()

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -211,6 +212,31 @@ func TestPausesOfANode(t *testing.T) {
 	}
 }
 
+// Under the policy single a later login elsewhere wins over a session whose node
+// stood still, though its device is connected there still.
+func TestALaterLoginWinsOverAPause(t *testing.T) {
+	inJointOf(t, presence.Single, func(t *testing.T, j *joint, a, b, c *member) {
+		old, w := c.person("cleo")
+		wait(time.Second)
+		began, later := time.Now(), Ref{}
+		c.pause(30*time.Second, func() {
+			if time.Since(began) > 15*time.Second && later == (Ref{}) {
+				later, _ = a.person("cleo")
+			}
+		})
+		wait(10 * time.Second)
+		j.agree(map[presence.UserID]bool{"cleo": true})
+		if ends := w.ended(); len(ends) == 0 || ends[len(ends)-1] != (End{Cause: CauseClosed, Reason: presence.ReasonReplaced}) {
+			t.Errorf("the earlier device was told %+v", ends)
+		}
+		for _, m := range j.all {
+			if got := sees(m.tr.Presence(old.User), true); len(got) != 1 || m.phase(old).Open() || !m.phase(later).Open() {
+				t.Errorf("%s shows %v", m.name, got)
+			}
+		}
+	})
+}
+
 // A node dies, with the leader of everything or without, and its devices come
 // back in time elsewhere, too late, or never (R1, R3, R9).
 func TestADeadNodesDevices(t *testing.T) {
@@ -269,4 +295,37 @@ func TestADeadNodesDevices(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What ended for want of its device opens anew as it was, at whatever node, and
+// though its own is gone.
+func TestWhatOpensAnewElsewhereIsAsItWas(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		first, w := c.person("cleo")
+		second, _ := c.person("cora")
+		wait(2 * time.Second)
+		for _, ref := range []Ref{first, second} {
+			if _, err := c.update(ref, presence.Status{Show: presence.Busy}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.tr.LinkLost(first, w)
+		wait(7 * time.Second)
+		if _, err := a.connect(first, nil); err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second)
+		c.kill()
+		wait(11 * time.Second)
+		j.agree(map[presence.UserID]bool{"cleo": true, "cora": false})
+		if _, err := a.connect(second, nil); err != nil {
+			t.Fatal(err)
+		}
+		wait(100 * time.Millisecond)
+		for _, id := range []presence.UserID{"cleo", "cora"} {
+			if got := sees(b.tr.Presence(presence.User{App: app, ID: id}), false); !slices.Equal(got, []string{"busy"}) {
+				t.Errorf("b shows %s %v", id, got)
+			}
+		}
+	})
 }

@@ -97,8 +97,9 @@ func (t *Tracker) mirror(sh *shard, s *session, m *told) (changed bool) {
 	truth, shown := how.face(&s.truth, &m.truth), how.face(&s.shown, &m.shown)
 	changed = truth || shown
 	was := s.phase
-	if s.epoch, s.revision, s.held = m.epoch, m.revision, false; !m.closed() {
-		s.status = m.status // else it opens anew with what it said
+	s.epoch, s.revision, s.held = m.epoch, m.revision, false
+	if !m.closed() || m.status != nil { // what closed opens anew with what it said
+		s.status = m.status
 	}
 	s.life.ttl = m.ttl
 	if m.ttl > 0 {

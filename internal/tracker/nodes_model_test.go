@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,7 @@ type step struct {
 
 var stepKinds = []string{
 	"make", "make", "connect", "connect", "connect", "connect", "lose link", "update", "update", "hide", "close", "drop", "put", "put", "remove",
-	"race", "wait", "wait", "wait", "kill", "leave", "start", "isolate", "heal", "hold", "release", "lose messages", "lose an answer",
+	"race", "log in at once", "wait", "wait", "wait", "kill", "leave", "start", "isolate", "heal", "hold", "release", "lose messages", "lose an answer",
 }
 
 func genStep() *rapid.Generator[step] {
@@ -62,6 +63,7 @@ type linked struct {
 
 type nodesModel struct {
 	c       *nodes
+	single  bool // the policy
 	devices []*device
 	users   []presence.User
 	seen    map[*node]map[presence.User]presence.Time
@@ -105,7 +107,7 @@ func playNodes(t *testing.T, d presence.MultiDevice, steps []step) string {
 	})
 	defer c.stop()
 	m := &nodesModel{
-		c: c, seen: map[*node]map[presence.User]presence.Time{}, faulted: map[*node]time.Time{}, release: func() {},
+		c: c, single: d == presence.Single, seen: map[*node]map[presence.User]presence.Time{}, faulted: map[*node]time.Time{}, release: func() {},
 		users: []presence.User{bob, {App: app, ID: "carol"}},
 	}
 	for i, s := range steps {
@@ -178,6 +180,8 @@ func (m *nodesModel) play(s step) {
 		m.c.mu.Unlock()
 	case "put", "remove":
 		m.serve(s, n)
+	case "log in at once":
+		m.logIn(m.users[s.A%len(m.users)], n, m.pick(s.B+1))
 	case "kill", "leave", "start", "isolate", "heal":
 		m.fault(s, n)
 	default:
@@ -316,6 +320,9 @@ func (m *nodesModel) agree(when string, over bool) {
 		for i := range f.Sessions {
 			m.agreeOn(when, u, &f.Sessions[i])
 		}
+		if got := m.loggedIn(&f); m.single && len(got) > 1 {
+			m.fail("%s %s has %d sessions under the policy single: %v", when, u.ID, len(got), got)
+		}
 	}
 	for _, d := range m.devices {
 		if !over {
@@ -334,6 +341,19 @@ func (m *nodesModel) agree(when string, over bool) {
 			m.fail("%s a session of %s says %v, want %v", when, d.user.ID, d.at.status(d.ref).Show, d.show)
 		}
 	}
+}
+
+// loggedIn are a user's sessions in the log that are open, but for those that a
+// server set.
+func (m *nodesModel) loggedIn(f *presence.Folded) (open []string) {
+	for i := range f.Sessions {
+		s := &f.Sessions[i]
+		ofDevice := slices.ContainsFunc(m.devices, func(d *device) bool { return d.ref.Session == s.ID })
+		if s.Phase == presence.FoldOpen && ofDevice {
+			open = append(open, s.ID.String()[:4])
+		}
+	}
+	return open
 }
 
 // agreeOn: whom the log has open is open everywhere and has one owner, and the

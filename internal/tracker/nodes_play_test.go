@@ -73,6 +73,32 @@ func (m *nodesModel) live(ctx context.Context, s step, n *node, d *device) {
 	}
 }
 
+// logIn makes a session of one user at each of two nodes and connects both at the
+// same time.
+func (m *nodesModel) logIn(u presence.User, at ...*node) {
+	var all sync.WaitGroup
+	for _, n := range at {
+		made, err := n.tr.Make(context.Background(), MakeParams{User: u, Device: presence.Device{Platform: "ios"}})
+		if err != nil {
+			continue
+		}
+		d := &device{user: u, ref: made.Ref, maker: n.number}
+		m.devices = append(m.devices, d)
+		w := &wire{}
+		l := &linked{d, n, w}
+		m.links = append(m.links, l)
+		all.Go(func() {
+			c, err := n.tr.Connect(context.Background(), d.ref, ConnectParams{Link: w, Maker: d.maker})
+			if err == nil && len(w.ended()) == 0 {
+				d.at, d.wire, d.since, d.acked = n, w, time.Now(), c.Epoch
+			} else if err != nil {
+				l.wire = nil
+			}
+		})
+	}
+	all.Wait()
+}
+
 func (m *nodesModel) connect(n *node, d *device) {
 	w := &wire{}
 	c, err := n.tr.Connect(context.Background(), d.ref, ConnectParams{Link: w, Maker: d.maker})

@@ -390,6 +390,7 @@ func (t *Tracker) serveTake(ctx context.Context, _ uint64, b []byte) ([]byte, er
 	}
 	t.wheel.Set(timer, takeLimit)
 	m := s.told()
+	m.status = s.status // of a closed one, too: it opens anew with it, as it would here
 	return appendTake(nil, 0, &m, list), nil
 }
 
