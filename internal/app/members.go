@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,6 +107,10 @@ func startMembers(ctx context.Context, dirs []string, log *slog.Logger) (bus *na
 		stop()
 		return nil, nil, fmt.Errorf("%w (of a cluster that its nodes form, a majority of the data directories is needed)", err)
 	}
+	if err := streams(ctx, buses[0], func(s *natsstore.StreamStatus) bool { return s.Unavailable == "" && s.Leader != "" }); err != nil {
+		stop()
+		return nil, nil, fmt.Errorf("the engines of the data directories: %w", err)
+	}
 	return buses[0], stop, nil
 }
 
@@ -153,11 +158,13 @@ func found(ctx context.Context, to Storage, file io.ReadSeeker, told func(Transf
 	if err := natsstore.Import(ctx, bus, file, told); err != nil {
 		return err
 	}
-	return whole(ctx, bus)
+	// All replicas must have all: each directory goes its own way now.
+	return streams(ctx, bus, func(s *natsstore.StreamStatus) bool { return s.Unavailable == "" && s.Leader != "" && len(s.Behind) == 0 })
 }
 
-// whole waits until all replicas have all: each directory goes its own way now.
-func whole(ctx context.Context, bus *natsbus.Bus) error {
+// streams waits until each stream is as it should be; after a start each elects
+// its leader.
+func streams(ctx context.Context, bus *natsbus.Bus, good func(*natsstore.StreamStatus) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, membersLimit)
 	defer cancel()
 	look := time.NewTicker(membersLook)
@@ -165,21 +172,16 @@ func whole(ctx context.Context, bus *natsbus.Bus) error {
 	for {
 		all, err := natsstore.Status(ctx, bus)
 		if err != nil {
-			return fmt.Errorf("not all data directories have what was imported: %w", err)
+			return fmt.Errorf("the streams do not become ready: %w", err)
 		}
-		behind := ""
-		for i := range all {
-			if all[i].Unavailable != "" || all[i].Leader == "" || len(all[i].Behind) > 0 {
-				behind = all[i].Stream
-			}
-		}
-		if behind == "" {
+		i := slices.IndexFunc(all, func(s natsstore.StreamStatus) bool { return !good(&s) })
+		if i < 0 {
 			return nil
 		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return fmt.Errorf("not all data directories have what was imported of stream %s", behind)
+			return fmt.Errorf("stream %s does not become ready: leader %q, behind %v %s", all[i].Stream, all[i].Leader, all[i].Behind, all[i].Unavailable)
 		}
 	}
 }
