@@ -151,9 +151,7 @@ func runsFull(t *testing.T, d smallDisk, full, other *app.App) {
 	if refused := opens(t, full, codes.OK); refused != codes.Unavailable {
 		t.Errorf("an opening on a full disk: got %v, want Unavailable", refused)
 	}
-	if said := readyz(t, full); !strings.Contains(said, "full") {
-		t.Errorf("/readyz: got %s, want it to tell of the disk", said)
-	}
+	happens(t, "/readyz tells of the disk", func() bool { return strings.Contains(readyz(t, full), "full") })
 	if other != full {
 		if code := opening(t, other); code != codes.OK {
 			t.Errorf("an opening at another node: got %v", code)

@@ -159,7 +159,9 @@ func found(ctx context.Context, to Storage, file io.ReadSeeker, told func(Transf
 		return err
 	}
 	// All replicas must have all: each directory goes its own way now.
-	return streams(ctx, bus, func(s *natsstore.StreamStatus) bool { return s.Unavailable == "" && s.Leader != "" && len(s.Behind) == 0 })
+	return streams(ctx, bus, func(s *natsstore.StreamStatus) bool {
+		return s.Unavailable == "" && s.Leader != "" && len(s.Behind) == 0
+	})
 }
 
 // streams waits until each stream is as it should be; after a start each elects
