@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -340,6 +341,23 @@ func TestBadQuestions(t *testing.T) {
 		}
 		if len(m.store.letters[store.Endpoint{App: "demo", Name: "main"}]) != 0 {
 			t.Error("there are letters")
+		}
+	})
+}
+
+// FuzzServe: whatever another node asks, the answer is one, and nothing breaks.
+func FuzzServe(f *testing.F) {
+	for _, s := range []string{"", "{", `{"Do":"status","App":"demo"}`, `{"Do":"replay","App":"demo","Endpoint":"main","From":{"Time":1}}`,
+		`{"Do":"cancel","App":"demo","Endpoint":"main","Replay":"rp_x"}`, `{"Do":"resend","App":"demo","Endpoint":"main","Resend":{"All":true}}`,
+		`{"Do":"replay","App":"demo","Endpoint":"main","From":{"Position":{"Sequence":18446744073709551615}}}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := newMembers(t, patient())
+		defer m.stop()
+		answer, err := m.nodes[0].Serve(t.Context(), b)
+		if err == nil && !json.Valid(answer) {
+			t.Errorf("%q is answered with %q", b, answer)
 		}
 	})
 }
