@@ -85,7 +85,7 @@ func (o *owners) round(n int) {
 		for _, j := range o.fleet.there() {
 			code, m := o.ask(j, "GET", "/webhooks/main", "")
 			switch {
-			case code == http.StatusServiceUnavailable && m["code"] == "NODE_UNAVAILABLE":
+			case code == http.StatusServiceUnavailable && (m["code"] == "NODE_UNAVAILABLE" || m["code"] == "LOG_UNAVAILABLE"):
 				refused++
 			case code != http.StatusOK:
 				o.t.Errorf("round %d: node %d answers %d %v", n+1, j+1, code, m)

@@ -119,7 +119,7 @@ func (d *Door) replayWebhook(ctx context.Context, in *replayIn) (*replayOut, err
 	}
 	r, err := d.cfg.Webhooks.Replay(ctx, requestOf(ctx).key.app, in.Endpoint, from)
 	if err != nil {
-		return nil, notThere(renamed(err, "from", at))
+		return nil, d.notThere(ctx, renamed(err, "from", at))
 	}
 	d.note(ctx, "a replay began", "endpoint", in.Endpoint, "replay", r.ID)
 	return &replayOut{replayOf(&r)}, nil
@@ -128,7 +128,7 @@ func (d *Door) replayWebhook(ctx context.Context, in *replayIn) (*replayOut, err
 func (d *Door) cancelReplay(ctx context.Context, in *cancelReplayIn) (*replayOut, error) {
 	r, err := d.cfg.Webhooks.CancelReplay(ctx, requestOf(ctx).key.app, in.Endpoint, in.Replay)
 	if err != nil {
-		return nil, notThere(err)
+		return nil, d.notThere(ctx, err)
 	}
 	return &replayOut{replayOf(&r)}, nil
 }
@@ -139,7 +139,7 @@ func (d *Door) resend(ctx context.Context, in *resendIn) (*resentOut, error) {
 	r, err := d.cfg.Webhooks.Resend(limited, requestOf(ctx).key.app, in.Endpoint, webhook.Resend{IDs: in.Body.IDs, All: in.Body.All, Force: in.Body.Force})
 	unfinished := errors.Is(err, webhook.ErrUnfinished) && ctx.Err() == nil
 	if err != nil && !unfinished {
-		return nil, notThere(at(err, "body"))
+		return nil, d.notThere(ctx, at(err, "body"))
 	}
 	d.note(ctx, "dead letters sent again", "endpoint", in.Endpoint, "sent", r.Sent, "failed", r.Failed)
 	out := &resentOut{Resent{Sent: r.Sent, Failed: r.Failed, Older: append([]string{}, r.Older...), Errors: r.Errors, Unfinished: unfinished}}

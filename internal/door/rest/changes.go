@@ -51,7 +51,7 @@ func (d *Door) listChanges(ctx context.Context, in *changesIn) (*changesOut, err
 	if in.After == afterNow {
 		end, err := d.cfg.Facts.End(ctx)
 		if err != nil {
-			return nil, historyFault(err, "query.after")
+			return nil, d.historyFault(ctx, err, "query.after")
 		}
 		out.Body.Next = end.String()
 		return out, nil
@@ -75,7 +75,7 @@ func (d *Door) listChanges(ctx context.Context, in *changesIn) (*changesOut, err
 		out.Body.Next = after.String()
 		return out, nil
 	case err != nil:
-		return nil, historyFault(err, "query.after")
+		return nil, d.historyFault(ctx, err, "query.after")
 	}
 	for _, e := range got.Events {
 		out.Body.Events = append(out.Body.Events, eventOf(e))
@@ -117,7 +117,7 @@ func readPosition(place, text string) (facts.Position, error) {
 }
 
 // historyFault says what the caller may know of an error of the log's readers.
-func historyFault(err error, place string) error {
+func (d *Door) historyFault(ctx context.Context, err error, place string) error {
 	var gap *facts.GapError
 	var beyond *facts.BeyondError
 	switch {
@@ -126,7 +126,24 @@ func historyFault(err error, place string) error {
 	case errors.As(err, &beyond):
 		return fault.Invalid(place, "%v", beyond)
 	}
-	return err
+	return d.unread(ctx, err)
+}
+
+// unreadRetry is when what could not be read is worth another try: a store of
+// several servers may be electing a leader.
+const unreadRetry = 2 * time.Second
+
+// unread makes LOG_UNAVAILABLE of what is no word to the caller: the store could not
+// be read, or not in time.
+func (d *Door) unread(ctx context.Context, err error) error {
+	var f *fault.Error
+	var p *Problem
+	if err == nil || errors.As(err, &f) || errors.As(err, &p) || ctx.Err() != nil {
+		return err
+	}
+	req := requestOf(ctx)
+	d.log.ErrorContext(ctx, "what happened cannot be read", "method", req.method, "request", req.id, "error", err)
+	return fault.Retry(fault.LogUnavailable, unreadRetry, "what happened cannot be read at the moment; try again")
 }
 
 // eventOf tells a fact as the native format does.
@@ -175,7 +192,7 @@ func (d *Door) listHistory(ctx context.Context, in *historyIn) (*historyOut, err
 	}
 	h, err := d.cfg.Facts.History(ctx, facts.HistoryParams{User: in.of(ctx), Before: before, Limit: in.Limit})
 	if err != nil {
-		return nil, historyFault(err, "query.next")
+		return nil, d.historyFault(ctx, err, "query.next")
 	}
 	out := &historyOut{History{Events: make([]native.Event, 0, len(h.Events))}}
 	for _, e := range h.Events {

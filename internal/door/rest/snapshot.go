@@ -95,7 +95,7 @@ func (d *Door) getSnapshot(ctx context.Context, in *snapshotIn) (*huma.StreamRes
 	s, err := d.cfg.Facts.Snapshot(ctx, app, at)
 	if err != nil {
 		done()
-		return nil, historyFault(err, "query.at")
+		return nil, d.historyFault(ctx, err, "query.at")
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		defer done()

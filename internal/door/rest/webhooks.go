@@ -131,9 +131,11 @@ func exampleWebhook() map[string]any {
 }
 
 func (d *Door) listWebhooks(ctx context.Context, _ *webhookListIn) (*webhooksOut, error) {
-	all, err := d.cfg.Webhooks.Status(ctx, requestOf(ctx).key.app)
+	limited, cancel := d.patient(ctx, statusLimit)
+	defer cancel()
+	all, err := d.cfg.Webhooks.Status(limited, requestOf(ctx).key.app)
 	if err != nil {
-		return nil, err
+		return nil, d.unread(ctx, err)
 	}
 	out := &webhooksOut{WebhookList{Webhooks: make([]Webhook, 0, len(all))}}
 	for i := range all {
@@ -143,9 +145,11 @@ func (d *Door) listWebhooks(ctx context.Context, _ *webhookListIn) (*webhooksOut
 }
 
 func (d *Door) getWebhook(ctx context.Context, in *webhookIn) (*webhookOut, error) {
-	s, err := d.cfg.Webhooks.Endpoint(ctx, requestOf(ctx).key.app, in.Endpoint)
+	limited, cancel := d.patient(ctx, statusLimit)
+	defer cancel()
+	s, err := d.cfg.Webhooks.Endpoint(limited, requestOf(ctx).key.app, in.Endpoint)
 	if err != nil {
-		return nil, notThere(err)
+		return nil, d.notThere(ctx, err)
 	}
 	return &webhookOut{webhookOf(&s)}, nil
 }
@@ -153,7 +157,7 @@ func (d *Door) getWebhook(ctx context.Context, in *webhookIn) (*webhookOut, erro
 func (d *Door) listDeadLetters(ctx context.Context, in *deadIn) (*deadOut, error) {
 	letters, next, err := d.cfg.Webhooks.Letters(ctx, requestOf(ctx).key.app, in.Endpoint, in.Next, in.most())
 	if err != nil {
-		return nil, notThere(renamed(err, "after", "query.next"))
+		return nil, d.notThere(ctx, renamed(err, "after", "query.next"))
 	}
 	out := &deadOut{DeadLetters{Letters: make([]DeadLetter, 0, len(letters)), Next: next}}
 	for i := range letters {
@@ -165,15 +169,18 @@ func (d *Door) listDeadLetters(ctx context.Context, in *deadIn) (*deadOut, error
 	return out, nil
 }
 
+// statusLimit bounds the wait for the store of who only looks.
+const statusLimit = 5 * time.Second
+
 // notThere makes 404 of what is unknown.
-func notThere(err error) error {
+func (d *Door) notThere(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, webhook.ErrNoEndpoint):
 		return newProblem(http.StatusNotFound, codeWebhook, "the app has no webhook of this name; GET "+Prefix+"/webhooks lists those that it has")
 	case errors.Is(err, webhook.ErrNoReplay):
 		return newProblem(http.StatusNotFound, codeReplay, "the webhook has no replay of this id, or no longer; GET "+Prefix+"/webhooks/NAME lists those that it has")
 	}
-	return err
+	return d.unread(ctx, err)
 }
 
 // renamed puts a fault's field where it stands in the request.
