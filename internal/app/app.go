@@ -250,7 +250,9 @@ func (a *App) startTracker(ctx context.Context) error {
 	return a.tracker.Start(ctx)
 }
 
-func (a *App) stopTracker(ctx context.Context) error { return a.tracker.Stop(ctx) }
+func (a *App) stopTracker(ctx context.Context) error {
+	return a.lastOnes("the checkpoint is not written to its end; the next start reads more of the log", a.tracker.Stop(ctx))
+}
 
 func (a *App) startGRPC(ctx context.Context) error {
 	ring, err := a.ring(ctx, a.p.Config)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -154,7 +155,7 @@ func (a *App) stopNodes(ctx context.Context) error {
 	if err := a.tracker.SaveNotes(ctx); err != nil {
 		a.log.Warn("not all that sessions watched is saved: those that come back at another node are told to say it again", "error", err)
 	}
-	err := a.nodes.cluster.Stop(ctx)
+	err := a.lastOnes("the others may not know that this node stopped", a.nodes.cluster.Stop(ctx))
 	if a.nodes.end != nil {
 		a.nodes.end()
 	}
@@ -266,4 +267,14 @@ func (a *App) othersServe() bool {
 		return false
 	}
 	return slices.ContainsFunc(c.Members(), func(m cluster.Member) bool { return !m.Self && m.Standing == cluster.Alive })
+}
+
+// lastOnes makes of an error of a stop a word in the log, if the store did not
+// answer this node of several: when all stop at once, the last have no majority.
+func (a *App) lastOnes(said string, err error) error {
+	if err == nil || a.nodes.cluster == nil || !errors.Is(err, store.ErrUnknown) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	a.log.Warn(said+": no majority of the nodes is left, or it does not answer", "error", err)
+	return nil
 }
