@@ -42,10 +42,10 @@ func (c *Cluster) unrenewed(p *peer) bool {
 }
 
 // renewedSince reports whether the quorum's record of p was seen to change after p
-// had been silent here for SuspectAfter: it lives, and is out of reach. mu is held.
+// had been silent here for isolateAfter: it lives, and is out of reach. mu is held.
 func (c *Cluster) renewedSince(p *peer, now time.Duration) bool {
 	r, ok := c.lives[life{p.name, p.incarnation}]
-	return ok && r.since.After(time.Now().Add(p.heard+SuspectAfter-now))
+	return ok && r.since.After(time.Now().Add(p.heard+isolateAfter-now))
 }
 
 // Renewed is when the quorum was last asked for an acknowledgement that it gave:
