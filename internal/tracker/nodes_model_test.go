@@ -24,7 +24,7 @@ type step struct {
 
 var stepKinds = []string{
 	"make", "make", "connect", "connect", "connect", "connect", "lose link", "update", "update", "hide", "close", "drop", "put", "put", "remove",
-	"race", "log in at once", "wait", "wait", "wait", "kill", "leave", "start", "isolate", "heal", "hold", "release", "lose messages", "lose an answer",
+	"race", "kill and race", "log in at once", "wait", "wait", "wait", "kill", "leave", "start", "isolate", "heal", "hold", "release", "lose messages", "lose an answer",
 }
 
 func genStep() *rapid.Generator[step] {

@@ -14,6 +14,17 @@ func (m *nodesModel) live(ctx context.Context, s step, n *node, d *device) {
 	switch s.Kind {
 	case "connect":
 		m.connect(n, d)
+	case "kill and race":
+		if n = d.at; n == nil || n.cut || d.closed {
+			return
+		}
+		if m.fault(step{Kind: "kill"}, n); !n.dead {
+			return
+		}
+		d.at = nil
+		release := m.c.mem.Hold() // both have claimed before one is read
+		time.AfterFunc(s.D, release)
+		m.live(ctx, step{Kind: "race", B: s.B}, m.pick(s.B), d)
 	case "race":
 		if other := m.pick(s.B + 1); other != n && !d.closed {
 			var both sync.WaitGroup
