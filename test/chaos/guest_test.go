@@ -78,7 +78,7 @@ func (g *guest) linked() bool {
 	if _, ended := g.line.ended(); !ended {
 		return true
 	}
-	at, _ := g.crowd.lostSince(g.at, g.proof)
+	at, _ := g.crowd.lostSince(g.at, g.proof, g.line.endedAt())
 	g.unlink(at)
 	if g.keep || g.life == nil || !g.life.opening().done() {
 		return false

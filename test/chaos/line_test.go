@@ -36,6 +36,7 @@ type line struct {
 	whole    bool // the snapshot of all that is watched is complete
 	bad      error
 	err      error // why it ended
+	over     time.Time
 }
 
 // open connects a stream and reads its first frame; the rest is read by a
@@ -70,7 +71,7 @@ func (d *device) open(ctx context.Context, req *isonlinev1.ConnectToIsOnlineSess
 			f, err := stream.Recv()
 			if err != nil {
 				l.mu.Lock()
-				l.err = err
+				l.err, l.over = err, time.Now()
 				l.mu.Unlock()
 				return
 			}
@@ -136,6 +137,13 @@ func (l *line) all() []told {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.notices[:len(l.notices):len(l.notices)]
+}
+
+// endedAt is when it ended; zero: it has not.
+func (l *line) endedAt() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over
 }
 
 // ended returns why the stream ended; ok is false while it has not.

@@ -229,12 +229,12 @@ func (w *crowd) checkAgree() {
 			}
 		}
 		for i, g := range w.watchers {
-			for _, d := range differ(corrected(g.ear.shows(), views[0]), views[0]) {
+			for _, d := range differ(g.ear.shows(), views[0]) {
 				found = append(found, fmt.Sprintf("watcher %d, at node %d: %s", i, g.at+1, d))
 			}
 		}
 		for _, p := range w.onlookers {
-			for _, d := range differ(corrected(p.ear.shows(), views[0]), views[0]) {
+			for _, d := range differ(p.ear.shows(), views[0]) {
 				found = append(found, fmt.Sprintf("%s of the live door, at node %d: %s", p.user, p.at+1, d))
 			}
 		}
@@ -350,20 +350,4 @@ func (w *crowd) stories(log func(format string, args ...any)) {
 			log("  told: %s", line)
 		}
 	}
-}
-
-// seenDiffers is how much earlier a watcher may have been told that somebody was
-// last seen who was lost with a node: until the log says what counts, nodes say
-// the earliest time that it can be.
-const seenDiffers = 2*time.Second + clockGrain
-
-// corrected is a picture without such differences.
-func corrected(picture, query view) view {
-	for user, p := range picture {
-		if later := query[user].lastSeen.Sub(p.lastSeen); later > 0 && later <= seenDiffers {
-			p.lastSeen = query[user].lastSeen
-			picture[user] = p
-		}
-	}
-	return picture
 }

@@ -191,7 +191,7 @@ func (p *patron) linked() bool {
 	if !p.sock.ended() {
 		return true
 	}
-	at, with := p.crowd.lostSince(p.at, p.proof)
+	at, with := p.crowd.lostSince(p.at, p.proof, p.sock.endedAt())
 	p.unlink(at, with)
 	p.decide()
 	return false
@@ -329,7 +329,7 @@ func (p *patron) entered(a answer, e entry) {
 
 // refused settles an opening that was not answered, or with a refusal.
 func (p *patron) refused(a answer, err error, away time.Duration) {
-	at, with := p.crowd.lostSince(p.at, p.proof)
+	at, with := p.crowd.lostSince(p.at, p.proof, p.sock.endedAt())
 	p.mu.Lock()
 	if p.meant == here && p.pending {
 		at = p.since // it may have been open since then, and lost at once
@@ -397,10 +397,10 @@ func (p *patron) once() {
 	case n < 72:
 		p.leave()
 	case n < 78:
-		p.unlink(p.crowd.lostSince(p.at, p.proof))
+		p.unlink(p.crowd.lostSince(p.at, p.proof, p.sock.endedAt()))
 		p.next = time.Now().Add(time.Duration(p.random.Int64N(int64(2 * time.Second))))
 	case n < 80:
-		p.unlink(p.crowd.lostSince(p.at, p.proof))
+		p.unlink(p.crowd.lostSince(p.at, p.proof, p.sock.endedAt()))
 		p.mu.Lock()
 		p.forget()
 		p.mu.Unlock()
@@ -443,7 +443,7 @@ func (p *patron) failed(doing string, err error) bool {
 		}
 		return true
 	}
-	at, with := p.crowd.lostSince(p.at, p.proof)
+	at, with := p.crowd.lostSince(p.at, p.proof, p.sock.endedAt())
 	if !p.sock.ended() && !with {
 		at = time.Now().Add(-quick) // it may have been lost since then
 	}
@@ -464,7 +464,7 @@ func (p *patron) leave() {
 	p.mu.Unlock()
 	_, err := p.ask(word, callLimit)
 	now := time.Now()
-	at, with := p.crowd.lostSince(p.at, p.proof)
+	at, with := p.crowd.lostSince(p.at, p.proof, p.sock.endedAt())
 	p.unlink(at, with)
 	p.mu.Lock()
 	defer p.mu.Unlock()

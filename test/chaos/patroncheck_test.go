@@ -90,7 +90,7 @@ func (w *crowd) checkWatches(query view) (found []string) {
 					}
 				}
 			}
-			for _, d := range differ(corrected(got, want), want) {
+			for _, d := range differ(got, want) {
 				found = append(found, fmt.Sprintf("%s, at node %d, who watches: %s", p.user, p.node+1, d))
 			}
 		}

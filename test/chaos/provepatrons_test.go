@@ -226,21 +226,25 @@ func TestLostSince(t *testing.T) {
 	w.history.outages = []outage{
 		{at: after(10 * time.Second), gone: after(20 * time.Second), harm: harmStopped, nodes: []int{0}},
 		{at: after(40 * time.Second), harm: harmDoors, nodes: []int{1}},
+		{at: after(40 * time.Second), gone: after(41 * time.Second), harm: harmTermed, nodes: []int{2}},
 	}
 	for name, c := range map[string]struct {
 		node  int
 		proof time.Duration
-		want  time.Duration // zero: now
+		ended time.Duration
+		want  time.Duration
+		with  bool
 	}{
-		"stopped":           {0, 5 * time.Second, 10 * time.Second},
-		"proven meanwhile":  {0, 15 * time.Second, 15 * time.Second},
-		"proven since":      {0, 25 * time.Second, 0},
-		"the way to it":     {1, 5 * time.Second, 40 * time.Second},
-		"nothing was wrong": {2, 5 * time.Second, 0},
+		"stopped":          {0, 5 * time.Second, 30 * time.Second, 10 * time.Second, true},
+		"proven meanwhile": {0, 15 * time.Second, 30 * time.Second, 15 * time.Second, true},
+		"proven since":     {0, 25 * time.Second, 30 * time.Second, 30 * time.Second, false},
+		"the way to it":    {1, 5 * time.Second, 50 * time.Second, 40 * time.Second, true},
+		"it said goodbye":  {2, 5 * time.Second, 43 * time.Second, 43 * time.Second, true},
+		"before all":       {2, 5 * time.Second, 30 * time.Second, 30 * time.Second, false},
 	} {
-		at, with := w.lostSince(c.node, after(c.proof))
-		if with != (c.want != 0) || c.want != 0 && at != after(c.want) {
-			t.Errorf("%s: %v, by the node %v, want %v", name, at, with, after(c.want))
+		at, with := w.lostSince(c.node, after(c.proof), after(c.ended))
+		if with != c.with || at != after(c.want) {
+			t.Errorf("%s: %v, by the node %v, want %v, %v", name, at, with, after(c.want), c.with)
 		}
 	}
 }

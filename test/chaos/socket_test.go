@@ -35,6 +35,7 @@ type socket struct {
 	done chan struct{} // closed when it ended
 
 	wrote atomic.Int64 // when bytes last left, in Unix ns
+	end   atomic.Int64 // when it ended, in Unix ns; 0: it has not
 	stuck atomic.Bool  // reads nothing for now
 
 	writing sync.Mutex // held while a frame is written
@@ -82,6 +83,7 @@ func dialSocket(ctx context.Context, addr, path string, header http.Header) (*so
 // read hears until the connection ends; nothing is heard after done is closed.
 func (s *socket) read(hear func(text []byte)) {
 	defer close(s.done)
+	defer func() { s.end.Store(time.Now().UnixNano()) }()
 	defer s.conn.Close()
 	for {
 		op, payload, err := s.frame()
@@ -177,6 +179,14 @@ func (s *socket) ended() bool {
 	default:
 		return false
 	}
+}
+
+// endedAt is when it ended; zero: it has not.
+func (s *socket) endedAt() time.Time {
+	if n := s.end.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
 }
 
 // lastWord is when bytes last left.

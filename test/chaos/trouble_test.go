@@ -27,26 +27,30 @@ func (h harm) keepsLinks() bool {
 	return h == harmStopped || h == harmAlone || h == harmQuorum || h == harmParted
 }
 
-// lostSince is when a link that began then and ends now was lost, at the earliest,
-// and whether that was the node's doing, or the way's.
-func (w *crowd) lostSince(node int, began time.Time) (at time.Time, with bool) {
-	at = time.Now()
-	if went := w.fleet.wentAt(node); went.After(began) {
-		at, with = went, true
+// endsLinks reports whether the links of a node end when it goes, and not before.
+func (h harm) endsLinks() bool { return h == "" || h == harmKilled || h == harmTermed }
+
+// lostSince is when a link to a node was lost, at the earliest, of which something
+// was last proven then and that ended then (zero: it has not), and whether that was
+// the node's doing, or the way's.
+func (w *crowd) lostSince(node int, proof, ended time.Time) (at time.Time, with bool) {
+	if at = ended; at.IsZero() {
+		at = time.Now()
 	}
 	w.history.note(func() {
 		for i := range w.history.outages {
 			o := &w.history.outages[i]
-			if !o.hits(node) || o.harm == harmClock || !o.gone.IsZero() && o.gone.Before(began) {
+			if !o.hits(node) || o.harm == harmClock || o.at.After(at) || !o.gone.IsZero() && o.gone.Before(proof) {
 				continue
 			}
-			if with = true; o.at.Before(at) {
+			with = true
+			if !o.harm.endsLinks() && o.at.Before(at) {
 				at = o.at
 			}
 		}
 	})
-	if at.Before(began) {
-		at = began
+	if at.Before(proof) {
+		at = proof
 	}
 	return at, with
 }
