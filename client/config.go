@@ -19,6 +19,10 @@ type Config struct {
 	// which passes wherever web pages do: ws://host:port or, with TLS,
 	// wss://host:port, and a path if it is not /live.
 	Addr string
+	// More are addresses of further nodes of the same cluster, of the same kind as
+	// Addr. When one takes no connection or no session, the next is tried, in turn;
+	// whoever has a balancer before its nodes needs none.
+	More []string
 	// TLS is how to secure the connection. Nil is plaintext, which is refused
 	// for any address but this machine's own, because the access token would
 	// be readable on the way; with wss:// nil is TLS as the system has it.
@@ -106,6 +110,16 @@ func (b Backoff) pause(failures int, asked time.Duration) time.Duration {
 func (c *Config) check() error {
 	if c.Token == nil {
 		return errors.New("porchlight: Config.Token is missing: a function that returns the user's access token")
+	}
+	for i, addr := range c.More {
+		one := *c
+		one.Addr, one.More = addr, nil
+		if one.live() != c.live() {
+			return fmt.Errorf("porchlight: Config.More[%d]: address %q is of another kind than %q: give gRPC addresses alone, or those of live doors alone", i, addr, c.Addr)
+		}
+		if err := one.check(); err != nil {
+			return fmt.Errorf("porchlight: Config.More[%d]: %s", i, strings.TrimPrefix(err.Error(), "porchlight: "))
+		}
 	}
 	if c.live() {
 		host, err := liveAddress(c.Addr, c.TLS != nil)

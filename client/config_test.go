@@ -33,6 +33,10 @@ func TestConfigCheck(t *testing.T) {
 		{"another scheme", Config{Addr: "http://localhost:1", Token: token}, "ws or wss"},
 		{"no host after the scheme", Config{Addr: "ws:///live", Token: token}, "want ws://"},
 		{"token in the address", Config{Addr: "ws://localhost:1/live?access_token=x", Token: token}, "Config.Token"},
+		{"several", Config{Addr: "localhost:1", More: []string{"localhost:2", "localhost:3"}, Token: token}, ""},
+		{"several live", Config{Addr: "ws://localhost:1", More: []string{"ws://localhost:2"}, Token: token}, ""},
+		{"of two kinds", Config{Addr: "ws://localhost:1", More: []string{"localhost:2"}, Token: token}, "More[0]: address \"localhost:2\" is of another kind"},
+		{"one in the clear", Config{Addr: "localhost:1", More: []string{"localhost:2", "presence.example:1"}, Token: token}, "More[1]: plaintext"},
 		{"no token", Config{Addr: "localhost:1"}, "Config.Token"},
 	}
 	for _, tt := range tests {

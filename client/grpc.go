@@ -39,19 +39,25 @@ var (
 
 // grpcDoor speaks to the server over gRPC. No generated type leaves it.
 type grpcDoor struct {
-	target string
+	addrs  *addresses
 	opts   []grpc.DialOption
 	tokens *accessTokens
 	locale string
 
 	mu     sync.Mutex // guards all below
 	conn   *grpc.ClientConn
+	target string // of conn
 	closed bool
 }
 
 // newGRPCDoor does not connect yet.
 func newGRPCDoor(cfg *Config) *grpcDoor {
-	d := &grpcDoor{target: "dns:///" + cfg.Addr, tokens: newAccessTokens(cfg.Token), locale: cfg.Device.Locale}
+	resolver := "dns:///"
+	if cfg.Dialer != nil {
+		// The program's own way of connecting also does its own resolving.
+		resolver = "passthrough:///"
+	}
+	d := &grpcDoor{addrs: newAddresses(cfg, func(addr string) string { return resolver + addr }), tokens: newAccessTokens(cfg.Token), locale: cfg.Device.Locale}
 	creds := insecure.NewCredentials()
 	if cfg.TLS != nil {
 		creds = credentials.NewTLS(cfg.TLS)
@@ -66,8 +72,6 @@ func newGRPCDoor(cfg *Config) *grpcDoor {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	}
 	if dial := cfg.Dialer; dial != nil {
-		// The program's own way of connecting also does its own resolving.
-		d.target = "passthrough:///" + cfg.Addr
 		d.opts = append(d.opts, grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return dial(ctx, addr)
 		}))
@@ -85,10 +89,10 @@ func (d *grpcDoor) channel() (*grpc.ClientConn, error) {
 		return nil, ErrClosed
 	}
 	if d.conn != nil && d.conn.GetState() == connectivity.TransientFailure {
-		d.conn.Close()
-		d.conn = nil
+		d.drop()
 	}
 	if d.conn == nil {
+		d.target = d.addrs.now()
 		conn, err := grpc.NewClient(d.target, d.opts...)
 		if err != nil {
 			return nil, fmt.Errorf("porchlight: address %q: %w", d.target, err)
@@ -100,16 +104,25 @@ func (d *grpcDoor) channel() (*grpc.ClientConn, error) {
 
 // retire closes conn if e says that it cannot connect, so that it stops trying
 // by itself. Its own word for that may come a moment later than e.
-func (d *grpcDoor) retire(conn *grpc.ClientConn, e *Error) {
+func (d *grpcDoor) retire(conn *grpc.ClientConn, e *Error) (retired bool) {
 	if e.Code != CodeUnavailable || e.Reason != "" {
-		return
+		return false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if state := conn.GetState(); d.conn == conn && (state == connectivity.TransientFailure || state == connectivity.Connecting) {
-		conn.Close()
-		d.conn = nil
+		d.drop()
+		return true
 	}
+	return false
+}
+
+// drop gives up a connection that cannot be made; the next one goes to the next
+// address. mu is held.
+func (d *grpcDoor) drop() {
+	d.conn.Close()
+	d.conn = nil
+	d.addrs.failed(d.target)
 }
 
 func (d *grpcDoor) close() error {
@@ -131,12 +144,13 @@ type stub = isonlinev1.IsOnlineServiceClient
 // the token, do runs once more with a fresh one. It returns the token last used.
 func (d *grpcDoor) with(ctx context.Context, do func(context.Context, stub) error) (token string, err error) {
 	var refused *Error
-	for first := true; ; first = false {
+	elsewhere := len(d.addrs.list) - 1 // tries that are left where nothing was sent
+	for {
 		fresh, err := d.tokens.get(ctx)
 		if err != nil {
 			return "", err
 		}
-		if fresh == token {
+		if fresh == token && refused != nil {
 			d.tokens.refuse(fresh)
 			refused.Detail += "; there is no fresher one"
 			return token, refused
@@ -151,12 +165,15 @@ func (d *grpcDoor) with(ctx context.Context, do func(context.Context, stub) erro
 			return token, nil
 		}
 		e := fromGRPC(ctx, err)
-		d.retire(conn, e)
+		if d.retire(conn, e) && elsewhere > 0 && ctx.Err() == nil {
+			elsewhere--
+			continue
+		}
 		if e.Reason != ReasonJWTExpired && e.Reason != ReasonJWTInvalid {
 			return token, e
 		}
 		d.tokens.refuse(token)
-		if !first {
+		if refused != nil {
 			return token, e
 		}
 		refused = e

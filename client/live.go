@@ -36,7 +36,7 @@ const (
 // What a session is called between the door and what is above it is a name of
 // our own: the server gives a new resume token with each connection.
 type liveDoor struct {
-	url    string
+	addrs  *addresses
 	opts   websocket.DialOptions
 	tokens *accessTokens
 	locale string
@@ -67,9 +67,12 @@ var (
 
 // newLiveDoor does not connect yet.
 func newLiveDoor(cfg *Config) *liveDoor {
-	u, _ := url.Parse(cfg.Addr) // checked before
-	if u.Path == "" {
-		u.Path = livePath
+	form := func(addr string) string {
+		u, _ := url.Parse(addr) // checked before
+		if u.Path == "" {
+			u.Path = livePath
+		}
+		return u.String()
 	}
 	transport := &http.Transport{TLSClientConfig: cfg.TLS.Clone(), TLSHandshakeTimeout: dialTimeout, DisableCompression: true}
 	if transport.TLSClientConfig == nil {
@@ -79,7 +82,7 @@ func newLiveDoor(cfg *Config) *liveDoor {
 		transport.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dial(ctx, addr) }
 	}
 	return &liveDoor{
-		url: u.String(), tokens: newAccessTokens(cfg.Token), locale: cfg.Device.Locale, device: cfg.Device,
+		addrs: newAddresses(cfg, form), tokens: newAccessTokens(cfg.Token), locale: cfg.Device.Locale, device: cfg.Device,
 		opts: websocket.DialOptions{
 			Subprotocols: []string{liveProtocol},
 			HTTPHeader:   http.Header{"User-Agent": {"porchlight-client"}},
@@ -168,19 +171,26 @@ func (d *liveDoor) forget(session string) {
 // tries once more with a fresh one.
 func (d *liveDoor) open(ctx context.Context, hello liveRequest) (*liveLink, error) {
 	var refused *Error
-	for first := true; ; first = false {
+	elsewhere := len(d.addrs.list) - 1 // tries that are left where nobody answers
+	for {
 		token, err := d.tokens.get(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if token == hello.Token {
+		if token == hello.Token && refused != nil {
 			d.tokens.refuse(token)
 			refused.Detail += "; there is no fresher one"
 			return nil, refused
 		}
 		hello.Token = token
-		link, err := d.dial(ctx)
+		addr := d.addrs.now()
+		link, err := d.dial(ctx, addr)
 		if err != nil {
+			d.addrs.failed(addr)
+			if elsewhere > 0 && ctx.Err() == nil {
+				elsewhere--
+				continue
+			}
 			return nil, err
 		}
 		if err = link.greet(ctx, hello); err == nil {
@@ -188,11 +198,14 @@ func (d *liveDoor) open(ctx context.Context, hello liveRequest) (*liveLink, erro
 		}
 		link.end(err)
 		e := fromLiveEnd(ctx, err)
+		if e.Code == CodeUnavailable {
+			d.addrs.failed(addr)
+		}
 		if e.Reason != ReasonJWTExpired && e.Reason != ReasonJWTInvalid {
 			return nil, e
 		}
 		d.tokens.refuse(token)
-		if !first {
+		if refused != nil {
 			return nil, e
 		}
 		refused = e
@@ -200,11 +213,11 @@ func (d *liveDoor) open(ctx context.Context, hello liveRequest) (*liveLink, erro
 }
 
 // dial makes a connection and starts its reader.
-func (d *liveDoor) dial(ctx context.Context) (*liveLink, error) {
+func (d *liveDoor) dial(ctx context.Context, addr string) (*liveLink, error) {
 	l := newLiveLink(ctx, d)
 	opts := d.opts
 	opts.OnPingReceived = func(context.Context, []byte) bool { l.push(frame{}); return true }
-	conn, resp, err := websocket.Dial(ctx, d.url, &opts)
+	conn, resp, err := websocket.Dial(ctx, addr, &opts)
 	if err != nil {
 		l.cancel()
 		return nil, fromHandshake(ctx, resp, err)
@@ -212,7 +225,7 @@ func (d *liveDoor) dial(ctx context.Context) (*liveLink, error) {
 	if conn.Subprotocol() != liveProtocol {
 		l.cancel()
 		_ = conn.CloseNow()
-		return nil, &Error{Code: CodeUnimplemented, Detail: fmt.Sprintf("%s does not speak %s", d.url, liveProtocol)}
+		return nil, &Error{Code: CodeUnimplemented, Detail: fmt.Sprintf("%s does not speak %s", addr, liveProtocol)}
 	}
 	conn.SetReadLimit(maxMessage)
 	l.conn = conn

@@ -77,10 +77,10 @@ func (b *balancer) pass(c net.Conn, to []string) {
 }
 
 // visitor is a program with the Go client.
-func visitor(t *testing.T, addr string, user presence.UserID) *client.Session {
+func visitor(t *testing.T, user presence.UserID, addr string, more ...string) *client.Session {
 	t.Helper()
 	c, err := client.New(client.Config{
-		Addr: addr, Backoff: client.Backoff{First: 100 * time.Millisecond},
+		Addr: addr, More: more, Backoff: client.Backoff{First: 100 * time.Millisecond},
 		Token: func(context.Context) (string, error) {
 			return token.Sign(token.Development(), user, time.Hour, time.Now())
 		},
@@ -96,14 +96,18 @@ func visitor(t *testing.T, addr string, user presence.UserID) *client.Session {
 	return s
 }
 
-// TestDrainSendsAway stops one node of three behind balancers: who was there, by
-// gRPC or by WebSocket, comes back at another with the same session, and those who
-// watch see nothing.
+// TestDrainSendsAway stops one node of three: who was there, by gRPC or by
+// WebSocket, through a balancer or by a list of addresses, comes back at another
+// with the same session, and those who watch see nothing.
 func TestDrainSendsAway(t *testing.T) {
 	nodes := cluster(t, 3)
 	var grpcs, https []string
 	for _, a := range nodes {
 		grpcs, https = append(grpcs, a.GRPCAddr().String()), append(https, a.HTTPAddr().String())
+	}
+	var sockets []string
+	for _, addr := range https {
+		sockets = append(sockets, "ws://"+addr)
 	}
 	byGRPC, byHTTP := balance(t, grpcs), balance(t, https)
 	const count = 6
@@ -113,14 +117,11 @@ func TestDrainSendsAway(t *testing.T) {
 	users := make([]string, 2*count)
 	for i := range users {
 		users[i] = fmt.Sprintf("user%d", i)
-		addr := byGRPC.Addr().String()
-		if i%2 == 1 {
-			addr = "ws://" + byHTTP.Addr().String()
-		}
+		at := [][]string{{byGRPC.Addr().String()}, {"ws://" + byHTTP.Addr().String()}, grpcs, sockets}[i%4]
 		if _, err := watcher.SubscribeToUserIsOnline(watcher.ctx, &isonlinev1.SubscribeToUserIsOnlineRequest{SessionToken: mine, UserId: users[i]}); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, visitor(t, addr, presence.UserID(users[i])))
+		all = append(all, visitor(t, presence.UserID(users[i]), at[0], at[1:]...))
 	}
 	seen := watcher.connect(mine)
 	happens(t, "the watcher sees all", func() bool {
@@ -167,6 +168,11 @@ func TestDrainSendsAway(t *testing.T) {
 		}
 		if err := s.Set(t.Context(), client.Status{Show: client.Away}); err != nil {
 			t.Errorf("%s: a status after the move: %v", users[i], err)
+		}
+	}
+	for _, at := range [][]string{grpcs, sockets} { // the first of them takes nobody now
+		if !visitor(t, "late", at[0], at[1:]...).Connected() {
+			t.Errorf("%s: who comes while the first node is away is not connected", at[0])
 		}
 	}
 	for _, u := range users {
