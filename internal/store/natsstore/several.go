@@ -159,8 +159,9 @@ func noRoom(err error) bool {
 	return false
 }
 
-// awaitsPeers reports an answer that a further node may better: of nodes that form
-// a cluster two are a majority, and a stream needs all three to be made.
+// awaitsPeers reports an answer that a further node may better: a majority of nodes
+// that form a cluster elect a leader, who may not know the others yet, and a
+// stream needs three to be made.
 func (s *Store) awaitsPeers(err error) bool {
 	var answer *jetstream.APIError
 	return s.clustered && s.cfg.Bus.Dir() != "" && errors.As(err, &answer) && answer.ErrorCode == codeNoPeers
