@@ -251,8 +251,13 @@ func (f forwarding) Elsewhere(ref tracker.Ref, maker uint64) (node uint64, ok bo
 	if node, ok = f.a.tracker.OwnerOf(ref); !ok {
 		node = maker
 	}
-	// Of one that is gone the tracker knows what becomes of its sessions.
-	return node, node != 0 && node != self && slices.Contains(peers{f.a.nodes.cluster}.Nodes(), node)
+	return node, isElsewhere(node, self, peers{f.a.nodes.cluster}.Nodes())
+}
+
+// isElsewhere reports whether a call on a session of a node is for that node. Of
+// one that is gone the tracker here knows what becomes of its sessions.
+func isElsewhere(node, self uint64, heard []uint64) bool {
+	return node != 0 && node != self && slices.Contains(heard, node)
 }
 
 // Forward implements isonline.Nodes.

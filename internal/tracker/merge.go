@@ -65,18 +65,24 @@ func (u *user) ended(m *told) bool {
 	return f != nil && f.Phase == presence.FoldClosed && m.epoch.Compare(f.Epoch) <= 0
 }
 
-// outrun reports whether the log is ahead of m: it hid or showed the session, and
-// whoever has it did not know yet.
+// outrun reports whether the log is ahead of m: it ended the session, or hid or
+// showed it, and whoever has it did not know yet.
 func (u *user) outrun(m *told) bool {
 	f := u.folded.Session(m.ref.Session)
-	return f != nil && f.Phase == presence.FoldOpen && f.Epoch == m.epoch && m.revision < f.HiddenRev &&
-		!m.closed() && m.hidden() != f.Hidden
+	switch {
+	case f == nil || m.closed():
+		return false
+	case f.Phase == presence.FoldClosed:
+		return m.epoch.Compare(f.Epoch) <= 0
+	}
+	known := u.session(m.ref.Session) != nil
+	return known && f.Phase == presence.FoldOpen && f.Epoch == m.epoch && m.revision < f.HiddenRev && m.hidden() != f.Hidden
 }
 
 // hear is merge of what the owner says: where the log is ahead of it, what it says
 // next counts.
 func (t *Tracker) hear(sh *shard, m *told) (after func()) {
-	if u := sh.user(m.ref.User); u.session(m.ref.Session) != nil && u.outrun(m) {
+	if u := sh.known(m.ref.User); u != nil && u.outrun(m) {
 		return func() {}
 	}
 	return t.merge(sh, m)

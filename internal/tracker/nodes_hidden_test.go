@@ -86,18 +86,14 @@ func TestWhatWasSaidHiddenIsNotShown(t *testing.T) {
 		ref, _ := a.open(presence.Device{})
 		a.turn(ref, true, "secret")
 		wait(10 * time.Millisecond)
-		c.mu.Lock()
-		c.lose = func() bool { return true } // the log alone tells
-		c.mu.Unlock()
+		c.lossy(true) // the log alone tells
 		a.turn(ref, false, "here")
 		wait(10 * time.Millisecond)
 		p := b.tr.Presence(bob)
 		if got := p.Sessions[0].Status.Text.Text; got != "here" || !p.Sessions[0].Shown.Open() {
 			t.Errorf("another node shows %q, open %v", got, p.Sessions[0].Shown.Open())
 		}
-		c.mu.Lock()
-		c.lose = nil
-		c.mu.Unlock()
+		c.lossy(false)
 	})
 }
 
@@ -218,6 +214,61 @@ func TestWhatTheLogHasOpenComesBackAsItWas(t *testing.T) {
 		}
 		if since := b.tr.Presence(bob).Sessions[0].True.Since; since != d.tr.Presence(bob).Sessions[0].True.Since {
 			t.Error("the nodes differ in since when it is open")
+		}
+	})
+}
+
+// lossy lets all messages between nodes be lost, or none.
+func (c *nodes) lossy(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lose = nil; on {
+		c.lose = func() bool { return true }
+	}
+}
+
+func TestACopyEndsNothingThatTheLogHasYetToTellOf(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		d.store.late.Store(true)
+		ref, _ := a.open(presence.Device{})
+		wait(10 * time.Millisecond)
+		heard := d.ear.heard()
+		c.lossy(true)
+		if _, err := b.back(ref); err != nil {
+			t.Fatal(err)
+		}
+		a.copyTo(d, ref) // where it was it is no more
+		if got := d.looks(bob); got != "[online] [online]" {
+			t.Errorf("a node that reads the log late sees %s", got)
+		}
+		c.lossy(false)
+		d.store.late.Store(false)
+		wait(2 * time.Second)
+		if owner, _ := d.tr.OwnerOf(ref); owner != b.number || d.ear.heard() != heard {
+			t.Errorf("then: owner %d, %d changes were shown", owner, d.ear.heard()-heard)
+		}
+	})
+}
+
+func TestAWordFromBeforeItsEndOpensNothing(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		wait(time.Second)
+		var words [][]byte
+		shard := a.tr.shardIndex(bob)
+		a.tr.Dump(shard, func(w []byte) { words = append(words, slices.Clone(w)) })
+		if _, err := a.tr.Close(context.Background(), ref, presence.ReasonLeft); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		fresh := c.start(3)
+		for _, n := range []*node{b, fresh} {
+			n.tr.Apply(a.number, shard, words)
+			if got := n.looks(bob); got != "[] []" {
+				t.Errorf("node %d sees %s", n.name, got)
+			}
 		}
 	})
 }

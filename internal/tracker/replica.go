@@ -79,8 +79,9 @@ func (t *Tracker) Digests(origin uint64, d *[Shards]uint64) {
 }
 
 // Replace says that these are all the sessions that origin has in a shard. What
-// is not among them goes only if the log does not have it open either: the log
-// decides which sessions there are.
+// is not among them goes only if the log told of its end: the log decides which
+// sessions there are, and it may be read late here. Who tells of a session has read
+// its opening there.
 func (t *Tracker) Replace(origin uint64, shard int, changes [][]byte) {
 	there := make(map[presence.SessionID]bool, len(changes))
 	for _, b := range changes {
@@ -97,7 +98,8 @@ func (t *Tracker) Replace(origin uint64, shard int, changes [][]byte) {
 			if !s.foreign || s.epoch.Incarnation != origin || !s.phase.Open() || there[s.id] {
 				continue
 			}
-			if f := u.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
+			if f := u.folded.Session(s.id); f == nil || f.Phase == presence.FoldClaimed || f.Epoch.Compare(s.epoch) < 0 ||
+				f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
 				continue
 			}
 			m := s.told()
