@@ -51,6 +51,22 @@ func TestASessionThatJustMovedOutlivesItsNode(t *testing.T) {
 	})
 }
 
+func TestNobodySubscribesForAGoneNode(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		wait(time.Second)
+		c.kill(a)
+		wait(4 * time.Second)
+		_, err := b.tr.Check(context.Background(), ref)
+		wantKind(t, "a subscription of a session that did not come back yet", err, fault.NodeUnavailable)
+		wantBack(t, b, ref)
+		if _, err := b.tr.Check(context.Background(), ref); err != nil {
+			t.Errorf("after it came back: %v", err)
+		}
+	})
+}
+
 func TestAYoungSessionOutlivesItsNode(t *testing.T) {
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		a, b := c.all[0], c.all[1]
@@ -163,6 +179,32 @@ func TestALargeGroupIsReplacedAtOnce(t *testing.T) {
 		}
 		if messages < 2 || len(sessions) != len(refs) {
 			t.Errorf("%d messages with %d sessions, want several with %d", messages, len(sessions), len(refs))
+		}
+	})
+}
+
+func TestWholeGroupsAreWrittenFewAtATime(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		v := c.all[0].tr.saver
+		v.stop(context.Background()) // nobody else writes now
+		for i := range v.nodes.since {
+			v.nodes.since[i] = wholeAfter
+		}
+		left := func() (n int) {
+			for _, since := range v.nodes.since {
+				if since >= wholeAfter {
+					n++
+				}
+			}
+			return n
+		}
+		for round := 1; round <= store.NoteGroups/wholesATime; round++ {
+			if err := v.wholes(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if want := store.NoteGroups - round*wholesATime; left() != want {
+				t.Fatalf("after round %d %d groups wait, want %d", round, left(), want)
+			}
 		}
 	})
 }

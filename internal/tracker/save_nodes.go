@@ -20,6 +20,9 @@ const (
 	// wholeAfter is how many notes of a group are written before it is written
 	// whole, in place of them.
 	wholeAfter = 64
+	// wholesATime is how many groups are written whole in a round: under load all
+	// come due together, and notes must not wait for that.
+	wholesATime = 4
 	// advanceEvery is how often one node lets the log forget what all have saved.
 	advanceEvery = 10 * time.Second
 )
@@ -32,6 +35,7 @@ const (
 // nodeSaver is what the saver has beside that of a single node.
 type nodeSaver struct {
 	since    [store.NoteGroups]int // notes written since the group was written whole; -1: never
+	next     int                   // group to look at next
 	advanced time.Time
 	shards   chan struct{} // closed when nobody writes shards behind any more
 	writing  sync.Mutex    // while a shard is written
@@ -148,12 +152,19 @@ func (v *saver) notesOfNode(ctx context.Context) error {
 
 // wholes writes groups anew of which many notes were written.
 func (v *saver) wholes(ctx context.Context) error {
-	for group, n := range v.nodes.since {
-		if n >= wholeAfter {
-			if err := v.whole(ctx, group); err != nil {
-				return err
-			}
+	most := wholesATime
+	for range store.NoteGroups {
+		group := v.nodes.next
+		if most == 0 {
+			break
 		}
+		if v.nodes.next = (group + 1) % store.NoteGroups; v.nodes.since[group] < wholeAfter {
+			continue
+		}
+		if err := v.whole(ctx, group); err != nil {
+			return err
+		}
+		most--
 	}
 	return nil
 }

@@ -256,8 +256,11 @@ func (t *Tracker) Check(_ context.Context, ref Ref) (*presence.Device, error) {
 		return nil, err
 	}
 	defer sh.mu.Unlock()
-	if s.phase == presence.PhaseClosed {
+	switch {
+	case s.phase == presence.PhaseClosed:
 		return nil, errGone
+	case s.foreign && s.phase.Open():
+		return nil, errElsewhere // its node is gone, and it has not come back here: nobody would keep what it watches
 	}
 	t.heard(s)
 	return s.device, nil
