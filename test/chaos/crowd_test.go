@@ -169,7 +169,7 @@ func newCrowd(t *testing.T, set setting, seed uint64) *crowd {
 		t.Cleanup(func() { conn.Close() })
 		w.conns = append(w.conns, conn)
 		w.watchers = append(w.watchers, w.newGuest(t, fmt.Sprintf("watcher%d", i), size+i))
-		w.watchers[i].keep, w.watchers[i].ear = true, newLedger(w.keyOf)
+		w.watchers[i].keep = true
 	}
 	for i := range size {
 		w.guests = append(w.guests, w.newGuest(t, w.users[i%len(w.users)], i))
@@ -185,7 +185,8 @@ func (w *crowd) newGuest(t *testing.T, user string, number int) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{device: d, crowd: w, place: number}
+	d.ear = newLedger(w.keyOf)
+	g := &guest{device: d, crowd: w, place: number, unsure: map[string]bool{}}
 	t.Cleanup(g.close)
 	return g
 }

@@ -26,6 +26,8 @@ type guest struct {
 	lost  time.Time // since when it has no link, at the earliest; zero: it has one
 	next  time.Time // not before does it come back
 	place int       // among all guests
+
+	unsure map[string]bool // whom it may watch or not, as it ended it without an answer
 }
 
 // wait waits, at most until the link is lost.
@@ -133,6 +135,8 @@ func (g *guest) enter() error {
 		g.life = nil
 		return err
 	}
+	g.ear.resync()
+	clear(g.unsure)
 	early := g.random.IntN(2) == 0
 	if early {
 		if err := g.subscribe(g.someUsers()...); err != nil {
@@ -224,6 +228,9 @@ func (g *guest) back(sent time.Time) {
 	g.lost = time.Time{}
 	g.settled()
 	c := g.line.connected
+	if c.GetResync() {
+		clear(g.unsure)
+	}
 	if !c.GetResync() || len(g.life.watches) == 0 {
 		return
 	}
@@ -256,7 +263,11 @@ func (g *guest) once() error {
 		return g.anywhere(func() error { return g.subscribe(g.someUsers()...) })
 	case n < 73:
 		for u := range g.life.watches {
-			return g.unsubscribe(u)
+			err := g.unsubscribe(u)
+			if g.ear.drop(u); err != nil {
+				g.unsure[u] = true // a snapshot would not say what closed meanwhile
+			}
+			return err
 		}
 		return nil
 	case n < 79:

@@ -53,6 +53,13 @@ func (l *ledger) resync() {
 	l.resyncs++
 }
 
+// drop forgets what was told of a user who is not watched any more.
+func (l *ledger) drop(user string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.picture, user)
+}
+
 // hear takes a notice.
 func (l *ledger) hear(n *notice) {
 	l.mu.Lock()

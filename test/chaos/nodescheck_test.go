@@ -159,6 +159,9 @@ func (w *crowd) forget() {
 	for _, l := range w.ledgers() {
 		l.forget(keys)
 	}
+	for _, g := range w.guests {
+		g.ear.forget(keys)
+	}
 	w.count(func(f *nodeFigures) { f.add(over) })
 	w.note(func(*figures) {
 		w.left = slices.DeleteFunc(w.left, func(g ghost) bool { return now.Sub(g.since) > lateAnswer })

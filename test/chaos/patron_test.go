@@ -50,7 +50,8 @@ type standing struct {
 	said, acked   int // numbers of statuses
 	young         time.Time
 	watches       map[string]act
-	picture       view // of who is watched
+	picture       view            // of who is watched
+	unsure        map[string]bool // whom he may watch or not, as he ended it without an answer
 	away          time.Duration
 	overlaps      int // sessions that may have been there beside another one
 }
@@ -269,6 +270,7 @@ func (p *patron) come() {
 		p.meant, p.since, p.pending, p.young = here, sent, true, time.Time{}
 		p.resume, p.sequence, p.picture = "", 0, view{}
 		clear(p.watches)
+		clear(p.unsure)
 	case !sure:
 		if p.pending {
 			p.overlaps++
@@ -303,7 +305,7 @@ func (p *patron) entered(a answer, e entry) {
 		p.since = now
 	}
 	wrong := e.sure && p.door.tells() && !a.resumed
-	if p.door.tells() && !a.resumed || !p.door.tells() && e.fresh {
+	if p.door.tells() && !a.resumed && !e.back || !p.door.tells() && e.fresh {
 		p.opens.acked++
 		p.young = now
 	}

@@ -99,6 +99,32 @@ func (w *crowd) checkWatches(query view) (found []string) {
 	return found
 }
 
+// checkGuestWatches does so for guests. Of himself a user is told more than others.
+func (w *crowd) checkGuestWatches(query view) (found []string) {
+	for _, g := range w.guests {
+		if g.life == nil || g.line == nil {
+			continue
+		}
+		if _, ended := g.line.ended(); ended {
+			continue
+		}
+		want, got, shows := view{}, view{}, g.ear.shows()
+		w.history.note(func() {
+			for u, a := range g.life.watches {
+				if known, ok := shows[u]; a.done() && u != g.user && !g.unsure[u] {
+					if want[u] = query[u]; ok {
+						got[u] = known
+					}
+				}
+			}
+		})
+		for _, d := range differ(got, want) {
+			found = append(found, fmt.Sprintf("the device of %s, at node %d, which watches: %s", g.user, g.at+1, d))
+		}
+	}
+	return found
+}
+
 // checkPatrons holds what a node shows of patrons, who are at rest, against what
 // they know.
 func (w *crowd) checkPatrons(node int, v view) (found []string) {

@@ -106,6 +106,7 @@ func (d atLive) hear(p *patron, _ *socket, text []byte) (a answer, answered bool
 		p.resume, p.sequence = f.Resume, f.Q
 		if f.Resync {
 			p.picture = view{}
+			clear(p.unsure)
 		}
 		p.mu.Unlock()
 		if p.ear != nil && f.Resync {
@@ -204,7 +205,13 @@ func (p *patron) changeWatches() {
 		p.unwatch(users[p.random.IntN(len(users))])
 		return
 	}
-	p.watch(p.crowd.all[p.random.IntN(len(p.crowd.all))])
+	user := p.crowd.all[p.random.IntN(len(p.crowd.all))]
+	p.mu.Lock()
+	unsure := p.unsure[user]
+	p.mu.Unlock()
+	if !unsure {
+		p.watch(user)
+	}
 }
 
 // mostWatches bounds whom a patron watches.
@@ -230,7 +237,12 @@ func (p *patron) unwatch(user string) {
 	delete(p.watches, user)
 	p.mu.Unlock()
 	_, err := p.ask(fmt.Appendf(nil, `{"t":"unwatch","id":1,"users":[%s]}`, quoted(user)), callLimit)
-	p.failed("an end of a watch", err)
+	failed := p.failed("an end of a watch", err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if delete(p.picture, user); failed {
+		p.unsure[user] = true // a snapshot would not say what closed meanwhile
+	}
 }
 
 // watchAgain subscribes again after a resync, as clients must.

@@ -78,7 +78,7 @@ func (w *crowd) newPatron(t *testing.T, user string, place int) *patron {
 	t.Helper()
 	p := &patron{
 		crowd: w, place: place, user: user, door: dialectOf(place), random: rand.New(rand.NewPCG(w.seed, 1_000_000+uint64(place)+uint64(len(user))<<32)),
-		heard: make(chan answer, 1), standing: standing{watches: map[string]act{}, picture: view{}, node: -1},
+		heard: make(chan answer, 1), standing: standing{watches: map[string]act{}, unsure: map[string]bool{}, picture: view{}, node: -1},
 	}
 	t.Cleanup(p.close)
 	return p

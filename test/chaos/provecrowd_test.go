@@ -58,6 +58,11 @@ func TestTapeCanFail(t *testing.T) {
 	tape.take([]change{event(1, "opened", nil)}, killAt)
 	expect(t, tape.checkTold([]*life{bobs(nil)}), "")
 	expect(t, tape.checkTold([]*life{bobs(func(l *life) { l.byes = []act{did(6 * time.Second)} })}), "1 and 0 were told")
+	again := func(losses int) []*life {
+		return []*life{bobs(func(l *life) { l.opens, l.losses = append(l.opens, did(20*time.Second)), losses })}
+	}
+	expect(t, tape.checkTold(again(0)), "2 openings and 0 closings were acknowledged, 1 and 0 were told")
+	expect(t, tape.checkTold(again(1)), "")
 	if !tape.closedAt(publicOf(1)).IsZero() {
 		t.Error("the end of a session was told that is open")
 	}

@@ -14,7 +14,7 @@ func crowdOf(change func(*patron)) (*crowd, *patron) {
 		hook: &hook{tape: newTape()}, tooLate: 14 * time.Second, named: map[string]bool{"bob": true},
 	}
 	p := &patron{crowd: w, user: "bob", door: atLive{}, heard: make(chan answer, 1), standing: standing{
-		opens: sums{asked: 1, acked: 1}, meant: here, since: origin, said: 3, acked: 3, watches: map[string]act{}, picture: view{},
+		opens: sums{asked: 1, acked: 1}, meant: here, since: origin, said: 3, acked: 3, watches: map[string]act{}, unsure: map[string]bool{}, picture: view{},
 	}}
 	if change != nil {
 		change(p)
@@ -97,6 +97,22 @@ func TestPatronsCheckCanFail(t *testing.T) {
 	expect(t, w.checkWatches(nobody), "knows online true")
 	p.picture = view{}
 	expect(t, w.checkWatches(bobAs(3, online)), "told nothing of bob")
+}
+
+// TestGuestWatchesCanFail: what a device watches, and was not told.
+func TestGuestWatchesCanFail(t *testing.T) {
+	t.Parallel()
+	w, _ := crowdOf(nil)
+	l := bobs(func(l *life) { l.user = "carol"; l.watches["bob"] = did(0) })
+	g := &guest{device: &device{user: "carol", life: l, line: &line{done: make(chan struct{})}, ear: newLedger(w.keyOf)}, crowd: w, unsure: map[string]bool{}}
+	w.guests = []*guest{g}
+	there := view{"bob": {online: true, sessions: map[string]shown{publicOf(1): {number: 1}}}}
+	expect(t, w.checkGuestWatches(there), "told nothing of bob")
+	g.ear.hear(bobsNotice(kindOpened))
+	expect(t, w.checkGuestWatches(there), "")
+	expect(t, w.checkGuestWatches(nobody), "knows online true")
+	g.unsure["bob"] = true
+	expect(t, w.checkGuestWatches(nobody), "")
 }
 
 // TestLastSeenOfPatronsCanFail is R12.

@@ -161,7 +161,8 @@ func (t *tape) closedAt(session string) time.Time {
 	return time.Time{}
 }
 
-// checkTold is R4 for lives: what was acknowledged was told.
+// checkTold is R4 for lives: what was acknowledged was told. An opening after a loss
+// is none in the log where the loss did not end the session there.
 func (t *tape) checkTold(lives []*life) (found []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -171,6 +172,8 @@ func (t *tape) checkTold(lives []*life) (found []string) {
 		if s == nil {
 			s = &storied{}
 		}
+		untold := max(0, l.losses-max(0, s.closed-closed)) // losses that ended nothing
+		opened = min(opened, max(1, opened-untold))
 		if s.opened < opened || s.closed < closed {
 			found = append(found, fmt.Sprintf("session %s of %s: %d openings and %d closings were acknowledged, %d and %d were told %s",
 				l.public, l.user, opened, closed, s.opened, s.closed, l.story()))
