@@ -196,12 +196,13 @@ func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
 
 // outdated reports whether a question that names the last heartbeat of ours that
 // its sender had heard may be older than maxCallAge. It was sent after that
-// heartbeat, so no clocks are compared.
+// heartbeat, so no clocks are compared. Time in which this node stood still counts:
+// who asked did not stand still, and this node may not know yet that it did.
 func (c *Cluster) outdated(heard uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sent, ok := c.beats.sent(heard)
-	return !ok || c.now()-sent > maxCallAge
+	age, ok := c.beats.age(heard)
+	return !ok || age > maxCallAge
 }
 
 // serve answers a question.

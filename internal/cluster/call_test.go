@@ -175,3 +175,23 @@ func TestLateCallIsNotServed(t *testing.T) {
 		}
 	})
 }
+
+// Nor what waited for a node that stood still, though it does not know yet that it did.
+func TestCallOfBeforeAPauseIsNotServed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, served := callers(t)
+		defer w.end()
+		w.net.Pause("b")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := w.nodes["a"].c.Call(ctx, 2, "count", nil); fault.KindOf(err) != fault.NodeUnavailable {
+			t.Fatalf("who stands still: got %v", err)
+		}
+		wait(9 * time.Second)
+		w.net.Resume("b")
+		wait(5 * time.Second)
+		if n := served.Load(); n != 0 {
+			t.Errorf("served %d times, want never: it was asked 9 s before", n)
+		}
+	})
+}

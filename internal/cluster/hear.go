@@ -11,16 +11,19 @@ import (
 const beatSubject = "hb"
 
 // beats remembers when our last heartbeats were sent, to know how old an answer
-// can be at most.
+// can be at most: by the clock that stands still with this node, and by one that
+// does not.
 type beats struct {
 	counter uint64
 	at      [32]time.Duration // of counter, by counter modulo the length
+	real    [32]time.Time     // the same
 }
 
 // next counts one more. The cluster's mu is held, as for sent.
 func (b *beats) next(now time.Duration) uint64 {
 	b.counter++
-	b.at[b.counter%uint64(len(b.at))] = now
+	i := b.counter % uint64(len(b.at))
+	b.at[i], b.real[i] = now, time.Now()
 	return b.counter
 }
 
@@ -30,6 +33,14 @@ func (b *beats) sent(counter uint64) (time.Duration, bool) {
 		return 0, false
 	}
 	return b.at[counter%uint64(len(b.at))], true
+}
+
+// age is how long ago a heartbeat was sent, if that is remembered. Pauses count.
+func (b *beats) age(counter uint64) (time.Duration, bool) {
+	if _, ok := b.sent(counter); !ok {
+		return 0, false
+	}
+	return time.Since(b.real[counter%uint64(len(b.real))]), true
 }
 
 // beat sends a heartbeat.
