@@ -91,9 +91,16 @@ func (o *origin) word(now time.Duration) goneWord {
 
 // learn takes in what another node knows of one that is gone: it lived until the
 // last that anybody heard of it, and is gone since the first who knew; how, knows
-// who was there. mu is held.
+// who was there. One of whom this node only guesses is not gone while another node
+// hears it. mu is held.
 func (o *origin) learn(w *goneWord, now time.Duration) {
-	if o.over == 0 || w.waited < 0 {
+	switch {
+	case o.over == 0:
+		return
+	case w.waited < 0:
+		if o.guess {
+			o.over = max(now, 1)
+		}
 		return
 	}
 	if w.alive > o.alive {

@@ -112,10 +112,11 @@ func (t *Tracker) gone(incarnation uint64, alive, since presence.Time, kept bool
 	o.alive, o.kept = max(alive, o.alive), kept
 }
 
-// unheard notes owners that the table has sessions of and nobody ever heard.
+// unheard notes owners of sessions and notes that were found here, and that nobody
+// ever heard.
 func (t *Tracker) unheard() {
 	p := t.peers
-	owners := map[uint64]bool{}
+	owners := map[uint64]bool{} // true: of sessions
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
@@ -124,16 +125,35 @@ func (t *Tracker) unheard() {
 		}
 		sh.mu.Unlock()
 	}
-	for _, node := range p.Nodes() {
-		delete(owners, node)
-	}
-	delete(owners, t.incarnation.Load())
+	heard, self := p.Nodes(), t.incarnation.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for owner := range owners {
+	for owner := range p.origins {
+		// Those of notes alone count too: who knew when they went may have been
+		// replaced since, and their notes would stay for ever.
+		if !owners[owner] {
+			owners[owner] = false
+		}
+	}
+	for owner, has := range owners {
+		if owner == self || slices.Contains(heard, owner) {
+			continue
+		}
 		if o := p.origin(owner); o.over == 0 && o.since == 0 {
 			o.over, o.kept, o.guess = max(t.wheel.Now(), 1), true, true
-			p.mute(o, o.alive)
+			if has {
+				p.mute(o, o.alive)
+			}
+		}
+	}
+}
+
+// unguess takes back what was guessed of nodes that are heard by now: of one that is
+// met for the first time the cluster tells nothing. mu is held.
+func (p *peering) unguess(heard []uint64) {
+	for _, incarnation := range heard {
+		if o := p.origins[incarnation]; o != nil && o.guess {
+			p.hear(o)
 		}
 	}
 }
@@ -145,7 +165,9 @@ func (t *Tracker) sweep() {
 	if p.frozen.Load() || t.draining.Load() {
 		return
 	}
+	heard := p.Nodes()
 	p.mu.Lock()
+	p.unguess(heard)
 	var over []origin
 	for _, o := range p.origins {
 		if o.over != 0 {
