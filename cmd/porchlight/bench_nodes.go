@@ -70,6 +70,9 @@ func benchNode(ctx context.Context, c console) error {
 	if err := json.Unmarshal([]byte(os.Getenv(benchPlace)), &cfg.Place); err != nil {
 		return fmt.Errorf("%s: %w", benchPlace, err)
 	}
+	if path := os.Getenv(profileVariable); path != "" {
+		os.Setenv(profileVariable, path+"."+cfg.Place.Name) // each node has one of its own
+	}
 	defer profile(cfg.Logger)()
 	return scale.Serve(ctx, cfg, os.Stdin, c.out)
 }

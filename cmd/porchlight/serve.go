@@ -109,10 +109,12 @@ func refused(log *slog.Logger, err error) {
 	}
 }
 
+const profileVariable = "PORCHLIGHT_CPUPROFILE"
+
 // profile writes a CPU profile of a node's whole run when PORCHLIGHT_CPUPROFILE
 // names a file (docs/performance.md).
 func profile(log *slog.Logger) (stop func()) {
-	path := os.Getenv("PORCHLIGHT_CPUPROFILE")
+	path := os.Getenv(profileVariable)
 	if path == "" {
 		return func() {}
 	}

@@ -20,7 +20,7 @@ import (
 const memberStart = time.Minute
 
 // memberStop is how long a node may take to end.
-const memberStop = 5 * time.Second
+const memberStop = 10 * time.Second
 
 // member is a node of this load, in a process of its own.
 type member struct {

@@ -63,7 +63,8 @@ func Serve(ctx context.Context, cfg Config, in io.Reader, out io.Writer) (err er
 	return nil
 }
 
-const stopLimit = 20 * time.Second
+// stopLimit is how long a node may take to end: nothing of it is needed then.
+const stopLimit = 3 * time.Second
 
 // start makes the node and starts it.
 func start(ctx context.Context, cfg Config) (*node, error) {
