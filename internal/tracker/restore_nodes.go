@@ -29,6 +29,7 @@ type restoring struct {
 	groups  [store.NoteGroups][][]byte // of nodes, as they were read
 	records [Shards][]numbered
 	waiting int // records in there
+	most    int // of them
 	count   uint64
 
 	users, open atomic.Int64
@@ -47,8 +48,12 @@ const mostWaiting = 1 << 18
 // restoreNodes is restore among several nodes: the sessions are other nodes', those
 // of this node's former run as well.
 func (t *Tracker) restoreNodes(ctx context.Context) error {
-	began := time.Now()
-	r := &restoring{t: t}
+	r := &restoring{t: t, most: mostWaiting}
+	return r.run(ctx)
+}
+
+func (r *restoring) run(ctx context.Context) error {
+	t, began := r.t, time.Now()
 	from, err := r.load(ctx)
 	if err != nil {
 		return err
@@ -124,7 +129,7 @@ func (r *restoring) take(sequence uint64, list []presence.Record) error {
 			r.waiting++
 		}
 	}
-	if r.waiting < mostWaiting {
+	if r.waiting < r.most {
 		return nil
 	}
 	r.waiting = 0
