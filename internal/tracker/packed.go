@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,11 @@ import (
 // packed is a user in few bytes: flags, the owners of his sessions, then the rest.
 type packed string
 
-const packedAvailable = 1 // others see him as available
+// Flags of a user.
+const (
+	packedAvailable = 1 << iota // others see him as available
+	packedForgets               // the fold has of him what it forgets one day
+)
 
 // Flags of a session in it.
 const (
@@ -92,6 +97,9 @@ func (t *Tracker) restAll(sh *shard) {
 		t.rest(sh, u)
 	}
 	for name, p := range sh.peers.packed {
+		if p[0]&packedForgets == 0 {
+			continue
+		}
 		u := sh.unpack(name, p)
 		u.folded.Forget(now)
 		sh.peers.scratch = u.pack(sh.peers.scratch[:0])
@@ -139,10 +147,20 @@ func (sh *shard) wakeOf(incarnation uint64) {
 	}
 }
 
+// forgets reports whether the fold has of him what it forgets one day: anything but
+// open sessions.
+func (u *user) forgets() bool {
+	return u.folded.Erased != 0 || len(u.folded.Absent) > 0 ||
+		slices.ContainsFunc(u.folded.Sessions, func(f presence.FoldedSession) bool { return f.Phase != presence.FoldOpen })
+}
+
 func (u *user) pack(b []byte) []byte {
 	flags := byte(0)
 	if u.available {
 		flags = packedAvailable
+	}
+	if u.forgets() {
+		flags |= packedForgets
 	}
 	b = presence.AppendNumber(append(b, flags), uint64(len(u.sessions)))
 	for _, s := range u.sessions {

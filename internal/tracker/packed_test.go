@@ -83,3 +83,34 @@ func TestOthersUsersAreAtRest(t *testing.T) {
 		}
 	})
 }
+
+// A sweep forgets of the packed what the fold need not know any more, and puts
+// nobody among the others for it.
+func TestRestForgetsOfThePacked(t *testing.T) {
+	t.Parallel()
+	tr := New(Config{Cluster: &Cluster{}})
+	sh := &tr.shards[0]
+	long := tr.now().Add(-presence.KeepClosed - time.Minute)
+	for name, sessions := range map[presence.UserID][]presence.FoldedSession{
+		"gone": {{ID: presence.SessionID{1}, Phase: presence.FoldClosed, ClosedAt: long}},
+		"left": {{ID: presence.SessionID{2}, Phase: presence.FoldClosed, ClosedAt: tr.now()}},
+		"here": {{ID: presence.SessionID{3}, Phase: presence.FoldOpen}},
+	} {
+		u := &user{name: presence.User{App: app, ID: name}, tally: sh.tallies.app(app)}
+		u.folded.Seq, u.folded.Sessions = 1, sessions
+		sh.users[u.name] = u
+		tr.rest(sh, u)
+	}
+	if tr.restAll(sh); len(sh.users) != 0 || len(sh.peers.packed) != 3 {
+		t.Fatalf("got %d users awake and %d packed, want all three packed", len(sh.users), len(sh.peers.packed))
+	}
+	for name, want := range map[presence.UserID]int{"gone": 0, "left": 1, "here": 1} {
+		u := sh.peek(presence.User{App: app, ID: name})
+		if got := len(u.folded.Sessions); got != want {
+			t.Errorf("%s: got %d sessions in the fold, want %d", name, got, want)
+		}
+		if p := sh.peers.packed[u.name]; name == "here" && p[0]&packedForgets != 0 || name == "left" && p[0]&packedForgets == 0 {
+			t.Errorf("%s: got the flags %b", name, p[0])
+		}
+	}
+}
