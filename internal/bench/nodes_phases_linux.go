@@ -38,18 +38,22 @@ func (f *fleet) changes(ctx context.Context, measure string, rate int) error {
 		return err
 	}
 	row := NodesRow{Phase: PhaseReplicate, Measure: measure}
+	total := 0.0
 	for _, s := range made {
-		row.Rate += float64(s.Made)
+		total += float64(s.Made)
 		row.Seconds = max(row.Seconds, s.Took/1000)
 	}
-	row.Rate = round(row.Rate / row.Seconds)
 	after, err := f.caughtUp(ctx, before)
 	if err != nil {
 		return err
 	}
 	f.since(load, &row)
-	row.Behind = round(max(time.Since(load.at).Seconds()-row.Seconds, 0))
-	row.Seconds = round(row.Seconds)
+	row.Behind = max(time.Since(load.at).Seconds()-row.Seconds, 0)
+	row.Rate = total / row.Seconds
+	if rate == 0 { // they may change more than they take, for a while
+		row.Rate = total / (row.Seconds + row.Behind)
+	}
+	row.Rate, row.Behind, row.Seconds = round(row.Rate), round(row.Behind), round(row.Seconds)
 	for i := range after {
 		row.Gaps += after[i].Gaps - before[i].Gaps
 		row.Repaired += after[i].Repaired - before[i].Repaired
