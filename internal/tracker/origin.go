@@ -2,10 +2,7 @@ package tracker
 
 import (
 	"context"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -199,33 +196,57 @@ func (t *Tracker) sweepOrigin(o *origin) {
 	if !o.agreed && t.wheel.Now()-o.met < agreeWait {
 		return // the verdict is so late that not all others have answered
 	}
-	all, hands := t.scanAll(o.incarnation), 1
-	if all {
-		hands = runtime.GOMAXPROCS(0) // everything it had, most likely
+	if !t.scanAll(o.incarnation) {
+		for i := range t.shards {
+			t.sweepShard(&t.shards[i], o, waited, nil)
+		}
+		return
 	}
-	var next atomic.Int32
-	var done sync.WaitGroup
-	for range hands {
-		done.Go(func() {
-			for i := next.Add(1) - 1; i < Shards; i = next.Add(1) - 1 {
-				t.sweepShard(&t.shards[i], o, waited, all)
-			}
-		})
-	}
-	done.Wait()
+	// All of them go now, most likely. They are packed, and are closed first: a look
+	// at everybody who is awake, this node's own among them, can wait.
+	var closed [Shards]map[presence.SessionID]bool
+	_ = each(Shards, func(i int) error { closed[i] = t.sweepPacked(&t.shards[i], o, waited); return nil })
+	_ = each(Shards, func(i int) error { t.sweepShard(&t.shards[i], o, waited, closed[i]); return nil })
 }
 
-// sweepShard is sweepOrigin for a shard; all also looks at what had closed.
-func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, all bool) {
+// sweepPacked is sweepOrigin for those of a shard who are packed, and returns which
+// sessions it closed.
+func (t *Tracker) sweepPacked(sh *shard, o *origin, waited time.Duration) map[presence.SessionID]bool {
+	var afters []func()
+	closed := map[presence.SessionID]bool{}
+	sh.mu.Lock()
+	for name, p := range sh.peers.packed {
+		if !p.ofOwner(o.incarnation) {
+			continue
+		}
+		for _, s := range sh.wake(name).sessions {
+			if !s.foreign || s.epoch.Incarnation != o.incarnation || !s.phase.Open() {
+				continue
+			}
+			if after := t.orphan(sh, s, o, waited); after != nil {
+				afters, closed[s.id] = append(afters, after), true
+			}
+		}
+	}
+	sh.mu.Unlock()
+	for _, f := range afters {
+		f()
+	}
+	return closed
+}
+
+// sweepShard is sweepOrigin for a shard; closed, when not nil, are those that were
+// closed just now: then what had closed before is looked at as well.
+func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, closed map[presence.SessionID]bool) {
 	var afters []func()
 	sh.mu.Lock()
-	if sh.peers.digests[o.incarnation] != 0 || all {
+	if sh.peers.digests[o.incarnation] != 0 || closed != nil {
 		sh.wakeOf(o.incarnation)
 		for _, u := range sh.users {
 			for _, s := range u.sessions {
 				switch {
 				case !s.foreign || s.epoch.Incarnation != o.incarnation:
-				case all && s.phase == presence.PhaseClosed:
+				case closed != nil && s.phase == presence.PhaseClosed && !closed[s.id]:
 					// The node told of its end, and may have died before the log had it.
 					if f := u.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
 						sh.peers.wait(s, t.wheel.Now(), u.seen)
