@@ -61,15 +61,20 @@ func inJointOf(t *testing.T, devices presence.MultiDevice, f func(t *testing.T, 
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		n := clustertest.NewNetwork(1)
-		j := &joint{t: t, net: n, quorum: clustertest.NewQuorum(n), mem: storetest.NewMemory(), all: map[string]*member{}, devices: devices}
+		j := newJoint(t, 1, devices)
 		defer j.end()
-		for _, name := range []string{"a", "b", "c"} {
-			j.start(name)
-		}
-		wait(time.Second)
 		f(t, j, j.all["a"], j.all["b"], j.all["c"])
 	})
+}
+
+func newJoint(t *testing.T, seed uint64, devices presence.MultiDevice) *joint {
+	n := clustertest.NewNetwork(seed)
+	j := &joint{t: t, net: n, quorum: clustertest.NewQuorum(n), mem: storetest.NewMemory(), all: map[string]*member{}, devices: devices}
+	for _, name := range []string{"a", "b", "c"} {
+		j.start(name)
+	}
+	wait(time.Second)
+	return j
 }
 
 func (j *joint) start(name string) *member {

@@ -259,6 +259,40 @@ func TestWhoAskedInVainHasItsGrace(t *testing.T) {
 	})
 }
 
+// A node dies while it takes a session over. The owner has waited for it beyond the
+// grace; the device asks again and nobody has seen anything.
+func TestATakerDies(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		ref, w := a.open(presence.Device{})
+		wait(time.Second)
+		heard := a.ear.heard() + d.ear.heard()
+		release := c.mem.Hold()
+		a.tr.LinkLost(ref, w)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := b.tr.Connect(ctx, ref, ConnectParams{Link: &wire{}})
+		wantKind(t, "without a log", err, fault.LogUnavailable)
+		c.kill(b)
+		release()
+		for _, n := range []*node{a, d} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if _, err := n.tr.Connect(ctx, ref, ConnectParams{Link: &wire{}}); err == nil {
+				t.Fatal("two nodes could have it")
+			}
+		}
+		wait(2 * time.Second)
+		if _, err := d.connect(ref, nil); err != nil {
+			t.Errorf("Connect when the owner does not wait any more: %v", err)
+		}
+		wait(10 * time.Second)
+		if got := a.ear.heard() + d.ear.heard(); got != heard {
+			t.Errorf("%d changes were visible", got-heard)
+		}
+	})
+}
+
 func TestAllNodesStartAnew(t *testing.T) {
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		a := c.all[0]

@@ -383,10 +383,16 @@ func (t *Tracker) serveTake(ctx context.Context, _ uint64, b []byte) ([]byte, er
 	op := &operation{sh: sh, s: s, opening: true, taken: true, done: make(chan struct{})}
 	s.pending = op
 	timer := &wheel.Timer{}
-	timer.Fire = func() { // it was not taken after all
+	timer.Fire = func() {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		op.finish()
+		if op.over {
+			return
+		}
+		// It was not taken after all. Its device was elsewhere in vain, and asks again.
+		if op.finish(); !s.dead && !s.foreign && s.phase == presence.PhaseLost {
+			t.setUntil(s, t.policy(s).Grace)
+		}
 	}
 	t.wheel.Set(timer, takeLimit)
 	m := s.told()
