@@ -200,18 +200,18 @@ func (c *Cluster) replaced(p *peer) {
 }
 
 // cutOff reports whether this node must not count on being part of the cluster:
-// neither the quorum nor a majority of members confirms it, or a majority says
-// that it does not hear it. The quorum's word is not enough while a majority lives
-// by its records and does not answer: they may call this node lost. mu is held.
+// neither the quorum nor a majority of members confirms it; or so many may call it
+// lost: they say that they do not hear it, or live by the quorum's records and are
+// not heard. mu is held.
 func (c *Cluster) cutOff(now time.Duration) bool {
-	members, hearing, deaf, apart := 1, 1, 0, 0
+	members, hearing, against := 1, 1, 0
 	for _, q := range c.peers {
 		if !q.counts() {
 			continue
 		}
 		members++
 		if c.renewedSince(q, now) {
-			apart++
+			against++
 		}
 		if q.standing != Alive {
 			continue
@@ -220,13 +220,13 @@ func (c *Cluster) cutOff(now time.Duration) bool {
 			hearing++
 		}
 		if r, ok := of(q.reports, c.self); ok && r.silence >= SuspectAfter {
-			deaf++
+			against++
 		}
 	}
-	voters := members | 1 // of an even number the quorum's record of this node is one more
-	confirmed := members > 1 && 2*hearing > members || c.leased(isolateAfter) && 2*apart <= voters
-	// What a node that stood still reads first is from before it went on.
-	return !confirmed || 2*deaf > members && !c.thaw.behind
+	confirmed := c.leased(isolateAfter) || members > 1 && 2*hearing > members
+	// Of an even number the quorum's record of this node is one more vote. What a node
+	// that stood still reads first is from before it went on.
+	return !confirmed || 2*against > members|1 && !c.thaw.behind
 }
 
 // Places of a node.

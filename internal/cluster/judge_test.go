@@ -317,6 +317,23 @@ func TestCutOffNode(t *testing.T) {
 	}
 }
 
+// Of the two others one cannot be heard and the other does not hear: both may call
+// this node lost.
+func TestUnheardInTwoWaysIsIsolated(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		w.net.CutBoth("c", "a")
+		w.net.Cut("c", "b")
+		wait(2900 * time.Millisecond)
+		w.nodes["c"].is(t, "unheard", "silent 1", "isolated")
+		wait(20 * time.Second)
+		w.net.Heal()
+		w.agree(t)
+	})
+}
+
 // Who is left of three when the others die serves on, as the quorum stands behind
 // it and nobody lives who could call it lost.
 func TestTheLastNodeStays(t *testing.T) {
