@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -9,9 +10,13 @@ import (
 // unsure are the users of whom watchers were told that nothing is known while a node
 // was not heard that may know them.
 type unsure struct {
-	mu    sync.Mutex // guards users
+	mu    sync.Mutex // guards all below; it is taken after a watcher's, before a shard's
 	users map[presence.User]struct{}
+	prune int // from so many on, those are forgotten whom nobody watches any more
 }
+
+// fewUnsure are kept without looking who still watches them.
+const fewUnsure = 1024
 
 // staler is a Source of which something may be old: since when, 0 that nothing is.
 type staler interface{ Stale() presence.Time }
@@ -25,7 +30,12 @@ func (h *Hub) silence(user presence.User) presence.Time {
 	}
 	h.unsure.mu.Lock()
 	if h.unsure.users == nil {
-		h.unsure.users = map[presence.User]struct{}{}
+		h.unsure.users, h.unsure.prune = map[presence.User]struct{}{}, fewUnsure
+	}
+	if len(h.unsure.users) >= h.unsure.prune {
+		// It may last for hours, and watchers come and go.
+		maps.DeleteFunc(h.unsure.users, func(user presence.User, _ struct{}) bool { return h.watched(user) == nil })
+		h.unsure.prune = max(fewUnsure, 2*len(h.unsure.users))
 	}
 	h.unsure.users[user] = struct{}{}
 	h.unsure.mu.Unlock()
@@ -44,14 +54,18 @@ func (h *Hub) Heard() {
 	h.unsure.users = nil
 	h.unsure.mu.Unlock()
 	for user := range users {
-		sh := h.shard(user)
-		sh.mu.RLock()
-		t := sh.targets[user]
-		sh.mu.RUnlock()
-		if t != nil && t.picture.Load().Version == 0 {
+		if t := h.watched(user); t != nil && t.picture.Load().Version == 0 {
 			t.again(&h.numbers)
 		}
 	}
+}
+
+// watched is the target that a user is, or nil when nobody watches him.
+func (h *Hub) watched(user presence.User) *target {
+	sh := h.shard(user)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.targets[user]
 }
 
 // again has every watcher of the target told of it once more.

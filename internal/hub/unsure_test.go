@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 
@@ -87,4 +88,43 @@ func TestUnknownWhileANodeIsSilent(t *testing.T) {
 	src.since.Store(0)
 	h.Heard()
 	tells("nothing of whom he does not watch")
+}
+
+// TestUnsureAreBounded: whom nobody watches any more is forgotten, also while the
+// silence lasts.
+func TestUnsureAreBounded(t *testing.T) {
+	t.Parallel()
+	src := &patchy{world: newWorld()}
+	src.since.Store(7)
+	h := New(src, nil)
+	src.hub = h
+	w := h.Join(presence.SessionID{1}, Params{User: named("alice"), Limit: 10})
+	at, err := w.Attach(staleness{}, func() {}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := func(user presence.UserID) {
+		t.Helper()
+		if _, err := w.Watch([]presence.UserID{user}, ScopeNone); err != nil {
+			t.Fatal(err)
+		}
+		if got := (staleness{}).drain(t, w, at); len(got) != 1 || got[0] != 7 {
+			t.Fatalf("told %v of somebody unknown, want that it is old", got)
+		}
+	}
+	watch("stays")
+	for i := range 3 * fewUnsure {
+		user := presence.UserID(fmt.Sprint("u", i))
+		watch(user)
+		w.Unwatch(user)
+		staleness{}.drain(t, w, at)
+	}
+	if n := len(h.unsure.users); n > fewUnsure {
+		t.Errorf("%d users are kept, want %d at most: only one is watched", n, fewUnsure)
+	}
+	src.since.Store(0)
+	h.Heard()
+	if got := (staleness{}).drain(t, w, at); len(got) != 1 || got[0] != 0 {
+		t.Errorf("told %v when all are heard, want one word of who is watched still", got)
+	}
 }
