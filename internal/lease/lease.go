@@ -68,6 +68,7 @@ type duty struct {
 	since  time.Time // when owner was first seen
 	begin  time.Time // we are the owner: not before
 	term   uint64    // 0: we do not have it
+	until  time.Time // how long it was certain when this node last took part
 	asking bool      // a term is on its way, or will be when begin has come
 }
 
@@ -113,8 +114,10 @@ func (l *Leases) Held(name string) (term uint64, until time.Time) {
 	}
 	switch {
 	case owner != self || !joined || owner == 0:
-		if owner == self && d.term != 0 && now.Before(at.Add(Length)) {
-			return d.term, at.Add(Length) // out of the quorum's reach, and not yet too long
+		if owner == self && d.term != 0 && now.Before(d.until) {
+			// Cut off, and not yet too long. The quorum may go on acknowledging this
+			// node; who cannot hear it may call it lost all the same.
+			return d.term, d.until
 		}
 		if d.term != 0 || owner == self {
 			d.term, d.begin = 0, now.Add(Length) // another may have had it meanwhile
@@ -127,7 +130,8 @@ func (l *Leases) Held(name string) (term uint64, until time.Time) {
 		}
 		return 0, time.Time{}
 	}
-	return d.term, at.Add(Length)
+	d.until = at.Add(Length)
+	return d.term, d.until
 }
 
 // after is when nobody who had a duty before can have it any more; mu is held.

@@ -156,6 +156,31 @@ func TestOutOfReach(t *testing.T) {
 	})
 }
 
+// TestCutOffWithTheQuorum: nobody hears this node and the quorum does. The others
+// may call it lost, so what it has ends as if the quorum were silent, too.
+func TestCutOffWithTheQuorum(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{self: 1, owner: 1, joined: true}
+		l := newLeases(t, w, &counter{})
+		renew := func(joined bool) { w.set(func() { w.renewed, w.joined = time.Now(), joined }) }
+		l.Held("a")
+		pass(Length)
+		renew(true)
+		if got := held(l); got != 1 {
+			t.Fatalf("got term %d, want 1", got)
+		}
+		for range 9 {
+			pass(Length / 9)
+			renew(false)
+		}
+		if got, _ := l.Held("a"); got != 0 {
+			t.Errorf("cut off for %v: has term %d still", Length, got)
+		}
+		l.Stop()
+	})
+}
+
 func TestNoTerm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
