@@ -3,6 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 10s
 ROUNDS   ?= 100
+MINUTES  ?= 15
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -X main.version=$(VERSION)
 
@@ -11,6 +12,8 @@ LDFLAGS  := -X main.version=$(VERSION)
 SLOW := ./test/conformance ./test/chaos
 empty :=
 SLOW_PATTERN := /($(subst $(empty) $(empty),|,$(SLOW:./%=%)))$$
+
+CHAOS_NODES = PORCHLIGHT_CHAOS_CLOCK=1 PORCHLIGHT_CHAOS_MINUTES=$(MINUTES) $(GO) test -count=1 -timeout 0 -v -run '^TestNodes(OverServers)?$$' ./test/chaos
 
 BUF := $(GO) tool -modfile=tools/buf/go.mod buf
 
@@ -83,8 +86,14 @@ bench-hot: ## one benchmark per hot path (compare two runs with benchstat)
 	$(GO) test -run '^$$' -bench . -benchmem $(ARGS) ./...
 
 .PHONY: chaos
-chaos: ## kill -9 and restart under load, ROUNDS=100 times
+chaos: ## kill -9 and restart under load, ROUNDS=100 times, then chaos-nodes
 	PORCHLIGHT_CHAOS_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 3h -v ./test/chaos
+	$(MAKE) chaos-nodes
+
+.PHONY: chaos-nodes
+chaos-nodes: ## faults of 3 and of 5 nodes, as peers and over NATS servers, MINUTES=15 each
+	PORCHLIGHT_CHAOS_NODES=3 $(CHAOS_NODES)
+	PORCHLIGHT_CHAOS_NODES=5 $(CHAOS_NODES)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME=10s
