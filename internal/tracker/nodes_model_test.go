@@ -24,7 +24,7 @@ type step struct {
 
 var stepKinds = []string{
 	"make", "make", "connect", "connect", "connect", "connect", "lose link", "update", "update", "hide", "close", "drop", "put", "put", "remove",
-	"race", "kill and race", "log in at once", "wait", "wait", "wait", "kill", "leave", "start", "isolate", "heal", "hold", "release", "lose messages", "lose an answer",
+	"race", "kill and race", "log in at once", "wait", "wait", "wait", "kill", "leave", "start", "isolate", "heal", "hold", "release", "lose messages", "lose an answer", "read late", "read late", "read on",
 }
 
 func genStep() *rapid.Generator[step] {
@@ -51,6 +51,7 @@ type device struct {
 	unsure bool           // it does not know whether that was taken
 	acked  presence.Epoch // of the last acknowledged connection
 	closed bool           // an end of it was acknowledged
+	opened map[any]uint32 // the version at which it opened, by connection and node
 	served bool
 }
 
@@ -70,6 +71,7 @@ type nodesModel struct {
 	faulted map[*node]time.Time // when it was last cut off, or stood
 	calm    time.Time           // since when nothing is wrong with the store
 	links   []*linked
+	on      time.Time // when all last began to read the log to its end
 	release func()
 	trouble string
 }
@@ -171,6 +173,10 @@ func (m *nodesModel) play(s step) {
 	case "release":
 		m.release()
 		m.calm = time.Now()
+	case "read late":
+		n.store.late.Store(true)
+	case "read on":
+		m.readOn()
 	case "lose an answer":
 		m.c.mem.Lose(1, s.Flag)
 	case "lose messages":
@@ -189,6 +195,14 @@ func (m *nodesModel) play(s step) {
 			m.live(ctx, s, n, d)
 		}
 	}
+}
+
+// readOn lets everybody read the log to its end.
+func (m *nodesModel) readOn() {
+	for _, n := range m.c.running() {
+		n.store.late.Store(false)
+	}
+	m.on = time.Now()
 }
 
 // check holds what must be at every moment.
@@ -234,6 +248,22 @@ func (m *nodesModel) hangUp() {
 			l.wire = nil
 		}
 	}
+	// Who raced to two nodes, of which one read late that it had lost, has the other.
+	for _, l := range m.links {
+		if d := l.d; d.at == nil && l.wire != nil && !l.at.dead && l.at.links(d.ref, l.wire) {
+			d.at, d.wire, d.since = l.at, l.wire, time.Now()
+		}
+	}
+}
+
+// links reports whether a session is on a link at this node.
+func (n *node) links(ref Ref, w *wire) bool {
+	sh, s, err := n.tr.find(ref)
+	if err != nil {
+		return false
+	}
+	defer sh.mu.Unlock()
+	return s.life.link == w
 }
 
 // steady: whoever is connected at a node that nothing was wrong with is shown open
@@ -243,18 +273,40 @@ func (m *nodesModel) steady(d *device) {
 	if time.Since(d.since) < settled || time.Since(m.faulted[d.at]) < 20*time.Second && !m.faulted[d.at].IsZero() || d.at.cut {
 		return
 	}
+	if d.at.store.late.Load() || time.Since(m.on) < settled {
+		return // another login may have replaced it, which its node has yet to read
+	}
 	for _, n := range m.c.running() {
 		if n.cut || time.Since(m.faulted[n]) < 20*time.Second && !m.faulted[n].IsZero() {
 			continue
 		}
 		open := false
 		for _, v := range n.tr.Presence(d.user).Sessions {
-			open = open || v.True.Open() && v.Public == m.public(d)
+			if v.True.Open() && v.Public == m.public(d) {
+				open = true
+				m.unmoved(d, n, v.True.Opened)
+			}
 		}
 		if !open {
 			m.fail("a session of %s that is connected at node %d since %v is not open at node %d", d.user.ID, d.at.name, time.Since(d.since), n.name)
 		}
 	}
+}
+
+// unmoved: whoever stays connected opens once at each node (R9).
+func (m *nodesModel) unmoved(d *device, n *node, opened uint32) {
+	type of struct {
+		since time.Time
+		n     *node
+	}
+	if d.opened == nil {
+		d.opened = map[any]uint32{}
+	}
+	key := of{d.since, n}
+	if before, ok := d.opened[key]; ok && before != opened {
+		m.fail("a session of %s that is connected at node %d since %v opened anew at node %d", d.user.ID, d.at.name, time.Since(d.since), n.name)
+	}
+	d.opened[key] = opened
 }
 
 func (m *nodesModel) public(d *device) (id presence.PublicID) {
@@ -269,6 +321,7 @@ func (m *nodesModel) public(d *device) (id presence.PublicID) {
 // settle ends all faults and holds that everybody agrees.
 func (m *nodesModel) settle() {
 	m.release()
+	m.readOn()
 	m.hangUp()
 	m.c.mem.Recover()
 	m.c.mu.Lock()

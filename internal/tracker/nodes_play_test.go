@@ -149,10 +149,12 @@ func (m *nodesModel) fault(s step, n *node) {
 		m.faulted[n] = time.Now()
 	case healthy < 3 || n.cut:
 	case s.Kind == "kill":
+		n.store.late.Store(false)
 		m.faulted[n] = time.Now()
 		c.kill(n)
 	case s.Kind == "leave":
 		m.release() // it waits for what was submitted
+		n.store.late.Store(false)
 		m.calm = time.Now()
 		c.mem.Recover()
 		c.leave(n)

@@ -459,6 +459,17 @@ func parseTake(b []byte) (next uint64, m told, list watched, err error) {
 func (t *Tracker) abandonTaken(s *session, rec *presence.Record) (after func()) {
 	list := watched{s.few().restored, s.kept.friends}
 	opened := rec.Kind == presence.RecordOpened
+	if opened && s.phase.Open() {
+		// This node has another number since, and the log opened it for the former.
+		closed := *rec
+		closed.Kind, closed.Reason, closed.Time, closed.Status = presence.RecordClosed, presence.ReasonLinkLost, t.now(), nil
+		closed.Invisible, closed.LastSeen = true, max(s.user.seen, 1)
+		sh := t.shard(s.user.name)
+		t.claim(sh, closed, func(error) func() { return nil })
+		m := s.told()
+		m.close(closed.Reason, closed.Time, closed.LastSeen)
+		return t.merge(sh, &m)
+	}
 	if !opened {
 		s.phase = presence.PhaseLive
 	}
