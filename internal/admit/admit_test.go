@@ -130,6 +130,23 @@ func TestResumeInAnotherDialect(t *testing.T) {
 	})
 }
 
+// A session that was open at another node, whose messages begin anew here: a device
+// that does not say what it has must drop it.
+func TestResumeWithoutANumberWhereMessagesBeginAnew(t *testing.T) {
+	t.Parallel()
+	inBubble(t, doortest.Config{}, func(t *testing.T, c *doortest.Core) {
+		alice := makeSession(t, c, "alice")
+		_, e := enter(t, c, alice, nil, &lines{"one"})
+		if e.Resumed || e.Resync {
+			t.Errorf("a first connection: %+v", e)
+		}
+		c.Gate = admit.New(admit.Config{Tracker: c.Tracker, Hub: hub.New(c.Tracker, c.Roster), Roster: c.Roster, Topics: c.Topics})
+		if _, e = enter(t, c, alice, nil, &lines{"two"}); !e.Resumed || !e.Resync {
+			t.Errorf("resumed %v, resync %v, want both", e.Resumed, e.Resync)
+		}
+	})
+}
+
 // After a restart the friends are followed again: at once, or when their list
 // can be read, unless the device was quicker.
 func TestFriendsAreTakenUpAgain(t *testing.T) {

@@ -84,7 +84,10 @@ func (e *Entry) Enter(ctx context.Context, p tracker.ConnectParams, r Reader) (E
 	if err != nil {
 		return Entered{}, err
 	}
-	return Entered{Connected: c, Attachment: a.Stream, Resync: a.Resync || c.Unclean}, nil
+	// Where its messages began anew, as at another node, the watcher cannot know that
+	// the device, which does not say what it has, may hold what was there before.
+	resync := a.Resync || c.Unclean || c.Resumed && e.after == nil
+	return Entered{Connected: c, Attachment: a.Stream, Resync: resync}, nil
 }
 
 // restore takes up what the session watched before its node started anew.
