@@ -20,8 +20,6 @@ import (
 type ears struct {
 	rong, tencent string // addresses
 
-	single map[string]bool // users with one session at most; set before anything comes
-
 	mu      sync.Mutex // guards all below
 	conns   map[string]*heardOf
 	users   map[string]*heardOf
@@ -32,10 +30,10 @@ type ears struct {
 
 // heardOf is what came of a connection, or of a user.
 type heardOf struct {
-	there bool
-	time  int64
-	last  [8]heardEvent // to know repeats
-	next  int
+	there  bool          // as the last one says, a repeat or not
+	newest heardEvent    // that is no repeat
+	last   [8]heardEvent // to know repeats
+	next   int
 }
 
 type heardEvent struct {
@@ -118,35 +116,36 @@ func (e *ears) hearTencent(_ *http.Request, body []byte) {
 	if b.Info.Action == "CustomStatusChange" {
 		return
 	}
-	// Of a user with several devices the log decides the order, not their clocks.
-	if wrong := e.take(e.users, b.Info.Account, heardEvent{b.Info.Action == "Login", b.EventTime}, false); wrong != "" && e.single[b.Info.Account] {
-		e.blame("R5: tencentim: of %s: %s", b.Info.Account, wrong)
-	}
+	// A body names no session, and of several the log decides the order, not their
+	// clocks; its numbers are held against each other where they are told.
+	e.take(e.users, b.Info.Account, heardEvent{b.Info.Action == "Login", b.EventTime}, false)
 }
 
-// take folds an event, unless it is a repeat, and says what is wrong with its
-// order; of a connection coming and going take turns.
+// take folds an event and says what is wrong with its order, unless it is a
+// repeat; of a connection coming and going take turns.
 func (e *ears) take(list map[string]*heardOf, key string, event heardEvent, turns bool) string {
 	e.events++
 	h := list[key]
 	if h == nil {
 		h = &heardOf{}
 		list[key] = h
-	} else if slices.Contains(h.last[:], event) {
+	}
+	h.there = event.there
+	if h.next > 0 && slices.Contains(h.last[:], event) {
 		e.repeats++
 		return ""
 	}
-	before := *h
+	before, first := h.newest, h.next == 0
 	h.last[h.next%len(h.last)] = event
 	h.next++
+	h.newest = event
 	switch {
+	case first || !turns:
 	case event.time < before.time:
-		return fmt.Sprintf("%+v came for the first time after %+v", event, heardEvent{before.there, before.time})
-	case turns && event.there == before.there && before.next > 0:
-		h.there, h.time = event.there, event.time
-		return fmt.Sprintf("%+v follows %+v", event, heardEvent{before.there, before.time})
+		return fmt.Sprintf("%+v came for the first time after %+v", event, before)
+	case event.there == before.there:
+		return fmt.Sprintf("%+v follows %+v", event, before)
 	}
-	h.there, h.time = event.there, event.time
 	return ""
 }
 
@@ -181,7 +180,7 @@ func (e *ears) differ(query view, single []string) (found []string) {
 		if h := e.users[user]; h != nil && h.there != query[user].online || h == nil && query[user].online {
 			last := "nothing"
 			if h != nil {
-				last = fmt.Sprintf("%v at %s", h.last, clock(time.UnixMilli(h.time)))
+				last = fmt.Sprintf("%v at %s", h.last, clock(time.UnixMilli(h.newest.time)))
 			}
 			found = append(found, fmt.Sprintf("tencentim: the receiver does not know that %s is online %v; it was told %s", user, query[user].online, last))
 		}
@@ -195,7 +194,7 @@ func (e *ears) forget(before time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for id, h := range e.conns {
-		if !h.there && h.time < before.UnixMilli() {
+		if !h.there && h.newest.time < before.UnixMilli() {
 			delete(e.conns, id)
 		}
 	}

@@ -242,6 +242,7 @@ func (w *crowd) checkAgree() {
 			}
 		}
 		found = append(found, w.checkWatches(views[0])...)
+		found = append(found, w.checkGuestWatches(views[0])...)
 		return len(found) == 0
 	})
 	if !ok {

@@ -34,7 +34,6 @@ func (w *crowd) nameEverybody(t *testing.T) {
 		w.named[user] = true
 		w.all = append(w.all, user)
 	}
-	w.ears.single = w.named
 }
 
 func dialectOf(i int) dialect {
