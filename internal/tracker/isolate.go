@@ -122,8 +122,9 @@ func (t *Tracker) retake(s *session) (after func()) {
 	return nil
 }
 
-// outdone reports whether the log has s closed, and a session opened later that
-// would have replaced it. The lock is held.
+// outdone reports whether the log has s closed, and a session open that would have
+// replaced it: that opened later, or the opening of s would have replaced it. Times
+// say nothing of it, since they are of two nodes' clocks. The lock is held.
 func (t *Tracker) outdone(s *session) bool {
 	f := s.user.folded.Session(s.id)
 	if f == nil || f.Phase != presence.FoldClosed || s.life.ttl > 0 {
@@ -132,7 +133,7 @@ func (t *Tracker) outdone(s *session) bool {
 	policy := t.policy(s).MultiDevice
 	for _, o := range s.user.sessions {
 		g := s.user.folded.Session(o.id)
-		if o != s && o.life.ttl == 0 && g != nil && g.Phase == presence.FoldOpen && g.OpenedAt >= f.ClosedAt && policy.Replaces(&g.Device, s.device) {
+		if o != s && o.life.ttl == 0 && g != nil && g.Phase == presence.FoldOpen && policy.Replaces(&g.Device, s.device) {
 			return true
 		}
 	}

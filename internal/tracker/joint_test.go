@@ -237,6 +237,37 @@ func TestALaterLoginWinsOverAPause(t *testing.T) {
 	})
 }
 
+// Which login is the later one no clock decides: that of the node which took the
+// later one may be slow.
+func TestALaterLoginWinsOverAFastClock(t *testing.T) {
+	inJointOf(t, presence.OnePerPlatform, func(t *testing.T, _ *joint, a, _, _ *member) {
+		lost, _ := a.person("cleo")
+		sh := a.tr.shard(lost.User)
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		u := sh.known(lost.User)
+		s, f := u.session(lost.Session), u.folded.Session(lost.Session)
+		if a.tr.outdone(s) {
+			t.Error("it is open")
+		}
+		f.Phase, f.Reason, f.ClosedAt = presence.FoldClosed, presence.ReasonNodeLost, f.OpenedAt.Add(10*time.Second)
+		if a.tr.outdone(s) {
+			t.Error("nobody else is there")
+		}
+		later := presence.FoldedSession{ID: presence.SessionID{7}, Phase: presence.FoldOpen, Device: f.Device, OpenedAt: f.ClosedAt.Add(-time.Second)}
+		u.folded.Sessions = append(u.folded.Sessions, later)
+		u.sessions = append(u.sessions, &session{id: later.ID, user: u, device: &later.Device, foreign: true})
+		defer func() { u.sessions, u.folded.Sessions = u.sessions[:1], u.folded.Sessions[:1] }()
+		if !a.tr.outdone(s) {
+			t.Error("a later login by a slow clock does not win")
+		}
+		u.folded.Session(later.ID).Device.Platform = "other"
+		if a.tr.outdone(s) {
+			t.Error("one on another platform wins")
+		}
+	})
+}
+
 // A node dies, with the leader of everything or without, and its devices come
 // back in time elsewhere, too late, or never (R1, R3, R9).
 func TestADeadNodesDevices(t *testing.T) {
