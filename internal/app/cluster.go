@@ -152,16 +152,12 @@ func (a *App) readCluster(give give) {
 	quorum, joined, loaded := true, true, true
 	var lag uint64
 	var silence time.Duration
-	last := map[cluster.Reason]float64{}
 	if c := a.nodes.cluster; c != nil {
 		n, quorum, joined, loaded = c.Counts(), c.Quorum(), c.Joined(), c.Loaded()
 		clear(standings)
 		for _, m := range c.Members() {
 			standings[m.Standing]++
 			lag = max(lag, m.Lag)
-			if r := m.Repairs; r.Shards > 0 {
-				last[r.Reason] = max(last[r.Reason], float64(r.Last.UnixMilli())/1000)
-			}
 			if !m.Self && m.Standing <= cluster.Lost && !m.Heard.IsZero() {
 				silence = max(silence, time.Since(m.Heard))
 			}
@@ -181,7 +177,11 @@ func (a *App) readCluster(give give) {
 		give(13, float64(n.Repairs.Shards[r.String()]), r.String())
 	}
 	for _, r := range []cluster.Reason{cluster.Fresh, cluster.Gap, cluster.Drift, cluster.Mute} {
-		give(14, last[r], r.String())
+		at := 0.0
+		if last := n.Repairs.Last[r.String()]; !last.IsZero() {
+			at = float64(last.UnixMilli()) / 1000
+		}
+		give(14, at, r.String())
 	}
 	give(15, float64(n.Calls.Made-min(n.Calls.Made, n.Calls.Failed)), "ok")
 	give(15, float64(n.Calls.Failed), "failed")

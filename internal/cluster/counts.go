@@ -1,6 +1,9 @@
 package cluster
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // counters is what Counts copies.
 type counters struct {
@@ -24,6 +27,7 @@ type originCounters struct {
 	told, late, gaps, skipped, mute         atomic.Uint64
 	unread, compared, copied, pullsLost     atomic.Uint64
 	repaired                                [reasonCount]atomic.Uint64
+	repairedAt                              [reasonCount]atomic.Int64 // when last, in milliseconds since 1970
 }
 
 // memberCounters are about who takes part.
@@ -63,9 +67,10 @@ type ReceivedCounts struct {
 type RepairCounts struct {
 	Shards   map[string]uint64 // by reason
 	Sessions uint64
-	Lost     uint64 // questions for shards that had no answer in time
-	Parts    uint64 // messages with shards that this node sent
-	Bytes    uint64 // in them
+	Lost     uint64               // questions for shards that had no answer in time
+	Parts    uint64               // messages with shards that this node sent
+	Bytes    uint64               // in them
+	Last     map[string]time.Time // when a shard was last copied, by reason
 }
 
 // MemberCounts is about who is heard.
@@ -94,7 +99,7 @@ func (c *Cluster) Counts() Counts {
 			n.receivedBatches.Load(), n.receivedBytes.Load(), n.applied.Load(), n.told.Load(), n.late.Load(),
 			n.gaps.Load(), n.skipped.Load(), n.mute.Load(), n.unread.Load(), n.compared.Load(),
 		},
-		Repairs: RepairCounts{map[string]uint64{}, n.copied.Load(), n.pullsLost.Load(), n.servedParts.Load(), n.servedBytes.Load()},
+		Repairs: RepairCounts{map[string]uint64{}, n.copied.Load(), n.pullsLost.Load(), n.servedParts.Load(), n.servedBytes.Load(), map[string]time.Time{}},
 		Members: MemberCounts{
 			n.suspected.Load(), n.lost.Load(), n.returned.Load(), n.left.Load(), n.refused.Load(),
 			n.isolated.Load(), n.pauses.Load(), n.reborn.Load(), n.unrenewed.Load(),
@@ -103,6 +108,9 @@ func (c *Cluster) Counts() Counts {
 	}
 	for r := Fresh; r < reasonCount; r++ {
 		all.Repairs.Shards[r.String()] = n.repaired[r].Load()
+		if at := n.repairedAt[r].Load(); at != 0 {
+			all.Repairs.Last[r.String()] = time.UnixMilli(at)
+		}
 	}
 	return all
 }

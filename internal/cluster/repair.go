@@ -269,6 +269,7 @@ func (o *origin) place(l *pull) {
 		p.stats.Sessions += uint64(len(changes[shard]))
 		p.stats.Last, p.stats.Reason = time.Now(), p.want[shard]
 		o.c.counts.repaired[p.want[shard]].Add(1)
+		o.c.counts.repairedAt[p.want[shard]].Store(p.stats.Last.UnixMilli())
 		o.c.counts.copied.Add(uint64(len(changes[shard])))
 		o.differed[shard], p.want[shard] = 0, NoRepair
 		p.wanted--
