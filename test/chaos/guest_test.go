@@ -191,13 +191,20 @@ func (g *guest) comeBack() {
 		how = opens
 	}
 	sent := time.Now()
-	if away := sent.Sub(g.lost); l.held && l.opening().asked() && away > nodesGrace-graceMargin {
-		// Perhaps it was closed, and opens anew; also one whose opening nobody answered.
-		g.w.history.note(func() { l.doubtful, l.losses = l.doubtful+1, l.losses+1 })
-		g.crowd.count(func(f *nodeFigures) { f.doubtful++ })
+	// Perhaps it was closed, and opens anew; also one whose opening nobody answered,
+	// and one whose return came through too late.
+	doubted := false
+	doubt := func() {
+		if !doubted && l.held && l.opening().asked() && time.Since(g.lost) > nodesGrace-graceMargin {
+			doubted = true
+			g.w.history.note(func() { l.doubtful, l.losses = l.doubtful+1, l.losses+1 })
+			g.crowd.count(func(f *nodeFigures) { f.doubtful++ })
+		}
 	}
+	doubt()
 	g.began = sent
 	err := g.connect(how, g.random.IntN(2) == 0)
+	doubt()
 	if err == nil {
 		g.back(sent)
 		return

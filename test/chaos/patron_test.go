@@ -301,6 +301,11 @@ type entry struct {
 func (p *patron) entered(a answer, e entry) {
 	now := time.Now()
 	p.mu.Lock()
+	if late := e.away + now.Sub(e.sent); e.sure && late > nodesGrace-graceMargin {
+		e.sure = false // it came through too late
+		p.opens.may++
+		p.closes.may++
+	}
 	if !e.sure || p.pending {
 		p.since = now
 	}
