@@ -90,7 +90,7 @@ func BenchmarkForeignMemory(b *testing.B) {
 		t.peers.mu.Lock()
 		lost := *t.peers.origins[3]
 		t.peers.mu.Unlock()
-		lost.over -= time.Minute
+		lost.over, lost.agreed = lost.over-time.Minute, true
 		began = time.Now()
 		t.sweepOrigin(&lost)
 		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/100k-closed")

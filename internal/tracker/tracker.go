@@ -188,7 +188,10 @@ func (t *Tracker) Presence(name presence.User) *presence.Presence {
 	sh := t.shard(name)
 	sh.mu.Lock()
 	u := sh.peek(name)
-	stale := t.staleness(u)
+	stale := presence.Time(0)
+	if t.peers != nil {
+		stale = t.staleness(u)
+	}
 	sh.mu.Unlock()
 	if u == nil {
 		return &presence.Presence{User: name, Stale: stale}
