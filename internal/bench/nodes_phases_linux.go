@@ -143,11 +143,11 @@ type resting struct {
 	heap, rss float64 // bytes
 }
 
-// How long a node is given to come to rest: after its start, and to write what
-// waits.
+// How long a node is given to come to rest: after its start; and to write what
+// waits, and the engine to let go of what it keeps of its files for ten seconds.
 const (
 	settleStart = 2 * time.Second
-	settleNodes = 10 * time.Second
+	settleNodes = 20 * time.Second
 )
 
 // rested lets a node come to rest and measures it.
