@@ -143,8 +143,10 @@ func (b *Bus) awaitStore(ctx context.Context) error {
 	for first := true; ; first = false {
 		err := b.askStore(ctx)
 		switch {
-		case err == nil:
-			return nil
+		case err == nil: // by those, maybe, who know the other one of this name
+			b.said.mu.Lock()
+			defer b.said.mu.Unlock()
+			return b.namedTwice()
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 			return fmt.Errorf("natsbus: %s has no JetStream for this account: enable it in the servers' configuration (jetstream {…}) and for the account: %w", b.where(), err)
 		case b.Denied() != "":

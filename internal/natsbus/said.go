@@ -87,8 +87,8 @@ func (b *Bus) refused() error {
 	}
 	b.said.mu.Lock()
 	defer b.said.mu.Unlock()
-	if b.said.twice == p.Name {
-		return fmt.Errorf("natsbus: another node with the name %q is running: give each node a name of its own (node, --node)", p.Name)
+	if err := b.namedTwice(); err != nil {
+		return err
 	}
 	all := p.all()
 	whys := map[string][]string{}
@@ -111,6 +111,15 @@ func (b *Bus) refused() error {
 	slices.Sort(said)
 	return fmt.Errorf("natsbus: the peers refuse this node: %s: all nodes need the same peers.password, and with peers.tls certificates that are valid, "+
 		"for their address, and signed by the same ca", strings.Join(said, "; "))
+}
+
+// namedTwice returns an error if a peer said that it has this node's name. mu is
+// held.
+func (b *Bus) namedTwice() error {
+	if p := b.cfg.Peers; p != nil && b.said.twice == p.Name {
+		return fmt.Errorf("natsbus: another node with the name %q is running: give each node a name of its own (node, --node)", p.Name)
+	}
+	return nil
 }
 
 func samePort(a, b string) bool {
