@@ -1,9 +1,12 @@
 package chaos
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -263,4 +266,34 @@ func TestLostSince(t *testing.T) {
 			t.Errorf("%s: %v, by the node %v, want %v, %v", name, at, with, after(c.want), c.with)
 		}
 	}
+}
+
+// A device that does not read learns late that its link ended: it counts as lost
+// since it read last.
+func TestWhoDoesNotReadLearnsLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ends := func(stuck bool) time.Duration {
+			near, far := net.Pipe()
+			s := &socket{conn: near, in: bufio.NewReader(near), done: make(chan struct{}), quit: make(chan struct{})}
+			s.stuck.Store(stuck)
+			go s.read(func([]byte) {})
+			began := time.Now()
+			if _, err := far.Write([]byte{0x80 | opText, 0}); err != nil {
+				t.Fatal(err)
+			}
+			pause(nil, 2*time.Second)
+			far.Close()
+			pause(nil, 5*time.Second)
+			s.stuck.Store(false)
+			<-s.done
+			return s.endedAt().Sub(began).Round(time.Second)
+		}
+		if d := ends(false); d != 2*time.Second {
+			t.Errorf("who reads: ended after %v, want 2s", d)
+		}
+		if d := ends(true); d != 0 {
+			t.Errorf("who does not: ended after %v, want 0s", d)
+		}
+	})
 }

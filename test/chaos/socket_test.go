@@ -83,15 +83,26 @@ func dialSocket(ctx context.Context, addr, path string, header http.Header) (*so
 // read hears until the connection ends; nothing is heard after done is closed.
 func (s *socket) read(hear func(text []byte)) {
 	defer close(s.done)
-	defer func() { s.end.Store(time.Now().UnixNano()) }()
+	var numb, woke time.Time // when it stopped reading, and read again
+	defer func() {
+		at := time.Now()
+		if at.Sub(woke) < time.Second {
+			at = numb // it may have ended at any time since
+		}
+		s.end.Store(at.UnixNano())
+	}()
 	defer s.conn.Close()
 	for {
 		op, payload, err := s.frame()
 		if err != nil {
 			return
 		}
-		for s.stuck.Load() && pause(s.quit, 50*time.Millisecond) {
-			continue // it reads no more, and writes
+		if s.stuck.Load() { // it reads no more, and writes
+			numb = time.Now()
+			for s.stuck.Load() && pause(s.quit, 50*time.Millisecond) {
+				continue
+			}
+			woke = time.Now()
 		}
 		switch op {
 		case opText:
