@@ -64,6 +64,10 @@ func (c calling) rest(a *app.App, method, path, body string) map[string]any {
 	return rest(c.t, a, method, "/api/v1/users/"+c.user+path, body)
 }
 
+// watcher is who watches the user: one for each, since a user has 16 sessions at
+// most.
+func (c calling) watcher() string { return "watcher-of-" + c.user }
+
 // hears is a device at the live door that is told of a topic.
 func (c calling) hears(a *app.App, topic string) func() []string {
 	c.t.Helper()
@@ -141,7 +145,7 @@ func TestCallsOfNodes(t *testing.T) {
 				c.t = t
 				his := speak(t, c.home, presence.UserID(c.user))
 				c.mine = his.connect(his.make())
-				watcher := speak(t, c.other, "watcher")
+				watcher := speak(t, c.other, presence.UserID(c.watcher()))
 				w := watcher.make()
 				watcher.subscribe(w, c.user)
 				c.sees = watcher.connect(w)
@@ -187,18 +191,18 @@ func listsAnywhere(c calling) {
 	for _, a := range []*app.App{c.home, c.other} {
 		c.answers(a, "/friends", func(m map[string]any) bool { return len(m["friends"].([]any)) == 2 })
 	}
-	c.rest(c.at, "PUT", "/blocks/watcher", "")
+	c.rest(c.at, "PUT", "/blocks/"+c.watcher(), "")
 	happens(c.t, "who is blocked sees him leave", func() bool {
 		says, _ := c.sees.last(c.user)
 		return strings.HasPrefix(says, "SESSION_EVENT_KIND_CLOSED")
 	})
 	for _, a := range []*app.App{c.at, c.home, c.other} {
-		blocked := speak(c.t, a, "watcher")
+		blocked := speak(c.t, a, presence.UserID(c.watcher()))
 		happens(c.t, "who is blocked is told that he is away", func() bool { return blocked.sees(c.user) == isNowhere })
 	}
 	c.become(isOnline) // for others
-	c.rest(c.other, "DELETE", "/blocks/watcher", "")
-	happens(c.t, "he is back for who was blocked", func() bool { return speak(c.t, c.at, "watcher").sees(c.user) == isOnline })
+	c.rest(c.other, "DELETE", "/blocks/"+c.watcher(), "")
+	happens(c.t, "he is back for who was blocked", func() bool { return speak(c.t, c.at, presence.UserID(c.watcher())).sees(c.user) == isOnline })
 }
 
 func attributesAnywhere(c calling) {
