@@ -147,7 +147,7 @@ func (h mirrored) face(f, n *presence.Face) (changed bool) {
 		changed = f.Opened != 0
 		*f = presence.Face{Revision: n.Revision}
 		return changed
-	case n.Closed != 0 && f.Closed != 0 && f.Opened == 0: // it came to be known here after its end
+	case n.Closed != 0 && f.Opened == 0: // nobody was shown it here: there is no end to be told
 		*f = *n
 		f.Opened, f.Changed = 0, 0
 		return false

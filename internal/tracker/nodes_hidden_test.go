@@ -142,6 +142,30 @@ func TestAFreshNodeShowsNothingAnew(t *testing.T) {
 	})
 }
 
+// TestAFreshNodeShowsNoEndOfWhatIsHidden: watchers who come to it were shown the
+// end where they were.
+func TestAFreshNodeShowsNoEndOfWhatIsHidden(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a := c.all[0]
+		ref, _ := a.open(presence.Device{})
+		wait(time.Second)
+		a.turn(ref, true, "away")
+		wait(2 * time.Second)
+		fresh := c.start(3)
+		a.copyTo(fresh, ref)
+		a.copyTo(fresh, ref)
+		if v := fresh.tr.Presence(bob).Sessions[0]; v.Shown.Opened != 0 || v.Shown.Closed > 1 {
+			t.Errorf("a fresh node shows the end of what it never showed: %+v", v.Shown)
+		}
+		heard := fresh.ear.heard()
+		a.turn(ref, false, "here")
+		wait(time.Second)
+		if got := fresh.ear.heard() - heard; got != 1 || fresh.looks(bob) != "[online] [online]" {
+			t.Errorf("then it is shown: %d changes, sees %s", got, fresh.looks(bob))
+		}
+	})
+}
+
 func TestAHiddenSessionComesBackHidden(t *testing.T) {
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		a, b := c.all[0], c.all[1]
