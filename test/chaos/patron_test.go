@@ -266,6 +266,9 @@ func (p *patron) come() {
 	sure := back && !p.pending && away < nodesGrace-graceMargin // nobody may see it
 	switch {
 	case !back:
+		if p.meant == leftSilent && away < rollGrace+graceMargin {
+			p.overlaps++ // if his node stopped meanwhile, the one he left may be there still
+		}
 		p.opens.asked++
 		p.meant, p.since, p.pending, p.young = here, sent, true, time.Time{}
 		p.resume, p.sequence, p.picture = "", 0, view{}
