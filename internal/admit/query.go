@@ -56,7 +56,7 @@ func (a Asker) See(id presence.UserID, sessions bool) Seen {
 		}
 	}
 	s := Seen{Available: p.Available(own) != presence.Unavailable}
-	s.Stale, s.Unknown = p.StaleAs(own)
+	s.Stale, s.Unknown = p.Staleness()
 	if !s.Available {
 		s.LastSeen = p.Seen(own)
 	}

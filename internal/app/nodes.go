@@ -225,7 +225,8 @@ func (r replicas) Replace(origin uint64, shard int, changes [][]byte) {
 
 // Silent implements cluster.Listener, as all below do.
 func (r replicas) Silent(origin uint64, since presence.Time) { r.a.tracker.Silent(origin, since) }
-func (r replicas) Returned(origin uint64)                    { r.a.tracker.Returned(origin); r.a.hub.Heard() }
+func (r replicas) Returned(origin uint64)                    { r.a.tracker.Returned(origin) }
+func (r replicas) Caught(origin uint64)                      { r.a.tracker.Caught(origin); r.a.hub.Heard() }
 func (r replicas) Lost(origin uint64, alive, since presence.Time) {
 	r.a.tracker.Lost(origin, alive, since)
 	r.a.hub.Heard()

@@ -75,8 +75,12 @@ type Listener interface {
 	// is known of its sessions is stale from then on.
 	Silent(origin Incarnation, since presence.Time)
 	// Returned says that origin is heard again, after Silent or Lost, as the same
-	// incarnation: its sessions are live again.
+	// incarnation: its sessions are live again. What it told meanwhile may be missing
+	// still, until Caught.
 	Returned(origin Incarnation)
+	// Caught says, after Returned, that nothing is missing any more of what origin
+	// told while it was not heard: what is known of its sessions is stale no more.
+	Caught(origin Incarnation)
 	// Lost says that origin is gone, as a majority sees it; alive is when it last
 	// said by its own clock that it lives. since is when the majority first saw it,
 	// by this node's clock: some seconds ago, when the quorum had to elect a leader

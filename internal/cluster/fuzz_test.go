@@ -62,6 +62,7 @@ func (void) Digests(_ Incarnation, d *Digests) {
 func (void) Replace(_ Incarnation, shard int, _ [][]byte)   { _ = Digests{}[shard] }
 func (void) Silent(Incarnation, presence.Time)              {}
 func (void) Returned(Incarnation)                           {}
+func (void) Caught(Incarnation)                             {}
 func (void) Lost(Incarnation, presence.Time, presence.Time) {}
 func (void) Left(Incarnation)                               {}
 func (void) Isolated()                                      {}

@@ -214,7 +214,10 @@ func (c *Cluster) welcome(p *peer) (meet *origin) {
 	if before != Alive {
 		c.counts.returned.Add(1)
 		c.log.Info("a node is heard again", "node", p.name, "incarnation", p.incarnation, "was", before)
-		c.emit(p.origin, func(l Listener) { l.Returned(p.incarnation) })
+		c.emit(p.origin, func(l Listener) {
+			p.origin.behind = comparisonsBehind
+			l.Returned(p.incarnation)
+		})
 		c.reseat()
 	}
 	return nil

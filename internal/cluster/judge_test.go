@@ -61,8 +61,8 @@ func TestPauses(t *testing.T) {
 		renewed bool     // it takes another incarnation
 	}{
 		{700 * time.Millisecond, nil, nil, false},
-		{2 * time.Second, []string{"silent 3", "returned 3"}, []string{"frozen", "joined 3"}, false},
-		{6 * time.Second, []string{"silent 3", "lost 3", "returned 3"}, []string{"frozen", "joined 3"}, false},
+		{2 * time.Second, []string{"silent 3", "returned 3", "caught 3"}, []string{"frozen", "joined 3"}, false},
+		{6 * time.Second, []string{"silent 3", "lost 3", "returned 3", "caught 3"}, []string{"frozen", "joined 3"}, false},
 		{30 * time.Second, []string{"silent 3", "lost 3"}, []string{"frozen", "isolated", "joined 4"}, true},
 		{5 * time.Minute, []string{"silent 3", "lost 3"}, []string{"frozen", "isolated", "joined 4"}, true},
 	}

@@ -31,6 +31,7 @@ type origin struct {
 	cause    Reason // not zero: the next comparison repairs whatever differs
 	met      bool   // digests were compared once
 	over     bool   // it left or is gone: nothing of it counts any more
+	behind   int    // it is heard again: so many comparisons more must find nothing to copy
 	arrived  time.Duration
 	stop     func() // of the subscription
 	differed Digests

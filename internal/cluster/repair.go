@@ -17,6 +17,10 @@ const (
 	// A drift that repairs do not end is a fault of the tables: then repairs wait,
 	// ever longer.
 	driftWait, maxDriftWait = 500 * time.Millisecond, 8 * time.Second
+	// comparisonsBehind is how many comparisons one after the other must find nothing
+	// to copy until a node that is heard again is caught up with: a difference that no
+	// known loss explains counts when it is met a second time.
+	comparisonsBehind = 2
 	// What was refused or lost is asked for again after askWait.
 	askWait = 200 * time.Millisecond
 )
@@ -81,8 +85,24 @@ func (o *origin) compare() {
 	if p.wanted == 0 {
 		o.loaded.Store(true)
 	}
+	o.caught()
 	o.c.counts.compared.Add(1)
 	o.pump()
+}
+
+// caught tells, after a comparison, when nothing is missing of what the node told
+// while it was not heard. mu is held.
+func (o *origin) caught() {
+	if o.behind == 0 {
+		return
+	}
+	if o.repair.wanted > 0 {
+		o.behind = comparisonsBehind
+		return
+	}
+	if o.behind--; o.behind == 0 {
+		o.c.cfg.Listener.Caught(o.incarnation)
+	}
 }
 
 // add wants a shard.

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -334,4 +335,37 @@ func (n *node) watch(t *testing.T, was map[uint64]string) {
 			}
 		}
 	}
+}
+
+// TestCaughtUp: a node that is heard again is caught up with when what it told
+// meanwhile is copied, and not before.
+func TestCaughtUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.calm("a", "b", "c")
+		a, b := w.nodes["a"], w.nodes["b"]
+		w.net.CutBoth("a", "b")
+		wait(2 * time.Second)
+		for range 100 {
+			b.table.change(uint64(time.Now().UnixNano()%5000), false)
+			wait(time.Millisecond)
+		}
+		w.net.Heal()
+		late := true
+		for range 500 {
+			wait(10 * time.Millisecond)
+			if slices.Contains(a.table.seen(), "caught 2") {
+				late = false
+				break
+			}
+		}
+		if diff := w.differ(); late || strings.Contains(diff, "a has") {
+			t.Errorf("late: %v; when a was caught up: %s", late, diff)
+		}
+		w.agree(t)
+		if seen := a.table.seen(); !slices.Equal(seen[len(seen)-2:], []string{"returned 2", "caught 2"}) {
+			t.Errorf("a heard %v", seen)
+		}
+	})
 }

@@ -220,6 +220,7 @@ func (t *sessions) note(format string, args ...any) {
 
 func (t *sessions) Silent(origin cluster.Incarnation, _ presence.Time) { t.note("silent %d", origin) }
 func (t *sessions) Returned(origin cluster.Incarnation)                { t.note("returned %d", origin) }
+func (t *sessions) Caught(origin cluster.Incarnation)                  { t.note("caught %d", origin) }
 func (t *sessions) Isolated()                                          { t.note("isolated") }
 func (t *sessions) Frozen()                                            { t.note("frozen") }
 

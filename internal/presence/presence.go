@@ -25,7 +25,8 @@ type Presence struct {
 	// window, in the order of their opening.
 	Sessions []*View
 	// Stale is since when it may be old, because the node that knows better is not
-	// heard; 0: it is not. Only who asks is told, not who watches.
+	// heard; 0: it is not. For whom others see no session it is the same whether he is
+	// invisible or left. Only who asks is told, not who watches.
 	Stale Time
 }
 
@@ -103,13 +104,8 @@ func ShownRevision(e Epoch, revision uint64) uint64 {
 	return uint64(e.Counter)<<32 | revision&0xffffffff
 }
 
-// StaleAs is since when the picture, as others see it or in truth, may be old; 0: it
-// is not. Unknown says that nothing is known of the user, and that a node that is not
-// heard may know more. Who is not available as others see him is never stale, or it
-// would tell him who is invisible from one who left.
-func (p *Presence) StaleAs(truth bool) (since Time, unknown bool) {
-	if p.Stale == 0 || p.Version != 0 && p.Available(truth) == Unavailable {
-		return 0, false
-	}
-	return p.Stale, p.Version == 0
+// Staleness is since when the picture may be old; 0: it is not. Unknown says that
+// nothing is known of the user, and that a node that is not heard may know more.
+func (p *Presence) Staleness() (since Time, unknown bool) {
+	return p.Stale, p.Stale != 0 && p.Version == 0
 }

@@ -84,6 +84,7 @@ func TestWhoIsHeardLateIsNotGone(t *testing.T) {
 				alive(cut)
 				away(false)
 				b.tr.Returned(a.number)
+				b.tr.Caught(a.number)
 				alive(time.Minute)
 				for _, n := range []*node{a, b, fresh} {
 					if got := n.looks(bob); got != "[online] [online]" {

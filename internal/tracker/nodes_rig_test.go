@@ -418,9 +418,9 @@ func (c *nodes) heal(n *node, anew bool) {
 	for _, o := range c.running() {
 		if o != n {
 			if !anew {
-				o.inbox <- func() { o.tr.Returned(number) }
+				o.inbox <- func() { o.tr.Returned(number); o.tr.Caught(number) }
 			}
-			n.inbox <- func() { n.tr.Returned(o.number) }
+			n.inbox <- func() { n.tr.Returned(o.number); n.tr.Caught(o.number) }
 		}
 	}
 	n.tr.Joined(number)

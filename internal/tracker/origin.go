@@ -51,12 +51,18 @@ func (p *peering) origin(incarnation uint64) *origin {
 	return o
 }
 
+// hear notes that a node is heard; what is known of its sessions may be stale
+// still. mu is held.
 func (p *peering) hear(o *origin) {
+	o.over, o.met, o.kept, o.guess, o.agreed, o.scanned = 0, 0, false, false, false, false
+}
+
+// catch notes that nothing is missing of what a node told. mu is held.
+func (p *peering) catch(o *origin) {
 	if o.since != 0 {
 		o.since = 0
 		p.stale.Add(-1)
 	}
-	o.over, o.met, o.kept, o.guess, o.agreed, o.scanned = 0, 0, false, false, false, false
 }
 
 func (p *peering) mute(o *origin, since presence.Time) {
@@ -75,12 +81,21 @@ func (t *Tracker) Silent(incarnation uint64, since presence.Time) {
 	p.mute(p.origin(incarnation), since)
 }
 
-// Returned says that it is heard again: its sessions are live again.
+// Returned says that it is heard again: its sessions are live again, and stale
+// until Caught.
 func (t *Tracker) Returned(incarnation uint64) {
 	p := t.peers
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hear(p.origin(incarnation))
+}
+
+// Caught says that nothing is missing any more of what it told meanwhile.
+func (t *Tracker) Caught(incarnation uint64) {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.catch(p.origin(incarnation))
 }
 
 // Lost says that it is gone, when it last said that it lives, and since when a
@@ -151,6 +166,7 @@ func (p *peering) unguess(heard []uint64) {
 	for _, incarnation := range heard {
 		if o := p.origins[incarnation]; o != nil && o.guess {
 			p.hear(o)
+			p.catch(o)
 		}
 	}
 }

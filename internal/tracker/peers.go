@@ -234,13 +234,22 @@ func (t *Tracker) staleness(u *user) (since presence.Time) {
 	if u == nil || u.empty() {
 		return p.oldestSilence() // any of them may know him
 	}
+	// Sessions that others do not see count as those of one who left, or staleness
+	// would tell the two apart.
+	here := false
 	for _, s := range u.sessions {
-		if !s.foreign || !s.phase.Open() {
+		if !s.phase.Open() || !s.shown.Open() {
+			continue
+		}
+		if here = true; !s.foreign {
 			continue
 		}
 		if o := p.origins[s.epoch.Incarnation]; o != nil && o.since != 0 && (since == 0 || o.since < since) {
 			since = o.since
 		}
+	}
+	if !here {
+		return p.oldestSilence() // he may have come to any of them since
 	}
 	return since
 }

@@ -336,7 +336,7 @@ func (v *saver) forget(ctx context.Context) error {
 		}
 		p.mu.Lock()
 		if o := p.origins[incarnation]; o != nil && o.over != 0 {
-			p.hear(o) // it counts as silent no more
+			p.catch(o) // it counts as silent no more
 			delete(p.origins, incarnation)
 		}
 		p.mu.Unlock()

@@ -244,7 +244,7 @@ func (d *Door) query(r *http.Request, id string) (any, error) {
 		g, err := d.cfg.Publishers.Lookup(r.Context(), p.ID, uid)
 		if err == nil {
 			p := d.cfg.Tracker.Presence(g.User)
-			if _, unknown := p.StaleAs(false); unknown {
+			if _, unknown := p.Staleness(); unknown {
 				return nil, slowDown(time.Second, "uid %d: nothing is known of the user here, and a node that may know him is not heard; try again", i)
 			}
 			list[i][1] = word(p.Available(false))

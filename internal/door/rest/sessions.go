@@ -109,14 +109,14 @@ func (d *Door) visible(user presence.User, view View) []Session {
 func (d *Door) listSessions(ctx context.Context, in *sessionsIn) (*sessionsOut, error) {
 	out := &sessionsOut{}
 	user := in.of(ctx)
-	stale, unknown := d.cfg.Tracker.Presence(user).StaleAs(in.Truth)
+	stale, unknown := d.cfg.Tracker.Presence(user).Staleness()
 	out.Body = Sessions{Sessions: d.visible(user, in.View), StaleSince: Stamp(stale), Unknown: unknown}
 	return out, nil
 }
 
 func (d *Door) getSession(ctx context.Context, in *sessionIn) (*sessionOut, error) {
 	user := in.of(ctx)
-	stale, unknown := d.cfg.Tracker.Presence(user).StaleAs(in.Truth)
+	stale, unknown := d.cfg.Tracker.Presence(user).Staleness()
 	for _, s := range d.visible(user, in.View) {
 		if s.Session == in.SID {
 			s.StaleSince = Stamp(stale)

@@ -59,7 +59,7 @@ type User struct {
 func userAs(p *presence.Presence, truth bool) User {
 	u := User{User: string(p.User.ID), Availability: p.Available(truth).String(), Sessions: []Session{}}
 	u.Available = p.Available(truth) != presence.Unavailable
-	stale, unknown := p.StaleAs(truth)
+	stale, unknown := p.Staleness()
 	u.StaleSince, u.Unknown = Stamp(stale), unknown
 	if !u.Available {
 		u.LastSeen = Stamp(p.Seen(truth))

@@ -81,7 +81,7 @@ func (c *call) find(user presence.User) (topic.Record, *presence.Presence, *refu
 	}
 	p := c.d.cfg.Tracker.Presence(user)
 	if r.Revision == 0 && p.LastSeenShown == 0 && !slices.ContainsFunc(p.Sessions, func(v *presence.View) bool { return v.Shown.Opened != 0 }) {
-		if _, unknown := p.StaleAs(false); unknown {
+		if _, unknown := p.Staleness(); unknown {
 			return r, p, refuse(codeUnavailable, "nothing is known of the user here, and a node that may know him is not heard; try again")
 		}
 		return r, p, refuse(codeNotFound, "no user has this id")
