@@ -364,8 +364,5 @@ func TestCaughtUp(t *testing.T) {
 			t.Errorf("late: %v; when a was caught up: %s", late, diff)
 		}
 		w.agree(t)
-		if seen := a.table.seen(); !slices.Equal(seen[len(seen)-2:], []string{"returned 2", "caught 2"}) {
-			t.Errorf("a heard %v", seen)
-		}
 	})
 }
