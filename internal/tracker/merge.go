@@ -151,6 +151,11 @@ func (h mirrored) face(f, n *presence.Face) (changed bool) {
 		*f = *n
 		f.Opened, f.Changed = 0, 0
 		return false
+	case n.Closed != 0 && f.Closed != 0: // its end was told, whatever came between
+		opened, changed, closed := f.Opened, f.Changed, f.Closed
+		*f = *n
+		f.Opened, f.Changed, f.Closed = opened, changed, closed
+		return false
 	}
 	anew := f.Opened == 0 || h.reopened || f.Closed != 0 && n.Closed == 0
 	next := *n

@@ -166,6 +166,33 @@ func TestAFreshNodeShowsNoEndOfWhatIsHidden(t *testing.T) {
 	})
 }
 
+// TestAnEndIsToldOnce: also when it comes again as that of a session that opened
+// anew in between, of which nothing was heard.
+func TestAnEndIsToldOnce(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		wait(time.Second)
+		if _, err := a.tr.Close(context.Background(), ref, presence.ReasonLeft); err != nil {
+			t.Fatal(err)
+		}
+		wait(10 * time.Millisecond)
+		view := *b.tr.Presence(bob).Sessions[0]
+		sh := b.tr.shard(bob)
+		sh.mu.Lock()
+		m := sh.known(bob).session(ref.Session).told()
+		m.epoch.Counter++
+		m.truth.Since++
+		m.shown.Since++
+		after := b.tr.merge(sh, &m)
+		sh.mu.Unlock()
+		after()
+		if again := b.tr.Presence(bob).Sessions[0]; again.Shown.Closed != view.Shown.Closed || again.True.Closed != view.True.Closed {
+			t.Errorf("its end is told again: %+v, it was %+v", again.Shown, view.Shown)
+		}
+	})
+}
+
 func TestAHiddenSessionComesBackHidden(t *testing.T) {
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		a, b := c.all[0], c.all[1]
