@@ -170,6 +170,6 @@ type allowance struct {
 
 var allowances = []allowance{
 	{"no fresh context", "internal/store/commit_loop.go", "the goroutine that writes the log serves all callers and outlives each of them; Stop ends it"},
-	{"no fresh context", "internal/tracker/origin.go", "the goroutine that follows the log has no caller; Stop ends it"},
+	{"no fresh context", "internal/tracker/peers.go", "the goroutine that follows the log has no caller; Stop ends it"},
 	{"no fresh context", "internal/tracker/save.go", "the goroutine that writes the checkpoint has no caller; Stop ends it"},
 }

@@ -3,7 +3,6 @@ package tracker
 import (
 	"context"
 
-	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -175,137 +174,6 @@ func (t *Tracker) take(s *session, l Link) {
 	t.arm(s)
 }
 
-// opening is an opened or moved on its way through the store.
-type opening struct {
-	ConnectParams
-	device *presence.Device
-	kind   presence.RecordKind
-	epoch  presence.Epoch
-}
-
-// open stores an opening and then makes it visible. It is called with the shard
-// locked and nothing pending on s, and returns unlocked.
-func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) error {
-	if s.user.erasing != nil {
-		sh.mu.Unlock()
-		return errErasing
-	}
-	status := s.status
-	if o.kind == presence.RecordOpened && (o.Initial != nil || s.phase == presence.PhaseCreated) {
-		status = o.Initial
-	}
-	rec := s.record(o.kind, presence.ReasonOpened, t.now())
-	rec.Epoch, rec.Device, rec.Revision = o.epoch, *o.device, 1
-	rec.Invisible = status != nil && status.Invisible
-	if o.kind == presence.RecordOpened {
-		rec.Status, rec.Policy = status, t.policy(s).MultiDevice
-		if s.life.ttl > 0 {
-			rec.Policy = presence.AllowAll // a server's word replaces no device
-		}
-	} else {
-		rec.Reason = presence.ReasonMoved
-	}
-	op := &operation{sh: sh, s: s, opening: true, done: make(chan struct{})}
-	s.pending = op
-	t.claim(sh, rec, func(err error) (after func()) {
-		switch f := s.user.folded.Session(s.id); {
-		case err != nil:
-			op.err = unavailable(err)
-			if s.phase == presence.PhaseCreated && (op.refused || s.foreign) {
-				after = t.forget(s)
-			}
-		case f != nil && f.Phase == presence.FoldOpen && f.Epoch != rec.Epoch:
-			op.err = errElsewhere // another node won
-		case f == nil || f.Phase != presence.FoldOpen || f.Epoch != rec.Epoch:
-			// Replaced while it was on its way: the log does not open it.
-			op.err = errGone
-		case op.refused:
-			// The device was told that it failed, so it must not be there.
-			after = t.abandon(s, &rec)
-		default:
-			after = t.opened(s, &rec, status, o)
-		}
-		op.finish()
-		return after
-	})
-	sh.mu.Unlock()
-	return op.wait(ctx)
-}
-
-// opened makes a stored opening visible. The lock is held.
-func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Status, o opening) (after func()) {
-	if s.foreign {
-		t.adopt(s)
-	}
-	s.epoch, s.revision, s.status, s.device = rec.Epoch, rec.Revision, status, o.device
-	if rec.Kind == presence.RecordMoved && s.truth.Closed == 0 { // else the log opened it anew
-		s.view = nil
-		t.take(s, o.Link)
-		s.kept.listed = false
-		t.note(s)
-		t.tell(s)
-		return nil
-	}
-	u := s.user
-	u.version++
-	t.online.Add(1)
-	t.counts.openings.Add(1)
-	s.begin(s.openedAt(rec))
-	t.take(s, o.Link)
-	s.kept.listed = false
-	t.note(s)
-	t.tell(s)
-	return t.publish(u)
-}
-
-// openedAt is when the session opened, of which rec was just folded: all nodes say
-// the same.
-func (s *session) openedAt(rec *presence.Record) presence.Time {
-	if f := s.user.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen {
-		return f.OpenedAt
-	}
-	return rec.Time
-}
-
-// begin makes the session open at its user's version. The lock is held.
-func (s *session) begin(at presence.Time) {
-	v := s.user.version
-	s.truth = presence.Face{
-		Opened: v, Changed: v, Revision: presence.ShownRevision(s.epoch, s.revision), Since: at, Updated: at,
-	}
-	if !s.hidden() {
-		s.shown = s.truth
-	}
-	s.view = nil
-}
-
-// abandon undoes an opening that was stored after its caller was refused. The
-// lock is held.
-func (t *Tracker) abandon(s *session, rec *presence.Record) (after func()) {
-	if s.foreign {
-		return t.abandonTaken(s, rec)
-	}
-	s.epoch, s.revision = rec.Epoch, rec.Revision // a later opening must claim a higher epoch
-	if rec.Kind == presence.RecordMoved {
-		return nil // it is lost as it was, until its time is over
-	}
-	// Nobody was shown the session, so it moves nobody's last seen: not the one
-	// that others may know, and the true one only if there was none.
-	u := s.user
-	closed := *rec
-	closed.Kind, closed.Reason, closed.Time, closed.Status = presence.RecordClosed, presence.ReasonLinkLost, t.now(), nil
-	closed.Invisible, closed.LastSeen = true, u.seen
-	if u.seen == 0 {
-		u.seen, closed.LastSeen = closed.Time, closed.Time
-		u.paint()
-	}
-	t.claim(t.shard(u.name), closed, func(error) func() { return nil })
-	if s.phase == presence.PhaseCreated {
-		return t.forget(s)
-	}
-	return nil
-}
-
 // LinkLost says that a link is gone without a word: the session's grace begins
 // (design §4). A link that no longer is the session's is ignored.
 func (t *Tracker) LinkLost(ref Ref, l Link) {
@@ -330,40 +198,4 @@ func (t *Tracker) LinkLost(ref Ref, l Link) {
 	s.enter(presence.PhaseLost)
 	p := t.policy(s)
 	t.setUntil(s, min(p.Grace, s.life.heard+p.HeartbeatTimeout-t.wheel.Now()))
-}
-
-// Drain begins the end of this node: every link is told to come back, after a
-// time spread over `spread` so that not all come in the same moment. Sessions
-// are kept; time stands still for them; newcomers are refused.
-func (t *Tracker) Drain(spread func() End) {
-	t.draining.Store(true)
-	t.endLinks(spread)
-}
-
-func (t *Tracker) endLinks(spread func() End) {
-	for i := range t.shards {
-		t.shards[i].endLinks(spread)
-	}
-}
-
-// endLinks ends the links of a shard and returns how many there were.
-func (sh *shard) endLinks(spread func() End) (count int) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for _, u := range sh.users {
-		for _, s := range u.sessions {
-			if s.life.link != nil {
-				s.life.link.End(spread())
-				count++
-			}
-		}
-	}
-	return count
-}
-
-func unavailable(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fault.Retry(fault.LogUnavailable, retryStore, "the opening could not be stored; nothing was announced")
 }

@@ -52,3 +52,32 @@ func pauseFor(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+// Drain begins the end of this node: every link is told to come back, after a
+// time spread over `spread` so that not all come in the same moment. Sessions
+// are kept; time stands still for them; newcomers are refused.
+func (t *Tracker) Drain(spread func() End) {
+	t.draining.Store(true)
+	t.endLinks(spread)
+}
+
+func (t *Tracker) endLinks(spread func() End) {
+	for i := range t.shards {
+		t.shards[i].endLinks(spread)
+	}
+}
+
+// endLinks ends the links of a shard and returns how many there were.
+func (sh *shard) endLinks(spread func() End) (count int) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, u := range sh.users {
+		for _, s := range u.sessions {
+			if s.life.link != nil {
+				s.life.link.End(spread())
+				count++
+			}
+		}
+	}
+	return count
+}

@@ -91,16 +91,6 @@ type shardPeers struct {
 	fire     func(*session) // Tracker.fire
 }
 
-// unclosed is a session of a lost node that closed here, or must be adopted,
-// and of which the log does not tell yet.
-type unclosed struct {
-	ref   Ref
-	epoch presence.Epoch
-	since time.Duration // wheel time
-	tried time.Duration // wheel time of our last claim; 0: none
-	seen  presence.Time // last seen, as this node would claim it
-}
-
 // sweepEvery is how often deadlines of lost nodes' sessions are looked at: the
 // promise of ten seconds (R1) has a second to spare.
 const sweepEvery = 200 * time.Millisecond
@@ -252,4 +242,34 @@ func (t *Tracker) staleness(u *user) (since presence.Time) {
 		return p.oldestSilence() // he may have come to any of them since
 	}
 	return since
+}
+
+// join makes the tracker one of several nodes.
+func (t *Tracker) join(c *Cluster) {
+	t.peers = newPeering(c)
+	t.peers.sweep.Fire = t.sweep
+	for i := range t.shards {
+		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, fire: t.fire, owing: &t.peers.owing}
+	}
+}
+
+func (t *Tracker) startPeers() {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.peers.mu.Lock()
+	t.peers.ctx, t.peers.end = ctx, cancel
+	t.peers.mu.Unlock()
+	go t.follow(ctx)
+	t.wheel.Set(&t.peers.sweep, sweepEvery)
+}
+
+func (t *Tracker) stopPeers(ctx context.Context) {
+	t.wheel.Clear(&t.peers.sweep)
+	t.peers.mu.Lock()
+	t.peers.end()
+	t.peers.mu.Unlock()
+	select {
+	case <-t.peers.stopped:
+	case <-ctx.Done():
+	}
+	t.peers.joining.Wait()
 }

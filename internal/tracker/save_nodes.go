@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -15,17 +14,6 @@ import (
 // With several nodes a shard of the checkpoint is the fold alone, written by the
 // node that it falls to. What the log does not have of a session, its node notes
 // for whoever takes it over.
-
-const (
-	// wholeAfter is how many notes of a group are written before it is written
-	// whole, in place of them.
-	wholeAfter = 64
-	// wholesATime is how many groups are written whole in a round: under load all
-	// come due together, and notes must not wait for that.
-	wholesATime = 4
-	// advanceEvery is how often one node lets the log forget what all have saved.
-	advanceEvery = 10 * time.Second
-)
 
 const (
 	methodGood = "checkpoint.good"
@@ -64,149 +52,6 @@ func (v *saver) runShards(ctx context.Context) {
 		}
 	}
 }
-
-// groupMessage is notes of sessions of one group.
-type groupMessage struct {
-	group int
-	b     []byte
-}
-
-// groupNotes writes what waits of this node's sessions, each group as a message.
-func (v *saver) groupNotes(ctx context.Context, dirty []*session) error {
-	slices.SortStableFunc(dirty, func(a, b *session) int {
-		return cmp.Compare(v.group(a), v.group(b))
-	})
-	message := appendNotes(nil, v.t.now())
-	if len(dirty) == 0 {
-		return v.sendGroup(ctx, 0, false, message) // that it lives
-	}
-	var messages []groupMessage
-	for i, s := range dirty {
-		group := v.group(s)
-		message = v.one(message, s)
-		if i < len(dirty)-1 && v.group(dirty[i+1]) == group && len(message) < noteMaxBytes {
-			continue
-		}
-		messages = append(messages, groupMessage{group, message})
-		message = appendNotes(nil, v.t.now())
-	}
-	err := v.sendGroups(ctx, messages)
-	if err != nil {
-		v.again(dirty)
-	}
-	return err
-}
-
-// groupsATime is how many groups are written at once: each waits for a majority's
-// disks, and all of them together must be written within the promised second.
-const groupsATime = 16
-
-// sendGroups writes messages that are sorted by group, those of a group in order.
-func (v *saver) sendGroups(ctx context.Context, messages []groupMessage) error {
-	var all sync.WaitGroup
-	errs := make([]error, store.NoteGroups)
-	slots := make(chan struct{}, groupsATime)
-	for len(messages) > 0 {
-		group, n := messages[0].group, 1
-		for n < len(messages) && messages[n].group == group {
-			n++
-		}
-		these := messages[:n]
-		messages = messages[n:]
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			for i := range these {
-				if errs[group] == nil {
-					errs[group] = v.sendGroup(ctx, group, false, these[i].b)
-				}
-			}
-		})
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-func (v *saver) group(s *session) int { return v.t.shardIndex(s.user.name) % store.NoteGroups }
-
-func (v *saver) sendGroup(ctx context.Context, group int, whole bool, messages ...[]byte) error {
-	err := v.t.peers.Notes.SaveNotes(ctx, v.t.incarnation.Load(), group, whole, messages...)
-	switch {
-	case err != nil:
-	case whole:
-		v.nodes.since[group] = 0
-	default:
-		v.nodes.since[group]++
-	}
-	return err
-}
-
-// notesOfNode writes what waits, and whole groups of which much was written.
-func (v *saver) notesOfNode(ctx context.Context) error {
-	err := v.notes(ctx)
-	if err == nil && v.t.peers.Notes != nil {
-		err = v.wholes(ctx)
-	}
-	return err
-}
-
-// wholes writes groups anew of which many notes were written.
-func (v *saver) wholes(ctx context.Context) error {
-	most := wholesATime
-	for range store.NoteGroups {
-		group := v.nodes.next
-		if most == 0 {
-			break
-		}
-		if v.nodes.next = (group + 1) % store.NoteGroups; v.nodes.since[group] < wholeAfter {
-			continue
-		}
-		if err := v.whole(ctx, group); err != nil {
-			return err
-		}
-		most--
-	}
-	return nil
-}
-
-// whole writes all of a group in place of its notes.
-func (v *saver) whole(ctx context.Context, group int) error {
-	var open []*session
-	for n := group; n < Shards; n += store.NoteGroups {
-		sh := &v.t.shards[n]
-		sh.mu.Lock()
-		for _, u := range sh.users {
-			for _, s := range u.sessions {
-				if s.phase.Open() && !s.foreign && s.listable() {
-					s.kept.listed = false
-					open = append(open, s)
-				}
-			}
-		}
-		sh.mu.Unlock()
-	}
-	var messages [][]byte
-	message := appendNotes(nil, v.t.now())
-	for i, s := range open {
-		message = v.one(message, s)
-		if len(message) < noteMaxBytes && i < len(open)-1 {
-			continue
-		}
-		messages = append(messages, message)
-		message = appendNotes(nil, v.t.now())
-	}
-	if len(open) == 0 {
-		messages = append(messages, message)
-	}
-	err := v.sendGroup(ctx, group, true, messages...)
-	if err != nil {
-		v.again(open)
-	}
-	return err
-}
-
-// listable reports that what the session watches is known.
-func (s *session) listable() bool { return !s.kept.fromDisk || s.kept.noted }
 
 // advance lets the log forget what every node has saved, if that falls to this one.
 func (v *saver) advance(ctx context.Context) error {
@@ -305,64 +150,6 @@ func (v *saver) oneShard(ctx context.Context, n int) error {
 		return nil
 	}
 	return v.shard(ctx, n)
-}
-
-// forget drops what is kept of nodes that are gone for good, and what they noted,
-// if that falls to this one.
-func (v *saver) forget(ctx context.Context) error {
-	p := v.t.peers
-	window := v.t.cfg.RestartGrace + v.t.longestWindow() + keepLists
-	var gone []uint64
-	p.mu.Lock()
-	for key, l := range p.lists {
-		if v.t.wheel.Now()-l.at > keepLists {
-			delete(p.lists, key)
-		}
-	}
-	for _, o := range p.origins {
-		if o.over != 0 && v.t.wheel.Now()-o.over > window {
-			gone = append(gone, o.incarnation)
-		}
-	}
-	p.mu.Unlock()
-	for _, incarnation := range gone {
-		if v.t.hasOf(incarnation) {
-			continue
-		}
-		if p.Notes != nil && p.Owner(presence.AppendNumber(nil, incarnation)) == v.t.incarnation.Load() {
-			if err := p.Notes.ForgetNotes(ctx, incarnation); err != nil {
-				return err
-			}
-		}
-		p.mu.Lock()
-		if o := p.origins[incarnation]; o != nil && o.over != 0 {
-			p.catch(o) // it counts as silent no more
-			delete(p.origins, incarnation)
-		}
-		p.mu.Unlock()
-	}
-	return nil
-}
-
-// hasOf reports whether any session in the table is a node's.
-func (t *Tracker) hasOf(incarnation uint64) bool {
-	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.Lock()
-		n := sh.peers.digests[incarnation]
-		sh.mu.Unlock()
-		if n != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func (t *Tracker) longestWindow() (d time.Duration) {
-	for _, a := range *t.policies.Load() {
-		d = max(d, a.ResumeWindow)
-	}
-	return d
 }
 
 // roundNodes is round among several nodes, without the notes.

@@ -1,0 +1,101 @@
+package tracker
+
+import (
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// The end of a lost node's session is told at once, and must come into the log.
+
+// wait puts a session on the list of those that the log must hear of.
+func (p *shardPeers) wait(s *session, now time.Duration, seen presence.Time) {
+	if s.life.ttl > 0 { // such a one is met at each sweep
+		for i := range p.unclosed {
+			if w := &p.unclosed[i]; w.ref.Session == s.id && w.epoch == s.epoch {
+				return
+			}
+		}
+	}
+	p.owing.Store(true)
+	p.unclosed = append(p.unclosed, unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now, seen: seen})
+}
+
+// How long the owner of a lost session's end is given to write it before its
+// heir does, and anybody; and after which a claim is made again.
+const (
+	heirAfter  = time.Second
+	anyAfter   = 15 * time.Second
+	claimAgain = 20 * time.Second
+	// aliveDiffers is more than what nodes can differ by in when they last heard
+	// one. Where they could not agree, last seen is earlier by that until the log says
+	// what counts: it must not go back then.
+	aliveDiffers = 2 * time.Second
+)
+
+// chase writes to the log what became of lost sessions, where that falls to this
+// node, until the log has it.
+func (t *Tracker) chase() {
+	if !t.peers.owing.Swap(false) {
+		return
+	}
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		if len(sh.peers.unclosed) > 0 {
+			t.chaseShard(sh)
+		}
+		if len(sh.peers.unclosed) > 0 {
+			t.peers.owing.Store(true)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+func (t *Tracker) chaseShard(sh *shard) {
+	now, self := t.wheel.Now(), t.incarnation.Load()
+	kept := sh.peers.unclosed[:0]
+	for _, w := range sh.peers.unclosed {
+		u := sh.known(w.ref.User)
+		if u == nil {
+			continue
+		}
+		s, f := u.session(w.ref.Session), u.folded.Session(w.ref.Session)
+		if s == nil || !s.foreign || s.epoch != w.epoch || f == nil || f.Phase != presence.FoldOpen || f.Epoch != w.epoch {
+			continue // the log has what became of it
+		}
+		waited, key := now-w.since, w.ref.Session[:]
+		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter
+		if mine && s.pending == nil && (w.tried == 0 || now-w.tried >= claimAgain) {
+			w.tried = now
+			t.settleLost(sh, s, w.seen)
+		}
+		kept = append(kept, w)
+	}
+	clear(sh.peers.unclosed[len(kept):])
+	if sh.peers.unclosed = kept; len(kept) == 0 {
+		sh.peers.unclosed = nil
+	}
+}
+
+// settleLost claims the end of a lost session, or, when a server set it and
+// nobody has to come back for it, the session itself. The lock is held.
+func (t *Tracker) settleLost(sh *shard, s *session, seen presence.Time) {
+	if s.phase == presence.PhaseClosed {
+		rec := s.record(presence.RecordClosed, s.truth.Reason, t.now())
+		rec.LastSeen, rec.Invisible = max(seen, s.truth.Since), s.user.folded.Session(s.id).Hidden
+		t.claim(sh, rec, func(error) func() { return nil })
+		return
+	}
+	t.claimMoved(sh, s, nil)
+}
+
+// unclosed is a session of a lost node that closed here, or must be adopted,
+// and of which the log does not tell yet.
+type unclosed struct {
+	ref   Ref
+	epoch presence.Epoch
+	since time.Duration // wheel time
+	tried time.Duration // wheel time of our last claim; 0: none
+	seen  presence.Time // last seen, as this node would claim it
+}

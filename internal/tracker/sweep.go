@@ -1,0 +1,168 @@
+package tracker
+
+import (
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// What becomes of the sessions of a node that is gone.
+
+// sweep ends what waited long enough for the nodes that are gone.
+func (t *Tracker) sweep() {
+	p := t.peers
+	defer t.wheel.Set(&p.sweep, sweepEvery)
+	if p.frozen.Load() || t.draining.Load() {
+		return
+	}
+	heard := p.Nodes()
+	p.mu.Lock()
+	p.unguess(heard)
+	var over []origin
+	for _, o := range p.origins {
+		if o.over != 0 {
+			if o.met == 0 {
+				o.met = t.wheel.Now()
+			}
+			over = append(over, *o)
+		}
+	}
+	p.mu.Unlock()
+	t.share()
+	t.agree()
+	n := int(p.resting.Add(1) % Shards)
+	t.shards[n].mu.Lock()
+	t.restAll(&t.shards[n])
+	t.shards[n].mu.Unlock()
+	for i := range over {
+		t.sweepOrigin(&over[i])
+	}
+	t.chase()
+}
+
+// sweepOrigin closes the sessions of a node that is gone whose grace is over.
+func (t *Tracker) sweepOrigin(o *origin) {
+	waited := t.wheel.Now() - o.over
+	if !o.kept && waited < t.leastGrace() || o.kept && waited < t.cfg.RestartGrace {
+		return
+	}
+	if !o.agreed && t.wheel.Now()-o.met < agreeWait {
+		return // the verdict is so late that not all others have answered
+	}
+	if !t.scanAll(o.incarnation) {
+		for i := range t.shards {
+			t.sweepShard(&t.shards[i], o, waited, nil)
+		}
+		return
+	}
+	// All of them go now, most likely. They are packed, and are closed first: a look
+	// at everybody who is awake, this node's own among them, can wait.
+	var closed [Shards]map[presence.SessionID]bool
+	_ = each(Shards, func(i int) error { closed[i] = t.sweepPacked(&t.shards[i], o, waited); return nil })
+	_ = each(Shards, func(i int) error { t.sweepShard(&t.shards[i], o, waited, closed[i]); return nil })
+}
+
+// sweepPacked is sweepOrigin for those of a shard who are packed, and returns which
+// sessions it closed.
+func (t *Tracker) sweepPacked(sh *shard, o *origin, waited time.Duration) map[presence.SessionID]bool {
+	var afters []func()
+	closed := map[presence.SessionID]bool{}
+	sh.mu.Lock()
+	for name, p := range sh.peers.packed {
+		if !p.ofOwner(o.incarnation) {
+			continue
+		}
+		for _, s := range sh.wake(name).sessions {
+			if !s.foreign || s.epoch.Incarnation != o.incarnation || !s.phase.Open() {
+				continue
+			}
+			if after := t.orphan(sh, s, o, waited); after != nil {
+				afters, closed[s.id] = append(afters, after), true
+			}
+		}
+	}
+	sh.mu.Unlock()
+	for _, f := range afters {
+		f()
+	}
+	return closed
+}
+
+// sweepShard is sweepOrigin for a shard; closed, when not nil, are those that were
+// closed just now: then what had closed before is looked at as well.
+func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, closed map[presence.SessionID]bool) {
+	var afters []func()
+	sh.mu.Lock()
+	if sh.peers.digests[o.incarnation] != 0 || closed != nil {
+		sh.wakeOf(o.incarnation)
+		for _, u := range sh.users {
+			for _, s := range u.sessions {
+				switch {
+				case !s.foreign || s.epoch.Incarnation != o.incarnation:
+				case closed != nil && s.phase == presence.PhaseClosed && !closed[s.id]:
+					// The node told of its end, and may have died before the log had it.
+					if f := u.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
+						sh.peers.wait(s, t.wheel.Now(), u.seen)
+					}
+				case s.phase.Open():
+					if after := t.orphan(sh, s, o, waited); after != nil {
+						afters = append(afters, after)
+					}
+				}
+			}
+		}
+	}
+	sh.mu.Unlock()
+	for _, f := range afters {
+		f()
+	}
+}
+
+// leastGrace is the shortest grace of any app and platform.
+func (t *Tracker) leastGrace() time.Duration {
+	least := t.cfg.RestartGrace
+	for _, a := range *t.policies.Load() {
+		least = min(least, a.Grace)
+		for i := range a.platforms {
+			least = min(least, a.platforms[i].Grace)
+		}
+	}
+	return least
+}
+
+// orphan closes a session whose node is gone, when its grace is over. The lock is
+// held.
+func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration) (after func()) {
+	now := t.wheel.Now()
+	if s.pending != nil || s.held && now < s.life.until || !o.kept && waited < t.policy(s).Grace {
+		return nil
+	}
+	reason, seen := presence.ReasonNodeLost, max(o.alive, s.truth.Since)
+	if s.life.ttl > 0 {
+		reason, seen = presence.ReasonTimedOut, max(s.few().until.Add(-s.life.ttl), s.truth.Since)
+	}
+	if sh.peers.wait(s, now, seen); s.life.ttl > 0 && s.few().until > t.now() {
+		return nil
+	}
+	if s.life.ttl == 0 && !o.agreed {
+		seen = max(o.alive.Add(-aliveDiffers), s.truth.Since)
+	}
+	m := s.told()
+	m.close(reason, t.now(), seen)
+	t.counts.closings[reason].Add(1)
+	return t.merge(sh, &m)
+}
+
+// scanAll reports whether a node's sessions are looked at for the first time since
+// it is over.
+func (t *Tracker) scanAll(incarnation uint64) bool {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.origins[incarnation]
+	if o == nil || o.scanned {
+		return false
+	}
+	o.scanned = true
+	return true
+}
