@@ -187,3 +187,40 @@ func (n *node) is(t *testing.T, what string, want ...string) {
 		t.Errorf("%s: %s heard %v, want %v", what, n.name, got, want)
 	}
 }
+
+// calm starts nodes, lets them load, and forgets what they heard.
+func (w *world) calm(names ...string) {
+	w.t.Helper()
+	w.start(names...)
+	for i, name := range names {
+		for k := range 50 {
+			w.nodes[name].table.change(uint64(i*1000+k), false)
+		}
+	}
+	wait(time.Second)
+	for _, n := range w.nodes {
+		n.table.seen()
+	}
+}
+
+// alone cuts a node off from all the others.
+func (w *world) alone(name string) {
+	for _, o := range w.names() {
+		if o != name {
+			w.net.CutBoth(name, o)
+		}
+	}
+}
+
+// agree wants all to agree within five seconds.
+func (w *world) agree(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	for w.differ() != "" {
+		if wait(50 * time.Millisecond); time.Since(began) > 5*time.Second {
+			t.Error(w.differ())
+			break
+		}
+	}
+	w.check()
+}
