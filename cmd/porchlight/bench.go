@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/porchlight-dev/porchlight"
 	"github.com/porchlight-dev/porchlight/internal/bench"
@@ -91,9 +88,9 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	if b.Phase == bench.PhaseNotifications {
 		return b.notifications(ctx, c)
 	}
-	self, err := os.Executable()
+	self, err := itself()
 	if err != nil {
-		return fmt.Errorf("find this program to start it again: %w", err)
+		return err
 	}
 	cfg := bench.Config{
 		Addr: addr, Door: b.Door, Users: b.users(), Friends: b.Friends, Seconds: b.Seconds,
@@ -113,20 +110,10 @@ func (b benchCommand) Run(ctx context.Context, c console) error {
 	b.servers(&cfg, func(role string, env ...string) bench.Start {
 		return bench.Child([]string{self}, append(env, benchRole+"="+role)...)
 	})
-	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		cfg.Progress = c.err
-	}
-	var rows []bench.Row
-	cfg.Report = func(row bench.Row) {
-		if b.JSON {
-			json.NewEncoder(c.out).Encode(row)
-		}
-		rows = append(rows, row)
-	}
-	if err := bench.Run(ctx, cfg); err != nil || b.JSON {
-		return err
-	}
-	return bench.Table(c.out, rows)
+	return report(b, c, func(bar io.Writer, row func(bench.Row)) error {
+		cfg.Progress, cfg.Report = bar, row
+		return bench.Run(ctx, cfg)
+	}, bench.Table)
 }
 
 // users is how many log in, 0 for as many as the load thinks right.
@@ -167,26 +154,16 @@ func (b benchCommand) friends(ctx context.Context, c console) error {
 		},
 	}
 	if b.GRPC == "" {
-		self, err := os.Executable()
+		self, err := itself()
 		if err != nil {
-			return fmt.Errorf("find this program to start it again: %w", err)
+			return err
 		}
 		cfg.Self = bench.Child([]string{self}, benchRole+"="+roleBoth)
 	}
-	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		cfg.Progress = c.err
-	}
-	var rows []bench.FriendsRow
-	cfg.Report = func(row bench.FriendsRow) {
-		if b.JSON {
-			json.NewEncoder(c.out).Encode(row)
-		}
-		rows = append(rows, row)
-	}
-	if err := bench.Friends(ctx, cfg); err != nil || b.JSON {
-		return err
-	}
-	return bench.FriendsTable(c.out, rows)
+	return report(b, c, func(bar io.Writer, row func(bench.FriendsRow)) error {
+		cfg.Progress, cfg.Report = bar, row
+		return bench.Friends(ctx, cfg)
+	}, bench.FriendsTable)
 }
 
 // benchChild is the child's side: a server that ends with its standard input.

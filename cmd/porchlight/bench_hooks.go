@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/term"
 
 	"github.com/porchlight-dev/porchlight"
 	"github.com/porchlight-dev/porchlight/internal/bench"
@@ -23,9 +20,9 @@ func (b benchCommand) hooks(ctx context.Context, c console) (err error) {
 	if b.GRPC != "" || b.HTTP != "" || b.Null {
 		return errors.New("--phase webhook starts servers of its own, with webhooks of its own, and has no null server: leave --grpc, --http and --null out")
 	}
-	self, err := os.Executable()
+	self, err := itself()
 	if err != nil {
-		return fmt.Errorf("find this program to start it again: %w", err)
+		return err
 	}
 	dir, err := os.MkdirTemp("", "porchlight-bench-")
 	if err != nil {
@@ -45,20 +42,10 @@ func (b benchCommand) hooks(ctx context.Context, c console) (err error) {
 			return bench.Child([]string{self}, benchRole+"="+roleConfig, benchConfig+"="+file)(ctx)
 		}
 	}}
-	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		cfg.Progress = c.err
-	}
-	var rows []bench.HookRow
-	cfg.Report = func(row bench.HookRow) {
-		if b.JSON {
-			json.NewEncoder(c.out).Encode(row)
-		}
-		rows = append(rows, row)
-	}
-	if err := bench.Hooks(ctx, cfg); err != nil || b.JSON {
-		return err
-	}
-	return bench.HooksTable(c.out, rows)
+	return report(b, c, func(bar io.Writer, row func(bench.HookRow)) error {
+		cfg.Progress, cfg.Report = bar, row
+		return bench.Hooks(ctx, cfg)
+	}, bench.HooksTable)
 }
 
 // benchConfigured is the server of roleConfig.

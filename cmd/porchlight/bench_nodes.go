@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/porchlight-dev/porchlight"
 	"github.com/porchlight-dev/porchlight/internal/bench"
@@ -26,9 +25,9 @@ func (b benchCommand) several(ctx context.Context, c console) (err error) {
 	if b.GRPC != "" || b.HTTP != "" || b.Null || b.Users != nil {
 		return errors.New("--nodes starts nodes of its own, with a number of users of its own, and has no null server: leave --grpc, --http, --users and --null out")
 	}
-	self, err := os.Executable()
+	self, err := itself()
 	if err != nil {
-		return fmt.Errorf("find this program to start it again: %w", err)
+		return err
 	}
 	dir, err := os.MkdirTemp("", "porchlight-bench-")
 	if err != nil {
@@ -48,20 +47,10 @@ func (b benchCommand) several(ctx context.Context, c console) (err error) {
 	if b.Phase != "" {
 		cfg.Phases = strings.Split(b.Phase, ",")
 	}
-	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		cfg.Progress = c.err
-	}
-	var rows []bench.NodesRow
-	cfg.Report = func(row bench.NodesRow) {
-		if b.JSON {
-			json.NewEncoder(c.out).Encode(row)
-		}
-		rows = append(rows, row)
-	}
-	if err := bench.NodesRun(ctx, cfg); err != nil || b.JSON {
-		return err
-	}
-	return bench.NodesTable(c.out, rows)
+	return report(b, c, func(bar io.Writer, row func(bench.NodesRow)) error {
+		cfg.Progress, cfg.Report = bar, row
+		return bench.NodesRun(ctx, cfg)
+	}, bench.NodesTable)
 }
 
 // benchNode is the node of roleNode.

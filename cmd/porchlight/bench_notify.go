@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
+	"io"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/porchlight-dev/porchlight/internal/bench"
 	"github.com/porchlight-dev/porchlight/internal/config"
@@ -19,9 +15,9 @@ func (b benchCommand) notifications(ctx context.Context, c console) error {
 	if b.GRPC != "" || b.HTTP != "" || b.Null {
 		return errors.New("--phase notifications starts a server of its own, and has no null server: leave --grpc, --http and --null out")
 	}
-	self, err := os.Executable()
+	self, err := itself()
 	if err != nil {
-		return fmt.Errorf("find this program to start it again: %w", err)
+		return err
 	}
 	cfg := bench.NotificationsConfig{
 		Self: bench.Child([]string{self}, benchRole+"="+roleHTTP), Key: config.DevelopmentServerKey, Seconds: b.Seconds,
@@ -29,18 +25,8 @@ func (b benchCommand) notifications(ctx context.Context, c console) error {
 			return config.Token(config.TokenParams{App: "demo", User: user, TTL: time.Hour})
 		},
 	}
-	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		cfg.Progress = c.err
-	}
-	var rows []bench.NotificationsRow
-	cfg.Report = func(row bench.NotificationsRow) {
-		if b.JSON {
-			json.NewEncoder(c.out).Encode(row)
-		}
-		rows = append(rows, row)
-	}
-	if err := bench.Notifications(ctx, cfg); err != nil || b.JSON {
-		return err
-	}
-	return bench.NotificationsTable(c.out, rows)
+	return report(b, c, func(bar io.Writer, row func(bench.NotificationsRow)) error {
+		cfg.Progress, cfg.Report = bar, row
+		return bench.Notifications(ctx, cfg)
+	}, bench.NotificationsTable)
 }

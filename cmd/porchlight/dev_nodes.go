@@ -5,12 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
 
 	"github.com/porchlight-dev/porchlight"
+	"github.com/porchlight-dev/porchlight/internal/listen"
 )
 
 // Bounds of dev --nodes: two cannot outvote a lost third, and one machine has
@@ -30,7 +30,7 @@ func (d devCommand) several(ctx context.Context, c console) (err error) {
 		}
 		defer os.RemoveAll(data)
 	}
-	peers, err := freeAddrs(d.Nodes)
+	peers, err := listen.Free(d.Nodes)
 	if err != nil {
 		return err
 	}
@@ -103,17 +103,4 @@ func stopAll(ctx context.Context, nodes []*porchlight.Server) error {
 	}
 	stopping.Wait()
 	return errors.Join(errs...)
-}
-
-// freeAddrs finds ports of loopback that nobody uses.
-func freeAddrs(count int) (addrs []string, err error) {
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all are found before the first is given free
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }

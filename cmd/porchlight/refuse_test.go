@@ -59,15 +59,6 @@ func refuses(t *testing.T, says string, environ []string, args ...string) {
 	}
 }
 
-// freePeers are addresses for the engines of three nodes.
-func freePeers(t *testing.T) (all []string) {
-	t.Helper()
-	for _, port := range natsbustest.Ports(t, 3) {
-		all = append(all, fmt.Sprintf("127.0.0.1:%d", port))
-	}
-	return all
-}
-
 // first is a list with one of its addresses first, for --peers.
 func first(all []string, i int) string {
 	list := []string{all[i]}
@@ -95,7 +86,7 @@ func TestServeRefusesNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	three := freePeers(t)
+	three := natsbustest.Addresses(t, 3)
 	peers := first(three, 0)
 	for name, c := range map[string]struct {
 		data string
@@ -223,7 +214,7 @@ func TestServeRefusesPeers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped in short mode: three engines elect leaders, in seconds")
 	}
-	three := freePeers(t)
+	three := natsbustest.Addresses(t, 3)
 	config := nodeConfig(t, "demo", "peers: {password: "+secretOfNodes+"}")
 	var nodes []*process
 	for i := range three {
@@ -232,7 +223,7 @@ func TestServeRefusesPeers(t *testing.T) {
 	for _, n := range nodes {
 		n.line("http")
 	}
-	fourth := fmt.Sprintf("127.0.0.1:%d,", natsbustest.Ports(t, 1)[0]) + strings.Join(three, ",")
+	fourth := natsbustest.Addresses(t, 1)[0] + "," + strings.Join(three, ",")
 	refuses(t, "does not take this node's password", []string{"PORCHLIGHT_PEERS_PASSWORD=another"},
 		serveArgs(config, filepath.Join(t.TempDir(), "data"), "--node", "n4", "--peers", fourth)...)
 	// The engine says so or, if its majority is there before it met the other one,

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/store"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
@@ -68,7 +68,7 @@ func pack(ctx context.Context, bus *natsbus.Bus, data string) error {
 // startMembers runs the engines of data directories, on loopback, and returns one
 // of them when a majority of the cluster is there.
 func startMembers(ctx context.Context, dirs []string, log *slog.Logger) (bus *natsbus.Bus, stop func(), err error) {
-	addrs, err := loopbackAddrs(max(len(dirs), leastMembers)) // who is missing is at one where nobody listens
+	addrs, err := listen.Free(max(len(dirs), leastMembers)) // who is missing is at one where nobody listens
 	if err != nil {
 		return nil, nil, err
 	}
@@ -186,17 +186,4 @@ func streams(ctx context.Context, bus *natsbus.Bus, good func(*natsstore.StreamS
 			return fmt.Errorf("stream %s does not become ready: leader %q, behind %v %s", all[i].Stream, all[i].Leader, all[i].Behind, all[i].Unavailable)
 		}
 	}
-}
-
-// loopbackAddrs finds ports of loopback that nobody uses.
-func loopbackAddrs(count int) (addrs []string, err error) {
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all are found before the first is given free
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }

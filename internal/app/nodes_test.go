@@ -39,10 +39,7 @@ func clusterIn(t *testing.T, dirs []string, more ...func(*app.Params)) []*app.Ap
 		t.Skip("skipped in short mode: runs several nodes")
 	}
 	count := len(dirs)
-	var peers []string
-	for _, port := range natsbustest.Ports(t, count) {
-		peers = append(peers, fmt.Sprintf("127.0.0.1:%d", port))
-	}
+	peers := natsbustest.Addresses(t, count)
 	nodes := make([]*app.App, count)
 	errs := make([]error, count)
 	var starting sync.WaitGroup

@@ -91,7 +91,7 @@ var table = []line{
 
 	// Tests only: whatever they test.
 	{"internal/archtest", nil, "reads source, imports nothing of it"},
-	{"internal/natsbus/natsbustest", nil, "real NATS servers, as processes, for tests"},
+	{"internal/natsbus/natsbustest", []string{"internal/listen"}, "real NATS servers, as processes, for tests"},
 	{"internal/store/storetest", with(leaves, "internal/store"), "the contract's proof for any store"},
 	{"internal/door/doortest", with(leaves, append(core, "internal/store/storetest", "internal/webhook")...), "the core of a node for the tests of doors, with an endpoint of webhooks"},
 	{"internal/cluster/clustertest", with(leaves, "internal/store", "internal/cluster"), "a network with faults and a quorum, for tests of many nodes"},

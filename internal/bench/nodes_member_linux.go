@@ -8,12 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/listen"
 )
 
 // memberStart bounds the start of a node, which waits for the others.
@@ -37,9 +38,9 @@ type member struct {
 
 // muster makes the nodes; nothing is started.
 func muster(cfg NodesConfig, dir string) (members []*member, err error) {
-	peers, err := freePorts(cfg.Nodes)
+	peers, err := listen.Free(cfg.Nodes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("bench: find a port: %w", err)
 	}
 	password := rand.Text()
 	for i := range cfg.Nodes {
@@ -52,19 +53,6 @@ func muster(cfg NodesConfig, dir string) (members []*member, err error) {
 		members = append(members, m)
 	}
 	return members, nil
-}
-
-// freePorts finds addresses of loopback that nobody uses.
-func freePorts(count int) (addrs []string, err error) {
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("bench: find a port: %w", err)
-		}
-		defer l.Close() // all are found before the first is given free
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }
 
 // start starts the node and returns when it takes calls and has the sessions of

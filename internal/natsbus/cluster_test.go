@@ -59,8 +59,8 @@ func TestSecretsDoNotShow(t *testing.T) {
 
 func TestRefusesUnreachedCluster(t *testing.T) {
 	t.Parallel()
-	port := natsbustest.Ports(t, 1)[0]
-	b, err := natsbus.New(natsbus.Config{Cluster: &natsbus.Cluster{URLs: []string{fmt.Sprintf("nats://127.0.0.1:%d", port)}}})
+	addr := natsbustest.Addresses(t, 1)[0]
+	b, err := natsbus.New(natsbus.Config{Cluster: &natsbus.Cluster{URLs: []string{"nats://" + addr}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,10 +23,7 @@ func peers(t *testing.T) (all []natsbus.Config) {
 	if testing.Short() {
 		t.Skip("skipped in short mode: three engines elect leaders, in seconds")
 	}
-	var addresses []string
-	for _, port := range natsbustest.Ports(t, 3) {
-		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
-	}
+	addresses := natsbustest.Addresses(t, 3)
 	for i, a := range addresses {
 		all = append(all, natsbus.Config{Dir: t.TempDir(), Peers: &natsbus.Peers{
 			Name: fmt.Sprintf("node-%d", i+1), Listen: a, Peers: addresses, Password: "between us",
@@ -94,7 +91,7 @@ func TestPeersFormCluster(t *testing.T) {
 	twice := cfgs[0]
 	twice.Dir = t.TempDir()
 	other := *twice.Peers
-	other.Listen = fmt.Sprintf("127.0.0.1:%d", natsbustest.Ports(t, 1)[0])
+	other.Listen = natsbustest.Addresses(t, 1)[0]
 	twice.Peers = &other
 	refuses(t, twice, `another node with the name "node-1" is running`)
 	if err := back.Stop(ctx); err != nil {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/porchlight-dev/porchlight/internal/bench"
+	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/scale"
 )
 
@@ -40,14 +40,9 @@ func (n *told) do(t *testing.T, o bench.Order) (s bench.Standing) {
 
 func three(t *testing.T) (all []*told) {
 	t.Helper()
-	var peers []string
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		peers = append(peers, l.Addr().String())
+	peers, err := listen.Free(3)
+	if err != nil {
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	for i := range peers {

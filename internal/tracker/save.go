@@ -164,12 +164,7 @@ func (v *saver) round(ctx context.Context, most int, age time.Duration) error {
 		if most == 0 {
 			break
 		}
-		n := v.next
-		v.next = (v.next + 1) % Shards
-		sh := &v.t.shards[n]
-		sh.mu.Lock()
-		due := sh.save.changed && v.t.wheel.Now()-sh.save.at >= age
-		sh.mu.Unlock()
+		n, due := v.turn(age)
 		if !due {
 			continue
 		}
@@ -184,6 +179,17 @@ func (v *saver) round(ctx context.Context, most int, age time.Duration) error {
 	}
 	through, note := v.good()
 	return v.t.cfg.Checkpoints.Advance(ctx, through, note)
+}
+
+// turn moves on to the next shard, and reports whether it changed and was not written
+// for so long.
+func (v *saver) turn(age time.Duration) (n int, due bool) {
+	n = v.next
+	v.next = (v.next + 1) % Shards
+	sh := &v.t.shards[n]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return n, sh.save.changed && v.t.wheel.Now()-sh.save.at >= age
 }
 
 // notes writes what waits, and with any session open that the node is alive.

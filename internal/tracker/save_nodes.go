@@ -154,30 +154,20 @@ func (v *saver) oneShard(ctx context.Context, n int) error {
 
 // roundNodes is round among several nodes, without the notes.
 func (v *saver) roundNodes(ctx context.Context, most int, age time.Duration) error {
-	var failed error
 	for range Shards {
 		if most == 0 {
 			break
 		}
-		n := v.next
-		v.next = (v.next + 1) % Shards
-		sh := &v.t.shards[n]
-		sh.mu.Lock()
-		due := sh.save.changed && v.t.wheel.Now()-sh.save.at >= age
-		sh.mu.Unlock()
+		n, due := v.turn(age)
 		if !due || !v.owns(n) {
 			continue
 		}
 		// A node that read more of the log may have written it before it fell to this
 		// one, or be writing it now that this one stops.
 		if err := v.shard(ctx, n); err != nil && !errors.Is(err, store.ErrBehind) && !errors.Is(err, store.ErrMoved) {
-			failed = err
-			break
+			return err
 		}
 		most--
-	}
-	if failed != nil {
-		return failed
 	}
 	if err := v.forget(ctx); err != nil {
 		return err

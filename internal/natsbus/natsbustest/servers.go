@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/listen"
 )
 
 // Up bounds how long a test waits for servers, on a busy machine.
@@ -48,8 +50,8 @@ type Servers struct {
 
 type node struct {
 	name   string
-	client int // port
-	route  int // port
+	client string // address
+	route  string
 
 	mu  sync.Mutex // over all below
 	cmd *exec.Cmd
@@ -80,9 +82,9 @@ func Start(t testing.TB, set Settings) *Servers {
 		set.Count = 3
 	}
 	s := &Servers{t: t, bin: Build(t), dir: t.TempDir()}
-	ports := Ports(t, 2*set.Count)
+	addrs := Addresses(t, 2*set.Count)
 	for i := range set.Count {
-		s.nodes = append(s.nodes, &node{name: fmt.Sprintf("n%d", i+1), client: ports[2*i], route: ports[2*i+1]})
+		s.nodes = append(s.nodes, &node{name: fmt.Sprintf("n%d", i+1), client: addrs[2*i], route: addrs[2*i+1]})
 	}
 	for i, n := range s.nodes {
 		if err := os.WriteFile(s.config(i), []byte(s.text(n, set)), 0o600); err != nil {
@@ -117,14 +119,14 @@ func (s *Servers) config(i int) string { return filepath.Join(s.dir, s.nodes[i].
 // text is the configuration of one server.
 func (s *Servers) text(n *node, set Settings) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "server_name: %s\nlisten: 127.0.0.1:%d\nping_interval: \"2s\"\nping_max: 2\nmax_payload: %s\nno_fast_producer_stall: true\n", n.name, n.client, cmp.Or(set.Payload, "8MB"))
+	fmt.Fprintf(&b, "server_name: %s\nlisten: %s\nping_interval: \"2s\"\nping_max: 2\nmax_payload: %s\nno_fast_producer_stall: true\n", n.name, n.client, cmp.Or(set.Payload, "8MB"))
 	if !set.NoStore {
 		fmt.Fprintf(&b, "jetstream { store_dir: %q, sync_interval: always, max_file_store: 30GB, max_memory_store: 64MB }\n", filepath.Join(s.dir, n.name))
 	}
 	if len(s.nodes) > 1 {
-		fmt.Fprintf(&b, "cluster { name: c1, listen: 127.0.0.1:%d, routes: [", n.route)
+		fmt.Fprintf(&b, "cluster { name: c1, listen: %s, routes: [", n.route)
 		for _, o := range s.nodes {
-			fmt.Fprintf(&b, "nats-route://127.0.0.1:%d,", o.route)
+			fmt.Fprintf(&b, "nats-route://%s,", o.route)
 		}
 		fmt.Fprintf(&b, "], no_advertise: %v }\n", set.Hidden)
 	}
@@ -134,19 +136,14 @@ func (s *Servers) text(n *node, set Settings) string {
 	return b.String()
 }
 
-// Ports returns free ports of loopback.
-func Ports(t testing.TB, n int) []int {
+// Addresses returns free addresses of loopback.
+func Addresses(t testing.TB, n int) []string {
 	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all are taken until all are known, so none comes twice
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	addrs, err := listen.Free(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	return addrs
 }
 
 // Restart starts server i, on what it stored before.
@@ -170,7 +167,7 @@ func (s *Servers) Restart(i int) {
 func (s *Servers) await(i int) {
 	s.t.Helper()
 	Eventually(s.t, "a NATS server takes connections", func() error {
-		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", s.nodes[i].client), time.Second)
+		c, err := net.DialTimeout("tcp", s.nodes[i].client, time.Second)
 		if err == nil {
 			c.Close()
 		}
@@ -206,7 +203,7 @@ func (s *Servers) Pause(i int, stop bool) {
 // URLs are those for clients.
 func (s *Servers) URLs() (all []string) {
 	for _, n := range s.nodes {
-		all = append(all, fmt.Sprintf("nats://127.0.0.1:%d", n.client))
+		all = append(all, "nats://"+n.client)
 	}
 	return all
 }

@@ -18,10 +18,7 @@ func TestFirstStartAwaitsAll(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped in short mode: three engines elect leaders, in seconds")
 	}
-	var addresses []string
-	for _, port := range natsbustest.Ports(t, 3) {
-		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
-	}
+	addresses := natsbustest.Addresses(t, 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*natsbustest.Up)
 	defer cancel()
 	started := make(chan *natsbus.Bus, 3)

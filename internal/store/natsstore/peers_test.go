@@ -37,10 +37,7 @@ func TestPeersKeepTheContract(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped in short mode: three engines elect leaders, in seconds")
 	}
-	var addresses []string
-	for _, port := range natsbustest.Ports(t, 3) {
-		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
-	}
+	addresses := natsbustest.Addresses(t, 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*natsbustest.Up)
 	defer cancel()
 	secured := betweenPeers(t)
