@@ -37,8 +37,8 @@ func (p *patron) come() {
 	sure := back && !p.pending && away < nodesGrace-graceMargin // nobody may see it
 	switch {
 	case !back:
-		if p.meant == leftSilent && away < rollGrace+graceMargin {
-			p.overlaps++ // if his node stopped meanwhile, the one he left may be there still
+		if p.meant == leftSilent && sent.Before(p.overBy()) {
+			p.overlaps++ // the one he left may be there still
 		}
 		p.opens.asked++
 		p.meant, p.since, p.pending, p.young = here, sent, true, time.Time{}
