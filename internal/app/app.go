@@ -54,6 +54,8 @@ type Params struct {
 	Demo bool
 	// Nodes makes the node one of several; nil: it is alone.
 	Nodes *Nodes
+	// Usage measures the disk of the data directory; nil asks the system.
+	Usage func(dir string) (natsstore.Usage, error)
 	// Webhooks makes what webhooks are sent with; nil is the network.
 	Webhooks func(outbound.Config) webhook.Sender
 	Logger   *slog.Logger
@@ -207,7 +209,7 @@ func (a *App) stopEngine(ctx context.Context) error { return a.bus.Stop(ctx) }
 
 func (a *App) startStore(ctx context.Context) (err error) {
 	a.store, err = natsstore.Open(ctx, natsstore.Config{
-		Bus: a.bus, MaxBytes: a.p.Config.LogMaxBytes, Temporary: a.p.Temporary, Logger: a.log,
+		Bus: a.bus, MaxBytes: a.p.Config.LogMaxBytes, Temporary: a.p.Temporary, Usage: a.p.Usage, Logger: a.log,
 	})
 	return err
 }

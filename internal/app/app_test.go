@@ -25,6 +25,7 @@ import (
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/app"
 	"github.com/porchlight-dev/porchlight/internal/config"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
@@ -40,13 +41,14 @@ func TestMain(m *testing.M) {
 // test, and not hold up all of them.
 func bounded() *http.Client { return &http.Client{Timeout: 2 * patience} }
 
-// params are a node in dir on ports of the system's choice.
+// params are a node in dir on ports of the system's choice, with plenty of room
+// on its disk.
 func params(t *testing.T, dir string) app.Params {
 	c := config.Development()
 	c.Data = dir
 	c.Listen = config.Listen{HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0"}
 	c.LogMaxBytes = 64 << 20
-	return app.Params{Config: c, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	return app.Params{Config: c, Usage: natsstore.Room(1 << 40), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
 // running starts a node that stops with the test.

@@ -30,7 +30,7 @@ func BenchmarkFirstTold(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer bus.Stop(context.Background())
-	s, err := natsstore.Open(b.Context(), natsstore.Config{Bus: bus, MaxBytes: 4 << 30})
+	s, err := natsstore.Open(b.Context(), natsstore.Config{Bus: bus, MaxBytes: 4 << 30, Usage: natsstore.Room(1 << 40)})
 	if err != nil {
 		b.Fatal(err)
 	}

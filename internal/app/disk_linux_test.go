@@ -39,7 +39,15 @@ func newSmallDisk(t *testing.T) smallDisk {
 	return d
 }
 
-func (d smallDisk) data() string    { return filepath.Join(d.dir, "data") }
+func (d smallDisk) data() string { return filepath.Join(d.dir, "data") }
+
+// real lets a node whose data is on the disk ask the system.
+func (d smallDisk) real(p *app.Params) {
+	if p.Config.Data == d.data() {
+		p.Usage = nil
+	}
+}
+
 func (d smallDisk) ballast() string { return filepath.Join(d.dir, "ballast") }
 
 // leave fills the disk but for so many bytes.
@@ -131,7 +139,9 @@ func readyz(t *testing.T, a *app.App) string {
 // there stays, and with room again everything goes on by itself.
 func TestDiskRunsFull(t *testing.T) {
 	d := newSmallDisk(t)
-	a := running(t, params(t, d.data()))
+	p := params(t, d.data())
+	d.real(&p)
+	a := running(t, p)
 	runsFull(t, d, a, a)
 }
 
@@ -139,7 +149,7 @@ func TestDiskRunsFull(t *testing.T) {
 // others open. Then its disk is filled to the last byte by somebody else.
 func TestDiskOfOneOfThreeRunsFull(t *testing.T) {
 	d := newSmallDisk(t)
-	nodes := clusterIn(t, []string{d.data(), t.TempDir(), t.TempDir()})
+	nodes := clusterIn(t, []string{d.data(), t.TempDir(), t.TempDir()}, d.real)
 	runsFull(t, d, nodes[0], nodes[1])
 
 	bob, token, seen := watching(t, nodes[0], nodes[1])

@@ -45,7 +45,7 @@ func newWorld(tb testing.TB) *world {
 		tb.Fatal(err)
 	}
 	must(tb, bus.Start(tb.Context()))
-	if w.store, err = natsstore.Open(tb.Context(), natsstore.Config{Bus: bus, Temporary: true}); err != nil {
+	if w.store, err = natsstore.Open(tb.Context(), natsstore.Config{Bus: bus, Temporary: true, Usage: natsstore.Room(1 << 40)}); err != nil {
 		tb.Fatal(err)
 	}
 	w.reader = facts.New(facts.Config{Store: w.store})

@@ -45,7 +45,7 @@ func (w *world) checkStore(t *testing.T) *logged {
 		t.Fatal(err)
 	}
 	defer bus.Stop(context.WithoutCancel(t.Context()))
-	s, err := natsstore.Open(t.Context(), natsstore.Config{Bus: bus})
+	s, err := natsstore.Open(t.Context(), natsstore.Config{Bus: bus, Usage: natsstore.Room(1 << 40)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
@@ -54,7 +55,7 @@ func beNode(text string) error {
 	} else {
 		n.Cluster = &natsbus.Cluster{URLs: p.Servers, Synced: true}
 	}
-	a, err := app.New(app.Params{Config: c, Nodes: n, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "chaos"})
+	a, err := app.New(app.Params{Config: c, Nodes: n, Usage: natsstore.Room(1 << 40), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "chaos"})
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func publishers(t *testing.T, data, player string, files []string) (plays []mozi
 		t.Fatal(err)
 	}
 	defer bus.Stop(context.WithoutCancel(ctx))
-	store, err := natsstore.Open(ctx, natsstore.Config{Bus: bus})
+	store, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Usage: natsstore.Room(1 << 40)})
 	if err != nil {
 		t.Fatal(err)
 	}

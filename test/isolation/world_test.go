@@ -23,6 +23,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/app"
 	"github.com/porchlight-dev/porchlight/internal/config"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
@@ -99,7 +100,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) start() {
 	w.grpc, w.http = bufconn.Listen(64<<10), bufconn.Listen(64<<10)
-	a, err := app.New(app.Params{Config: w.config, GRPC: w.grpc, HTTP: w.http, Logger: slog.New(slog.DiscardHandler)})
+	a, err := app.New(app.Params{Config: w.config, GRPC: w.grpc, HTTP: w.http, Usage: natsstore.Room(1 << 40), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

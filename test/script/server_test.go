@@ -18,6 +18,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/outbound"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/roster"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/webhook"
 )
 
@@ -107,7 +108,7 @@ func (s *story) start(st *step) {
 	v.config.Data = v.dir
 	v.listener = bufconn.Listen(window)
 	v.web = bufconn.Listen(window)
-	p := app.Params{Config: v.config, GRPC: v.listener, HTTP: v.web, Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil))}
+	p := app.Params{Config: v.config, GRPC: v.listener, HTTP: v.web, Usage: natsstore.Room(1 << 40), Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil))}
 	if v.hook == nil {
 		v.hook = &hook{story: s, status: http.StatusOK}
 	}

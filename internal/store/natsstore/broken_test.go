@@ -50,7 +50,7 @@ func TestAppendBeyondItsTimeIsUnknown(t *testing.T) {
 func TestEngineStoppedFirst(t *testing.T) {
 	t.Parallel()
 	bus := startBus(t, natsbus.Config{Dir: t.TempDir()})
-	s, err := natsstore.Open(context.Background(), natsstore.Config{Bus: bus, Temporary: true})
+	s, err := natsstore.Open(context.Background(), natsstore.Config{Bus: bus, Temporary: true, Usage: plenty})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestRefusesALogThatLostItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	bus := startBus(t, natsbus.Config{Dir: dir})
-	_, err = natsstore.Open(context.Background(), natsstore.Config{Bus: bus, Temporary: true})
+	_, err = natsstore.Open(context.Background(), natsstore.Config{Bus: bus, Temporary: true, Usage: plenty})
 	if err == nil || !strings.Contains(err.Error(), "ends at 0, before its checkpoint at 2") {
 		t.Errorf("Open: got %v, want an error that says where the log ends", err)
 	}
@@ -137,7 +137,7 @@ func TestRefusesWhatItCannotRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bus := startBus(t, natsbus.Config{Dir: t.TempDir()})
-			s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Temporary: true})
+			s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Temporary: true, Usage: plenty})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func TestBigShardBrokenOff(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	bus := startBus(t, natsbus.Config{Dir: t.TempDir()})
-	s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Temporary: true})
+	s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Temporary: true, Usage: plenty})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestShardWrittenByAnother(t *testing.T) {
 	bus := startBus(t, natsbus.Config{Dir: t.TempDir()})
 	var both [2]*natsstore.Store
 	for i := range both {
-		s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Temporary: true})
+		s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Temporary: true, Usage: plenty})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,6 +33,9 @@ func openOn(t testing.TB, bc natsbus.Config, cfg natsstore.Config) (*natsstore.S
 		t.Fatal(err)
 	}
 	cfg.Bus = bus
+	if cfg.Usage == nil && bus.Dir() != "" {
+		cfg.Usage = plenty
+	}
 	s, err := natsstore.Open(ctx, cfg)
 	if err != nil {
 		bus.Stop(context.Background())

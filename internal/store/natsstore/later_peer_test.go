@@ -47,7 +47,7 @@ func TestFirstStartAwaitsAll(t *testing.T) {
 	}
 	begin(2)
 	for range 3 { // each as soon as it is there: not all may be known to all
-		s, err := natsstore.Open(ctx, natsstore.Config{Bus: <-started, MaxBytes: 1 << 20})
+		s, err := natsstore.Open(ctx, natsstore.Config{Bus: <-started, MaxBytes: 1 << 20, Usage: plenty})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,6 +28,12 @@ func (u Usage) Share() float64 {
 	return float64(u.Used) / float64(u.Used+u.Free)
 }
 
+// Room answers for each directory as a file system with so many bytes to
+// write. It is for who must not depend on how full the machine's disk is.
+func Room(bytes uint64) func(dir string) (Usage, error) {
+	return func(string) (Usage, error) { return Usage{Used: 1, Free: bytes}, nil }
+}
+
 // logLimit is the size limit of the log: the configured one, else what the
 // first start chose, else what this first start chooses.
 func (s *Store) logLimit(ctx context.Context) (int64, error) {

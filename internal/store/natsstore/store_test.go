@@ -19,7 +19,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
-// open opens a store on the engine in dir; cfg's Bus is filled in.
+// plenty is a disk that never fills, whatever the machine's does.
+var plenty = natsstore.Room(1 << 40)
+
+// open opens a store on the engine in dir; cfg's Bus is filled in, and plenty of
+// room unless cfg says how much.
 func open(t testing.TB, dir string, cfg natsstore.Config) (*natsstore.Store, func()) {
 	t.Helper()
 	bus, err := natsbus.New(natsbus.Config{Dir: dir, Logger: cfg.Logger})
@@ -30,6 +34,9 @@ func open(t testing.TB, dir string, cfg natsstore.Config) (*natsstore.Store, fun
 		t.Fatal(err)
 	}
 	cfg.Bus = bus
+	if cfg.Usage == nil {
+		cfg.Usage = plenty
+	}
 	s, err := natsstore.Open(context.Background(), cfg)
 	if err != nil {
 		bus.Stop(context.Background())
