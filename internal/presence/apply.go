@@ -21,6 +21,9 @@ const KeepClosed = time.Hour
 // last seen counts always, because it is a maximum. A record of unknown kind
 // is void.
 //
+// Times of one session's facts never go back, though nodes' clocks differ and a
+// move may be claimed before, and written after, the end that it undoes.
+//
 // One record may conclude several things: the closed of the sessions that an
 // opened ends stand before it, and a hidden, shown or custom that came with a
 // moved stands after it.
@@ -262,7 +265,7 @@ func (st *step) open(s *FoldedSession) {
 	early := s.takeEarly(st.r.Epoch)
 	*s = FoldedSession{
 		ID: st.r.Session, Public: st.r.Public, Epoch: st.r.Epoch, Phase: FoldOpen,
-		OpenedAt: st.r.Time, Device: st.r.Device,
+		OpenedAt: max(st.r.Time, s.ClosedAt), Device: st.r.Device,
 		Hidden: st.r.Invisible, HiddenRev: st.r.Revision,
 		CustomRev: st.r.Revision, Status: st.r.Status,
 		early: s.early, // of a later epoch still
@@ -294,7 +297,7 @@ func (st *step) closed() {
 func (st *step) close(s *FoldedSession, e Epoch, reason Reason) {
 	s.takeEarly(e)
 	s.Phase, s.Epoch, s.Reason = FoldClosed, e, reason
-	s.ClosedAt, s.moved = st.r.Time, 0
+	s.ClosedAt, s.moved = max(st.r.Time, s.OpenedAt), 0
 }
 
 // said: hidden, shown or custom.
@@ -330,7 +333,7 @@ func (st *step) hide(s *FoldedSession, hidden bool) {
 // emit appends the fact that s came to be as it is.
 func (st *step) emit(kind RecordKind, reason Reason, s *FoldedSession) {
 	f := Fact{
-		Kind: kind, User: st.r.User, Session: *s, Reason: reason, Time: st.r.Time,
+		Kind: kind, User: st.r.User, Session: *s, Reason: reason, Time: max(st.r.Time, s.OpenedAt, s.ClosedAt),
 		LastSeen: st.u.LastSeen, Shown: st.u.LastSeenShown,
 		Before: st.truth, ShownBefore: st.shown,
 	}

@@ -211,6 +211,24 @@ func TestApplyEarlyClaimAtTheRevisionOfTheOpening(t *testing.T) {
 	}
 }
 
+// Nodes' clocks differ, and a move that was claimed before the end it undoes may
+// be written after it: one session's facts never go back in time.
+func TestApplyTimesOfASessionNeverGoBack(t *testing.T) {
+	t.Parallel()
+	_, facts := fold([]Record{
+		rec(RecordOpened, 1, 1, 10), rec(RecordClosed, 1, 1, 30, why(ReasonLinkLost)), rec(RecordMoved, 1, 2, 25),
+		rec(RecordCustom, 1, 2, 26, rev(2), saying("back")), rec(RecordHidden, 1, 2, 27, rev(3)), rec(RecordClosed, 1, 2, 28, why(ReasonLogout)),
+		rec(RecordOpened, 2, 1, 40), rec(RecordOpened, 3, 1, 35, under(Single)),
+	})
+	var times []Time
+	for i := range facts {
+		times = append(times, facts[i].Time)
+	}
+	if want := []Time{10, 30, 30, 30, 30, 30, 40, 40, 35}; !slices.Equal(times, want) {
+		t.Errorf("facts at %v, want %v", times, want)
+	}
+}
+
 // A move without a status keeps the one there is, because the node that moves
 // a session may know it only from here.
 func TestApplyMoveKeepsTheStatus(t *testing.T) {
