@@ -139,6 +139,9 @@ func newFleet(t *testing.T, set setting) *fleet {
 		}
 		n.settings = fmt.Sprintf("apps:\n  demo:\n    jwt: {issuer: %s, audience: demo, keys: [{id: k, secret: %q}]}\n    policy: {%s}\n%s",
 			issuer.Issuer, secret, set.policy, set.app)
+		if set.binary != "" {
+			n.makeRoom(t)
+		}
 		n.prepare(t)
 		n.configure(t, set.settings)
 		p := part{Name: name, Config: n.configFile(), Data: n.data(), GRPC: n.grpc, HTTP: n.http, Clock: clockFile(n)}

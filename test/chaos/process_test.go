@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
 
@@ -23,6 +24,10 @@ const (
 
 	// patience bounds what should take a moment; it measures nothing.
 	patience = 30 * time.Second
+
+	// crammed is how full a disk may not be: the alarm stands from 95 % on, and
+	// somebody else may be writing.
+	crammed = 0.9
 
 	// The ports of servers here: below the ones that the system gives to
 	// connections. Otherwise a device that dials while the server is away could
@@ -65,9 +70,32 @@ func newNode(t *testing.T, settings, policy string) *node {
     policy: {%s}
 `, n.issuer.Issuer, secret, policy)
 	n.grpc, n.http = freeAddr(t), freeAddr(t)
+	n.makeRoom(t)
 	n.prepare(t)
 	n.configure(t, settings)
 	return n
+}
+
+// makeRoom keeps the machine's disk out of the promises: on one that is nearly
+// full the real binary raises its alarm and cuts history, as it should.
+func (n *node) makeRoom(t *testing.T) {
+	t.Helper()
+	if err := os.MkdirAll(n.data(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	u, err := natsstore.DiskUsage(n.data())
+	if err != nil || u.Share() < crammed {
+		return
+	}
+	unmount, err := mountMemory(n.data())
+	if err != nil {
+		t.Skipf("the disk of %s is %.0f %% full, and another needs root: %v", n.data(), 100*u.Share(), err)
+	}
+	t.Cleanup(func() {
+		if err := unmount(); err != nil {
+			t.Errorf("%s: %v", n.data(), err)
+		}
+	})
 }
 
 // prepare makes the directory and the log, and ends the process with the test.
