@@ -3,7 +3,7 @@ package tracker
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -84,7 +84,24 @@ func (v *saver) sendGroups(ctx context.Context, messages []groupMessage) error {
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	return oneReason(errs)
+}
+
+// oneReason is the first error of groups with their number: nearly always all of
+// them fail for one reason, and its text once is enough.
+func oneReason(errs []error) error {
+	var first error
+	failed := 0
+	for _, err := range errs {
+		if err != nil {
+			failed++
+			first = cmp.Or(first, err)
+		}
+	}
+	if failed > 1 {
+		return fmt.Errorf("%w (and %d groups more)", first, failed-1)
+	}
+	return first
 }
 
 func (v *saver) group(s *session) int { return v.t.shardIndex(s.user.name) % store.NoteGroups }

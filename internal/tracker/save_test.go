@@ -488,3 +488,18 @@ func (m *moving) took() (moves int, failed error) {
 	m.moves, m.failed = 0, nil
 	return moves, failed
 }
+
+// TestGroupsThatFailSayWhyOnce: groups fail together, as the store is one.
+func TestGroupsThatFailSayWhyOnce(t *testing.T) {
+	t.Parallel()
+	none, no := errors.New("no answer"), []error{nil, nil}
+	if err := oneReason(no); err != nil {
+		t.Errorf("none failed: got %v", err)
+	}
+	if err := oneReason([]error{nil, none}); err != none {
+		t.Errorf("one failed: got %v, want it as it is", err)
+	}
+	if err := oneReason([]error{none, nil, none, none}); !errors.Is(err, none) || err.Error() != "no answer (and 2 groups more)" {
+		t.Errorf("three failed: got %v", err)
+	}
+}
