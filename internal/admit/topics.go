@@ -8,6 +8,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/topic"
+	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
 
 // Publishes takes from an access token where the attributes of its user are
@@ -68,8 +69,9 @@ func (g *Gate) Attributes(ctx context.Context, asker presence.User, of presence.
 	return g.cfg.Topics.Get(ctx, target)
 }
 
-// SetAttributes sets attributes of a device's own user; see [topic.Topics.Set].
-func (g *Gate) SetAttributes(ctx context.Context, user presence.User, list []topic.Attribute) (changed int, err error) {
-	_, changed, err = g.cfg.Topics.Set(ctx, user, list)
+// SetAttributes sets attributes of a device's own user, on the link of its session;
+// see [topic.Topics.SetWhile].
+func (g *Gate) SetAttributes(ctx context.Context, ref tracker.Ref, link tracker.Link, list []topic.Attribute) (changed int, err error) {
+	_, changed, err = g.cfg.Topics.SetWhile(ctx, ref.User, list, func(ctx context.Context) error { return g.cfg.Tracker.Speaks(ctx, ref, link) })
 	return changed, err
 }

@@ -109,6 +109,9 @@ func TestSinceWhenANodeIsLost(t *testing.T) {
 			wait(4 * time.Second)
 			w.net.Pause("a")
 			wait(3 * time.Second)
+			if c := w.nodes["a"].c; c.Here() || !c.Joined() {
+				w.t.Errorf("it stands still, and has not noticed: here %v, joined %v", c.Here(), c.Joined())
+			}
 			w.net.Resume("a")
 			w.quorum.Heal()
 		}, 8 * time.Second, 9500 * ms},

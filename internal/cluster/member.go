@@ -183,6 +183,12 @@ func (c *Cluster) Joined() bool {
 	return c.place == here
 }
 
+// Here is Joined for who is about to act on what he heard: it is false, too, when this
+// process stood still just now and has not noticed yet.
+func (c *Cluster) Here() bool {
+	return time.Since(c.clock.Load().at) <= standstill && c.Joined()
+}
+
 // Loaded reports whether the sessions of every member that is heard were copied
 // once.
 func (c *Cluster) Loaded() bool {

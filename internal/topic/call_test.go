@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,33 @@ func TestOvertaken(t *testing.T) {
 	}
 	if _, _, err := slow.Set(t.Context(), alice, []Attribute{{Name: "ours", Value: json.RawMessage(`2`)}}); fault.KindOf(err) != fault.LogUnavailable {
 		t.Errorf("got %v, want LOG_UNAVAILABLE", err)
+	}
+}
+
+// TestWhoWasGivenUpSetsNothing: what was said at another node while a change was on its
+// way to the store makes it ask again whether it still holds.
+func TestWhoWasGivenUpSetsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	alice, asked := user("alice"), 0
+	moved := fault.New(fault.NodeUnavailable, "the session is elsewhere")
+	_, _, err := r.SetWhile(t.Context(), alice, []Attribute{{Name: "mood", Value: json.RawMessage(`"late"`)}}, func(ctx context.Context) error {
+		if asked++; asked > 1 {
+			return moved
+		}
+		v, err := r.store.LoadRoster(ctx, store.RosterAttributes, alice)
+		if err == nil {
+			newer := &record{attributes: []Attribute{{Name: "mood", Value: json.RawMessage(`"newer"`)}}}
+			_, err = r.store.SaveRoster(ctx, store.RosterAttributes, store.Roster{User: alice, Value: newer.encode(), Revision: v.Revision})
+		}
+		return err
+	})
+	if !errors.Is(err, moved) || asked != 2 {
+		t.Errorf("got %v after it was asked %d times, want the error of the second", err, asked)
+	}
+	got, err := r.Get(t.Context(), alice)
+	if is, _ := got.Find("mood"); err != nil || string(is.Value) != `"newer"` {
+		t.Errorf("it is %s, want the newer (%v)", is.Value, err)
 	}
 }
 

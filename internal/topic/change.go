@@ -39,6 +39,15 @@ func (t *Topics) Get(ctx context.Context, user presence.User) (Record, error) {
 // LogUnavailable, after which it may be stored without being published: repeat
 // it.
 func (t *Topics) Set(ctx context.Context, user presence.User, attributes []Attribute) (_ Record, changed int, err error) {
+	return t.SetWhile(ctx, user, attributes, func(context.Context) error { return nil })
+}
+
+// SetWhile is Set by somebody who may have been given up, and have said something
+// newer at another node, while this one stood still or waited for the store: holds is
+// asked after each reading of what is stored, and its error is SetWhile's. What is
+// said elsewhere after holds was asked makes the store refuse this change, and holds is
+// asked again.
+func (t *Topics) SetWhile(ctx context.Context, user presence.User, attributes []Attribute, holds func(context.Context) error) (_ Record, changed int, err error) {
 	if !presence.ValidUserID(string(user.ID)) {
 		return Record{}, 0, fault.Invalid("user", "must be 1 to %d bytes of UTF-8 without control characters", presence.MaxUserID)
 	}
@@ -58,6 +67,9 @@ func (t *Topics) Set(ctx context.Context, user presence.User, attributes []Attri
 		}
 	}
 	return t.change(ctx, user, func(r *record, now presence.Time) ([]Attribute, bool, error) {
+		if err := holds(ctx); err != nil {
+			return nil, false, err
+		}
 		news := r.set(attributes, now)
 		if len(r.attributes) > MaxAttributes {
 			return nil, false, fault.Invalid("attributes", "the user would have %d, at most %d are allowed; take some away first", len(r.attributes), MaxAttributes)

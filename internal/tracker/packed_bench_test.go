@@ -17,6 +17,7 @@ import (
 type alone struct{}
 
 func (alone) Change(int, []byte) {}
+func (alone) Here() bool         { return true }
 func (alone) Call(context.Context, uint64, string, []byte) ([]byte, error) {
 	return nil, errElsewhere
 }

@@ -21,6 +21,8 @@ type Peers interface {
 	Call(ctx context.Context, node uint64, method string, b []byte) ([]byte, error)
 	// Nodes lists the others that are heard.
 	Nodes() []uint64
+	// Here reports whether this node takes part, and did not stand still just now.
+	Here() bool
 	// Owner is the node, of those that are heard and this one, to which a key falls.
 	Owner(key []byte) uint64
 	// Heir is the one that is next, should the owner not do what it must.

@@ -164,7 +164,7 @@ func (c *conn) attributes(r *request) (answered, error) {
 		for _, name := range r.Remove {
 			list = append(list, topic.Attribute{Name: name})
 		}
-		n, err := d.cfg.Gate.SetAttributes(d.ctx, c.ref.User, list)
+		n, err := d.cfg.Gate.SetAttributes(d.ctx, c.ref, c, list)
 		return func(b []byte) []byte { return appendInt(b, "changed", int64(n)) }, inSet(err, len(r.Set))
 	}
 	who := c.ref.User.ID

@@ -247,7 +247,7 @@ func (c *conn) change(r *request) *refusal {
 		return d.refusalOf("changeAttribute", err, nil)
 	}
 	c.sock.MayBlock()
-	_, _, err := d.cfg.Topics.Set(d.ctx, c.ref.User, []topic.Attribute{{Name: q.Attribute, Value: q.Value}})
+	_, err := d.cfg.Gate.SetAttributes(d.ctx, c.ref, c, []topic.Attribute{{Name: q.Attribute, Value: q.Value}})
 	if err != nil {
 		return d.refusalOf("changeAttribute", err, func(path string) string { return oneWord(path) })
 	}
