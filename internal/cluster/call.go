@@ -16,9 +16,10 @@ const (
 	retryCall = time.Second
 	// maxCalls are served at once; more wait for those, in order.
 	maxCalls = 256
-	// maxCallAge is how old a question may be when it gets here. What waited longer
-	// in a link that was cut is not served: whoever asked has given up, and what he
-	// did since, by way of another node, must not be undone.
+	// maxCallAge is how old a question may be when it gets here, and when it is its
+	// turn. What waited longer, such as in a link that was cut, is not served: whoever
+	// asked has given up, and what he did since, by way of another node, must not be
+	// undone.
 	maxCallAge = 2 * time.Second
 	// rememberCalls of one node are remembered, so that a question that the
 	// transport doubles is served once.
@@ -167,14 +168,16 @@ func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
 		c.counts.servedTwice.Add(1)
 		return
 	}
-	if q.method != methodShards && c.outdated(q.heard) {
-		c.counts.servedLate.Add(1)
-		reply(appendAnswer(nil, nil, fault.Retry(fault.NodeUnavailable, retryCall, "the call took too long to get to node %q; try again", c.cfg.Name)))
+	if c.late(&q, reply) {
 		return
 	}
 	select {
 	case c.slots <- struct{}{}:
 	case <-c.ctx.Done():
+		return
+	}
+	if c.late(&q, reply) { // by now
+		<-c.slots
 		return
 	}
 	if !c.goes(func() {
@@ -189,6 +192,16 @@ func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
 	}) {
 		<-c.slots
 	}
+}
+
+// late refuses a question that is too old, and reports whether it did.
+func (c *Cluster) late(q *question, reply func([]byte)) bool {
+	if q.method == methodShards || !c.outdated(q.heard) {
+		return false
+	}
+	c.counts.servedLate.Add(1)
+	reply(appendAnswer(nil, nil, fault.Retry(fault.NodeUnavailable, retryCall, "the call took too long to get to node %q; try again", c.cfg.Name)))
+	return true
 }
 
 // outdated reports whether a question that names the last heartbeat of ours that

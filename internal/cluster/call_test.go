@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,6 +170,52 @@ func TestLateCallIsNotServed(t *testing.T) {
 		wait(5 * time.Second)
 		if n := served.Load(); n != 1 {
 			t.Errorf("served %d times, want 1: a call of 2.1 s ago was served", n)
+		}
+		if n := b.Counts().Calls.Late; n != 1 {
+			t.Errorf("counted %d late ones, want 1", n)
+		}
+	})
+}
+
+// Nor what waited here for its turn, behind calls that take long.
+func TestCallThatWaitedForItsTurnIsNotServed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, served := callers(t)
+		defer w.end()
+		a, b := w.nodes["a"].c, w.nodes["b"].c
+		var asked sync.WaitGroup
+		call := func(method string, within time.Duration) {
+			asked.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), within)
+				defer cancel()
+				_, _ = a.Call(ctx, 2, method, nil)
+			})
+		}
+		const turns = 256
+		for range turns {
+			call("hang", 1500*time.Millisecond)
+		}
+		wait(100 * time.Millisecond)
+		call("count", time.Second)
+		wait(time.Second)
+		if n := served.Load(); n != 0 {
+			t.Fatalf("%d were served, want all turns taken", n)
+		}
+		asked.Wait()
+		wait(time.Second)
+		if n := served.Load(); n != turns+1 {
+			t.Errorf("served %d, want %d that took long, and what waited for less than two seconds", n, turns+1)
+		}
+		served.Store(0)
+		for range turns {
+			call("hang", 3*time.Second)
+		}
+		wait(100 * time.Millisecond)
+		call("count", time.Second)
+		asked.Wait()
+		wait(5 * time.Second)
+		if n := served.Load(); n != turns {
+			t.Errorf("served %d, want the %d that took long: who asked the other one gave up 1.9 s before", n, turns)
 		}
 		if n := b.Counts().Calls.Late; n != 1 {
 			t.Errorf("counted %d late ones, want 1", n)
