@@ -34,7 +34,7 @@ const (
 )
 
 // chase writes to the log what became of lost sessions, where that falls to this
-// node, until the log has it.
+// node, until the log has it; and retakes what had to wait.
 func (t *Tracker) chase() {
 	if !t.peers.owing.Swap(false) {
 		return
@@ -45,10 +45,14 @@ func (t *Tracker) chase() {
 		if len(sh.peers.unclosed) > 0 {
 			t.chaseShard(sh)
 		}
-		if len(sh.peers.unclosed) > 0 {
+		afters := t.retakeAll(sh)
+		if len(sh.peers.unclosed) > 0 || len(sh.peers.retaking) > 0 {
 			t.peers.owing.Store(true)
 		}
 		sh.mu.Unlock()
+		for _, f := range afters {
+			f()
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
-	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
 // Isolated says that this node is cut off from the others: time stands still for
@@ -122,6 +121,25 @@ func (t *Tracker) retake(s *session) (after func()) {
 	return nil
 }
 
+// retakeAll retakes what had to wait for an operation that is over now. The lock is
+// held; what it returns is called without it.
+func (t *Tracker) retakeAll(sh *shard) (afters []func()) {
+	for s := range sh.peers.retaking {
+		there := !s.dead && !s.foreign && s.phase.Open()
+		if there && s.pending != nil && !s.pending.taken {
+			continue
+		}
+		delete(sh.peers.retaking, s)
+		if !there {
+			continue
+		}
+		if after := t.retake(s); after != nil {
+			afters = append(afters, after)
+		}
+	}
+	return afters
+}
+
 // outdone reports whether the log has s closed, and a session open that would have
 // replaced it: that opened later, or the opening of s would have replaced it. Times
 // say nothing of it, since they are of two nodes' clocks. The lock is held.
@@ -144,21 +162,11 @@ func (t *Tracker) outdone(s *session) bool {
 // caller. The lock is held.
 func (t *Tracker) claimMoved(sh *shard, s *session, link Link) {
 	if s.pending != nil && !s.pending.taken {
-		// An operation decides first; the sweep, or its end, comes back to it.
-		again := &wheel.Timer{}
-		again.Fire = func() {
-			sh.mu.Lock()
-			var after func()
-			if !s.dead && !s.foreign && s.phase.Open() {
-				after = t.retake(s)
-			}
-			if sh.mu.Unlock(); after != nil {
-				after()
-			}
-		}
-		t.wheel.Set(again, sweepEvery)
+		sh.peers.retaking[s] = true // an operation decides first; the sweep comes back to it
+		sh.peers.owing.Store(true)
 		return
 	}
+	delete(sh.peers.retaking, s)
 	rec := s.record(presence.RecordMoved, presence.ReasonMoved, t.now())
 	rec.Epoch, rec.Revision = s.epoch.Next(t.incarnation.Load()), 1
 	if f := s.user.folded.Session(s.id); f != nil && f.Epoch.Counter > s.epoch.Counter {

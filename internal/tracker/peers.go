@@ -49,7 +49,7 @@ type peering struct {
 	sweep   wheel.Timer
 	joining sync.WaitGroup
 	resting atomic.Uint32 // the shard that was packed last
-	owing   atomic.Bool   // some shard has sessions of which the log must hear
+	owing   atomic.Bool   // some shard has sessions of which the log must hear, or to retake
 
 	mu      sync.Mutex // guards all below; it is taken after a shard's, and nothing after it
 	origins map[uint64]*origin
@@ -87,6 +87,8 @@ type shardPeers struct {
 	digests  map[uint64]uint64   // by the owner of the sessions
 	told     map[*session]uint64 // what of an own session is in the digest
 	unclosed []unclosed
+	// retaking are own sessions to be opened anew when the operation under way is over.
+	retaking map[*session]bool
 	owing    *atomic.Bool             // of all shards: some have such sessions
 	packed   map[presence.User]packed // users of other nodes' sessions, at rest
 	scratch  []byte
@@ -251,7 +253,7 @@ func (t *Tracker) join(c *Cluster) {
 	t.peers = newPeering(c)
 	t.peers.sweep.Fire = t.sweep
 	for i := range t.shards {
-		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, fire: t.fire, owing: &t.peers.owing}
+		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, retaking: map[*session]bool{}, fire: t.fire, owing: &t.peers.owing}
 	}
 }
 
