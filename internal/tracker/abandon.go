@@ -6,6 +6,19 @@ import (
 
 // An opening that the log has although its caller was told that it failed.
 
+// endTaken closes what the log has just opened here although it ended by somebody's
+// word, which is what everybody was shown. The lock is held.
+func (t *Tracker) endTaken(s *session, rec *presence.Record) (after func()) {
+	m := s.told()
+	m.epoch, m.revision = rec.Epoch, rec.Revision
+	sh := t.shard(s.user.name)
+	after = t.raise(sh, s, &m)
+	closed := s.record(presence.RecordClosed, s.truth.Reason, t.now())
+	closed.LastSeen = max(s.user.seen, 1)
+	t.claimEnd(sh, closed, nil)
+	return after
+}
+
 // abandonTaken undoes a take-over that was stored after its caller was refused:
 // the log has the session here, so here it waits for its device, or, when it
 // opened for it, it closes again. The lock is held.

@@ -163,6 +163,7 @@ func (t *Tracker) take(s *session, l Link) {
 	s.enter(presence.PhaseLive)
 	s.life.link, s.life.heard = l, t.wheel.Now()
 	s.life.nodeLost, s.kept.fromDisk = false, false
+	s.stay()
 	if t.draining.Load() && l != nil {
 		// Drain has looked at this shard already, it may be.
 		l.End(End{Cause: CauseDraining, RetryAfter: errDraining.RetryAfter})

@@ -75,14 +75,49 @@ func (t *Tracker) endWith(s *session, reason presence.Reason, seen presence.Time
 	rec := s.record(presence.RecordClosed, reason, t.now())
 	rec.LastSeen = seen
 	after = t.finishEnd(s, reason, seen)
-	t.claim(t.shard(s.user.name), rec, func(err error) func() {
+	t.claimEnd(t.shard(s.user.name), rec, op)
+	return after
+}
+
+// claimEnd submits the record of an end; op, when not nil, is who waits for it. Where
+// another epoch stands in the log by then, this end is void there: one by somebody's
+// word is then said of that epoch, too, and so is one of a session that this very
+// node took up while it ended here. The lock is held.
+func (t *Tracker) claimEnd(sh *shard, rec presence.Record, op *operation) {
+	t.claim(sh, rec, func(err error) func() {
+		if later, ok := t.wentOn(sh, &rec); err == nil && ok {
+			rec.Epoch = later
+			t.claimEnd(sh, rec, op)
+			return nil
+		}
 		if op != nil {
 			op.err = unavailable(err)
 			op.finish()
 		}
 		return nil
 	})
-	return after
+}
+
+// wentOn names the epoch at which the log has a session open of which rec says, of a
+// lower one, that it ended, if that holds for the later one. The lock is held.
+func (t *Tracker) wentOn(sh *shard, rec *presence.Record) (later presence.Epoch, ok bool) {
+	u := sh.known(rec.User)
+	if u == nil {
+		return later, false
+	}
+	f := u.folded.Session(rec.Session)
+	if f == nil || f.Phase != presence.FoldOpen || f.Epoch.Compare(rec.Epoch) <= 0 {
+		return later, false
+	}
+	s := u.session(rec.Session)
+	here := f.Epoch.Incarnation == t.incarnation.Load() && (s == nil || !s.foreign && s.phase == presence.PhaseClosed)
+	return f.Epoch, here || spoken(rec.Reason)
+}
+
+// spoken reports whether a session ends for a reason by somebody's word: that counts
+// wherever the session went meanwhile.
+func spoken(r presence.Reason) bool {
+	return r == presence.ReasonLogout || r == presence.ReasonLeft || r == presence.ReasonDropped
 }
 
 // finishEnd makes a close visible: faces, last seen, link, picture. The lock is

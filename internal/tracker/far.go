@@ -57,11 +57,7 @@ func (t *Tracker) endForeign(sh *shard, s *session, reason presence.Reason, seen
 	m := s.told()
 	m.close(reason, rec.Time, seen)
 	op = &operation{sh: sh, done: make(chan struct{})}
-	t.claim(sh, rec, func(err error) func() {
-		op.err = unavailable(err)
-		op.finish()
-		return nil
-	})
+	t.claimEnd(sh, rec, op)
 	return op, t.merge(sh, &m)
 }
 

@@ -144,6 +144,10 @@ func (t *Tracker) foldShared(sh *shard, rec *presence.Record, sequence uint64) (
 		}
 		after = append(after, t.concluded(sh, u, rec, &f))
 	}
+	if s := u.session(rec.Session); s != nil && !s.foreign && s.phase.Open() && rec.Kind == presence.RecordClosed && spoken(rec.Reason) && rec.Epoch.Compare(s.epoch) < 0 {
+		// It was said where the session had been, by who did not know yet.
+		after = append(after, t.end(s, rec.Reason, max(rec.LastSeen, s.truth.Since)))
+	}
 	return after
 }
 

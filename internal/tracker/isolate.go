@@ -186,13 +186,21 @@ func (t *Tracker) claimMoved(sh *shard, s *session, link Link) {
 
 // retaken makes s this node's own at the epoch of rec, as it is. The lock is held.
 func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after func()) {
+	if s.phase == presence.PhaseClosed && spoken(s.truth.Reason) {
+		return t.endTaken(s, rec)
+	}
 	if s.life.link != nil {
 		link = s.life.link
 	}
 	if s.foreign {
 		t.adopt(s)
 	} else if s.phase == presence.PhaseClosed {
-		return nil // it ended here; its close is on its way at a lower epoch
+		// It ended here meanwhile, at a lower epoch, which closes nothing of this one.
+		s.epoch, s.revision = rec.Epoch, rec.Revision
+		closed := s.record(presence.RecordClosed, s.truth.Reason, t.now())
+		closed.LastSeen = max(s.user.seen, 1)
+		t.claimEnd(t.shard(s.user.name), closed, nil)
+		return nil
 	}
 	s.epoch, s.revision = rec.Epoch, rec.Revision
 	reopened := s.truth.Closed != 0

@@ -1,6 +1,8 @@
 package tracker
 
 import (
+	"time"
+
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -27,6 +29,8 @@ func (t *Tracker) merge(sh *shard, m *told) (after func()) {
 		return after // it is older; a close of it said the rest
 	case s != nil && !s.foreign && m.epoch.Compare(s.epoch) <= 0:
 		return after // nobody but this node speaks for its own
+	case s != nil && t.staysClosed(s, m):
+		return t.raise(sh, s, m)
 	case s == nil && m.closed() && t.now().Sub(m.truth.ClosedAt) > t.policyOn(m).ResumeWindow:
 		sh.tidy(u)
 		return after
@@ -53,6 +57,30 @@ func (t *Tracker) merge(sh *shard, m *told) (after func()) {
 	sh.save.changed = true
 	before, tell := after, t.publish(u)
 	return func() { before(); tell() }
+}
+
+// wordHolds is for how long a session that ended by somebody's word stays closed,
+// whatever is told of later epochs: whoever has it by then, because it went over while
+// the word was on its way, ends it when he reads the word in the log.
+const wordHolds = 30 * time.Second
+
+// staysClosed reports whether m tells of s, which was closed by somebody's word, that
+// it is open at a later epoch, and is not to be believed.
+func (t *Tracker) staysClosed(s *session, m *told) bool {
+	return s.phase == presence.PhaseClosed && spoken(s.truth.Reason) && !m.closed() && s.truth.Closed != 0 &&
+		m.epoch.Compare(s.epoch) > 0 && t.now().Sub(s.truth.ClosedAt) < wordHolds
+}
+
+// raise takes a closed session to the epoch that m tells of; nobody sees it. The lock
+// is held.
+func (t *Tracker) raise(sh *shard, s *session, m *told) (after func()) {
+	left := s.life.until - t.wheel.Now()
+	if !s.foreign && m.epoch.Incarnation != t.incarnation.Load() {
+		t.yield(sh, s) // the listener was told when it closed
+	}
+	s.epoch, s.revision = m.epoch, m.revision
+	t.setUntil(s, left)
+	return func() {}
 }
 
 func (t *Tracker) policyOn(m *told) *Policy {

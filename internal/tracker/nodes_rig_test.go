@@ -54,6 +54,7 @@ type shared struct {
 	down atomic.Bool
 	cut  atomic.Bool
 	late atomic.Bool // the log is not read meanwhile
+	slow atomic.Bool // nothing is written to it meanwhile
 	// stuck: no shard is written meanwhile.
 	stuck atomic.Bool
 	dies  atomic.Bool // with the next notes that it takes
@@ -76,6 +77,13 @@ func (s *shared) away(ctx context.Context) error {
 func (s *shared) Append(ctx context.Context, id string, records []presence.Record) (store.Position, error) {
 	if err := s.away(ctx); err != nil {
 		return store.Position{}, err
+	}
+	for s.slow.Load() {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return store.Position{}, fmt.Errorf("%w: slow", store.ErrUnknown)
+		}
 	}
 	return s.Memory.Append(ctx, id, records)
 }

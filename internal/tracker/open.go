@@ -53,6 +53,11 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 		case f == nil || f.Phase != presence.FoldOpen || f.Epoch != rec.Epoch:
 			// Replaced while it was on its way: the log does not open it.
 			op.err = errGone
+		case s.phase == presence.PhaseClosed && spoken(s.truth.Reason):
+			// It was said meanwhile that it ends. The log may have read that of the former
+			// epoch before, and forgot it with this.
+			op.err = errGone
+			after = t.endTaken(s, &rec)
 		case op.refused:
 			// The device was told that it failed, so it must not be there.
 			after = t.abandon(s, &rec)

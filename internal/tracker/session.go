@@ -95,6 +95,8 @@ type rare struct {
 	restored []presence.UserID
 	lost     presence.Time // kept.fromDisk: when the node that had it was last alive
 	until    presence.Time // life.ttl: when it ends, by the wall clock
+	// parting is the wheel's time since when its end waits for a node that is not heard.
+	parting time.Duration
 }
 
 // few is what a session has of the rare, to be read; seldom the same to be
@@ -242,6 +244,7 @@ func (t *Tracker) heard(s *session) {
 		return
 	}
 	s.life.heard = t.wheel.Now()
+	s.stay()
 	if s.phase == presence.PhaseLost && !s.kept.fromDisk {
 		t.setUntil(s, t.policy(s).Grace)
 	}

@@ -63,7 +63,7 @@ func (t *Tracker) fired(s *session) (after func()) {
 		return nil
 	case s.phase == presence.PhaseLive:
 		if sign := s.sign(); now-sign >= t.policy(s).HeartbeatTimeout {
-			return t.end(s, presence.ReasonTimedOut, t.wall(sign))
+			return t.part(s, presence.ReasonTimedOut, t.wall(sign))
 		}
 		t.arm(s)
 		return nil
@@ -73,11 +73,11 @@ func (t *Tracker) fired(s *session) (after func()) {
 	case s.phase == presence.PhaseCreated:
 		return t.forget(s)
 	case s.phase == presence.PhaseLost && s.life.nodeLost:
-		return t.end(s, presence.ReasonNodeLost, s.lostSeen())
+		return t.part(s, presence.ReasonNodeLost, s.lostSeen())
 	case s.phase == presence.PhaseLost && now-s.life.heard >= t.policy(s).HeartbeatTimeout:
-		return t.end(s, presence.ReasonTimedOut, t.wall(s.life.heard))
+		return t.part(s, presence.ReasonTimedOut, t.wall(s.life.heard))
 	case s.phase == presence.PhaseLost:
-		return t.end(s, presence.ReasonLinkLost, t.wall(s.life.heard))
+		return t.part(s, presence.ReasonLinkLost, t.wall(s.life.heard))
 	}
 	if !s.over {
 		return t.expire(s)

@@ -123,6 +123,8 @@ func (t *Tracker) turn(ctx context.Context, sh *shard, s *session, status *prese
 		switch {
 		case err != nil:
 			op.err = unavailable(err)
+		case s.foreign && s.phase.Open():
+			op.err = errElsewhere // it went over meanwhile
 		case s.phase.Open() && s.epoch == rec.Epoch:
 			after = t.turned(s, status, rec.Time)
 		default:

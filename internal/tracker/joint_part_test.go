@@ -1,0 +1,152 @@
+package tracker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// Its device goes over to a node that its own one does not hear, nor reads of in the
+// log: its own one does not end it, and neither does anybody see it come again.
+func TestWhoMayBeAtAnUnheardNodeDoesNotEnd(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		seen := onlook(a, b, c)
+		ref, w := c.person("cleo")
+		seen.mind(ref, c.tr.Sessions(ref.User)[0].Public)
+		wait(2 * time.Second)
+		j.net.CutBoth("b", "c")
+		c.store.late.Store(true)
+		wait(200 * time.Millisecond)
+		c.tr.LinkLost(ref, w)
+		w = j.until(b, ref)
+		wait(9 * time.Second)
+		for _, m := range j.all {
+			if open, _ := m.shows("cleo"); !open {
+				t.Errorf("%s does not show her, who is at b", m.name)
+			}
+		}
+		if _, err := b.tr.Close(t.Context(), ref, presence.ReasonLogout); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		j.heal()
+		c.store.late.Store(false)
+		wait(5 * time.Second)
+		seen.want(t, ref, 1, 1)
+	})
+}
+
+// Who is really gone ends all the same while a node is not heard, a little later.
+func TestWhoIsGoneEndsAlthoughANodeIsUnheard(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		seen := onlook(a, b, c)
+		ref, w := c.person("cleo")
+		seen.mind(ref, c.tr.Sessions(ref.User)[0].Public)
+		wait(2 * time.Second)
+		j.net.CutBoth("b", "c")
+		wait(2 * time.Second)
+		c.tr.LinkLost(ref, w)
+		wait(6*time.Second + holdLimit - 2*sweepEvery)
+		if open, _ := c.shows("cleo"); !open {
+			t.Error("it ended before anybody at b had the time to take it over")
+		}
+		wait(time.Second)
+		seen.want(t, ref, 1, 1)
+	})
+}
+
+// The goodbye reaches the node where it was, and which does not know that it went on:
+// it is gone when that is answered, and was not seen again.
+func TestAGoodbyeAtTheFormerNodeCounts(t *testing.T) {
+	for _, also := range []string{"", "its former node dies then"} {
+		t.Run(also, func(t *testing.T) {
+			inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+				seen := onlook(a, b, c)
+				ref, w := c.person("cleo")
+				seen.mind(ref, c.tr.Sessions(ref.User)[0].Public)
+				wait(2 * time.Second)
+				j.net.CutBoth("b", "c")
+				c.store.late.Store(true)
+				wait(200 * time.Millisecond)
+				c.tr.LinkLost(ref, w)
+				w = j.until(b, ref)
+				said := make(chan error, 1)
+				go func() {
+					_, err := c.tr.Close(t.Context(), ref, presence.ReasonLeft)
+					said <- err
+				}()
+				wait(3 * time.Second)
+				if also != "" {
+					c.kill()
+					wait(time.Second)
+				} else {
+					j.heal()
+					c.store.late.Store(false)
+					wait(100 * time.Millisecond)
+					if err := <-said; err != nil {
+						t.Fatalf("Close: %v", err)
+					}
+				}
+				for _, m := range j.all {
+					if f := m.tr.foldOf(ref); len(f) != 1 || f[0].Phase != presence.FoldClosed || f[0].Reason != presence.ReasonLeft || m.phase(ref).Open() {
+						t.Errorf("%s: the log has %+v", m.name, f)
+					}
+				}
+				if ends := w.ended(); len(ends) != 1 || ends[0].Cause != CauseClosed {
+					t.Errorf("its link was told %+v", ends)
+				}
+				wait(15 * time.Second)
+				seen.want(t, ref, 1, 1)
+			})
+		})
+	}
+}
+
+// until connects a session at a node as soon as that lets it.
+func (j *joint) until(m *member, ref Ref) *wire {
+	j.t.Helper()
+	for range 50 {
+		if w, err := m.connect(ref, nil); err == nil {
+			return w
+		}
+		wait(100 * time.Millisecond)
+	}
+	j.t.Fatalf("%s does not take the session over", m.name)
+	return nil
+}
+
+// A node takes a session up again that the others took for lost, and meanwhile its
+// link ends and it reads their end of it: what it claimed is stored after that, and is
+// open nowhere then.
+func TestWhatEndsWhileItIsTakenUpAgainStaysEnded(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		ref, w := c.person("cleo")
+		wait(time.Second)
+		c.store.slow.Store(true)
+		sh := c.tr.shard(ref.User)
+		sh.mu.Lock()
+		if after := c.tr.retake(sh.known(ref.User).session(ref.Session)); after != nil {
+			t.Error("it needs no claim")
+		}
+		sh.mu.Unlock()
+		c.tr.LinkLost(ref, w)
+		sh = a.tr.shard(ref.User)
+		sh.mu.Lock()
+		_, after := a.tr.endForeign(sh, sh.known(ref.User).session(ref.Session), presence.ReasonNodeLost, a.tr.now())
+		sh.mu.Unlock()
+		after()
+		wait(time.Second)
+		if open, _ := c.shows("cleo"); open {
+			t.Error("it did not end where it was")
+		}
+		c.store.slow.Store(false)
+		wait(time.Second)
+		j.agree(map[presence.UserID]bool{"cleo": false})
+		for _, m := range j.all {
+			if f := m.tr.foldOf(ref); len(f) != 1 || f[0].Phase != presence.FoldClosed {
+				t.Errorf("%s: the log has %+v", m.name, f)
+			}
+		}
+	})
+}
