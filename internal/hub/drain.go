@@ -51,14 +51,17 @@ func (w *Watcher) Attach(enc Encoder, wake func(), after *uint64) (Attached, err
 	}
 	a := Attached{Resumed: w.attached || after != nil}
 	switch {
-	case after == nil && w.attached:
-		a.Resync = true
-		w.sendAll()
-	case after != nil && (!w.attached || *after < uint64(w.ended)):
+	case after == nil:
+		if a.Resync = w.attached; a.Resync {
+			w.sendAll()
+		}
+		w.beginAnew()
+	case !w.attached || *after < uint64(w.ended):
 		a.Resync = true
 		w.sequence = *after
 		w.sendAll()
-	case after != nil && *after < w.sequence:
+		w.beginAnew()
+	case *after < w.sequence:
 		w.sendAfter(*after)
 		w.sequence = *after
 	}
@@ -70,6 +73,10 @@ func (w *Watcher) Attach(enc Encoder, wake func(), after *uint64) (Attached, err
 	w.queue.attach(wake)
 	return a, nil
 }
+
+// beginAnew notes that the device is told in the next message to drop what it holds:
+// until it has that one it is told so again.
+func (w *Watcher) beginAnew() { w.ended = uint32(w.sequence + 1) }
 
 // CanResume is the check of Attach alone, for a door that must know before it
 // opens the session.

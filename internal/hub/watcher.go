@@ -41,7 +41,7 @@ type Watcher struct {
 	encoder  Encoder // of the newest attachment
 	locale   string  // in which it is told
 	// ended: a device that has no message from this number on may not know of a
-	// subscription that ended without its doing.
+	// subscription that ended without its doing, or that it must begin anew.
 	ended    uint32
 	friends  following
 	attached bool // it was ever attached on this node
