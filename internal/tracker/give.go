@@ -22,6 +22,9 @@ func (t *Tracker) serveTake(ctx context.Context, _ uint64, b []byte) ([]byte, er
 		return nil, err
 	}
 	defer sh.mu.Unlock()
+	if s.foreign && s.epoch.Incarnation == t.incarnation.Load() {
+		return nil, errGone // given up here: see takeHeld
+	}
 	if s.foreign {
 		return appendTake(nil, s.epoch.Incarnation, nil, watched{}), nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -44,14 +45,20 @@ type jointDevice struct {
 	// told of it; then its session may end.
 	doubt bool
 	shown map[*member]bool
+
+	ear     *ledger // of one that watches; nil: it does not
+	anew    bool    // it has no session, and makes one
+	hidden  bool
+	refused error // why it is nowhere
 }
 
 // answered is what came of asking.
 type answered struct {
-	d    *jointDevice
-	at   *member
-	wire *wire
-	err  error
+	d      *jointDevice
+	at     *member
+	wire   *wire
+	resync bool
+	err    error
 }
 
 type jointModel struct {
@@ -60,6 +67,8 @@ type jointModel struct {
 	devices  []*jointDevice
 	answers  chan answered
 	paused   *member
+	still    []*member // they are stopped
+	loose    bool      // no device is judged
 	cutOff   *member
 	hold     func()
 	held     time.Time // until when the log takes nothing
@@ -159,8 +168,14 @@ func (m *jointModel) turn() {
 			d.doubt = d.doubt || now.Sub(d.since) < 2*time.Second
 			d.at, d.next = nil, now.Add(time.Duration(m.dice.IntN(1500))*time.Millisecond)
 		}
+		if m.loose && m.stands(d.at) {
+			continue
+		}
 		if d.at != nil && len(d.wire.ended()) > 0 {
 			m.lose(d)
+		}
+		if d.at != nil && d.ear != nil {
+			d.ear.take(0)
 		}
 		if d.at != nil {
 			d.asked = now
@@ -189,14 +204,24 @@ func (m *jointModel) standing(d *jointDevice) string {
 
 // lose is the end of a link.
 func (m *jointModel) lose(d *jointDevice) {
+	if d.ear != nil {
+		d.ear.take(m.dice.IntN(4))
+		d.ear.tell("lost %s", d.at.name)
+		d.ear.watcher.Detach(d.ear.stream)
+	}
 	d.at.tr.LinkLost(d.ref, d.wire)
 	d.at, d.next = nil, time.Now().Add(time.Duration(m.dice.IntN(1500))*time.Millisecond)
+}
+
+// stands reports whether a node stands still.
+func (m *jointModel) stands(n *member) bool {
+	return n != nil && (n == m.paused || slices.Contains(m.still, n))
 }
 
 // pick is a node that runs and does not stand still.
 func (m *jointModel) pick(a int) *member {
 	for i := range 3 {
-		if n := m.all[string(rune('a'+(a+i)%3))]; n != nil && n != m.paused {
+		if n := m.all[string(rune('a'+(a+i)%3))]; n != nil && !m.stands(n) {
 			return n
 		}
 	}
@@ -205,26 +230,42 @@ func (m *jointModel) pick(a int) *member {
 
 func (m *jointModel) ask(d *jointDevice) {
 	n, w := m.pick(m.dice.IntN(3)), &wire{}
+	maker := n
+	if m.loose && d.anew && m.dice.IntN(2) == 0 {
+		maker = m.pick(m.dice.IntN(3))
+	}
 	if d.busy = true; n.c.Joined() {
 		d.asked = time.Now()
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		err := n.tr.Look(ctx, d.ref, d.maker)
-		if err == nil {
-			_, err = n.tr.Connect(ctx, d.ref, ConnectParams{Link: w, Addr: "192.0.2.1:1", Maker: d.maker})
-		}
-		m.answers <- answered{d, n, w, err}
+		resync, err := m.comes(ctx, d, maker, n, w)
+		m.answers <- answered{d, n, w, resync, err}
 	}()
 }
 
 func (m *jointModel) answer(a answered) {
 	d := a.d
-	d.busy = false
+	d.busy, d.refused = false, a.err
 	switch {
+	case a.err == nil && m.loose && m.all[a.at.name] != a.at:
+		d.next = time.Now()
+	case a.err == nil && m.loose && m.dice.IntN(8) == 0: // the answer is lost
+		d.at, d.wire = a.at, a.wire
+		if d.ear != nil {
+			d.ear.tell("at %s, not answered", a.at.name)
+			d.ear.watcher.Next(d.ear.stream)
+			d.ear.take(1 << 20)
+		}
+		m.lose(d)
+	case a.err == nil && d.ear != nil:
+		d.begun(a.at, a.resync)
+		fallthrough
 	case a.err == nil:
 		d.at, d.wire, d.since = a.at, a.wire, time.Now()
+	case m.loose && isGone(a.err):
+		d.anew = true
 	case fault.KindOf(a.err) == fault.SessionGone && !d.doubt && m.all[a.at.name] == a.at:
 		m.fail("%s refused %s of %s for good (%s)", a.at.name, d.ref.Session.String()[:4], d.ref.User.ID, m.standing(d))
 	default:
@@ -236,7 +277,9 @@ func (m *jointModel) answer(a answered) {
 }
 
 // whole reports whether all three nodes are well, so that one may be not.
-func (m *jointModel) whole() bool { return len(m.all) == 3 && m.paused == nil && m.cutOff == nil }
+func (m *jointModel) whole() bool {
+	return len(m.all) == 3 && m.paused == nil && len(m.still) == 0 && m.cutOff == nil
+}
 
 // begin starts a node that does not run.
 func (m *jointModel) begin(name string) {
@@ -261,14 +304,14 @@ func (m *jointModel) play(s jointStep) {
 			m.devices = append(m.devices, &jointDevice{ref: made.Ref, maker: n.c.Self(), at: n, wire: w, since: time.Now(), asked: time.Now(), shown: map[*member]bool{}})
 		}
 	case "lose link":
-		if len(m.devices) > 0 && m.devices[s.B%len(m.devices)].at != nil {
+		if len(m.devices) > 0 && m.devices[s.B%len(m.devices)].at != nil && !m.stands(m.devices[s.B%len(m.devices)].at) {
 			m.lose(m.devices[s.B%len(m.devices)])
 		}
 	case "update":
 		if len(m.devices) > 0 {
-			if d := m.devices[s.B%len(m.devices)]; d.at != nil && d.at != m.paused {
+			if d := m.devices[s.B%len(m.devices)]; d.at != nil && !m.stands(d.at) {
 				m.statuses++
-				_, _ = d.at.update(d.ref, presence.Status{Show: presence.Show(m.statuses % 3)})
+				_, _ = d.at.update(d.ref, presence.Status{Show: presence.Show(m.statuses % 3), Invisible: d.hidden})
 			}
 		}
 	case "wait":

@@ -10,6 +10,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/cluster"
 	"github.com/porchlight-dev/porchlight/internal/cluster/clustertest"
+	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
@@ -34,6 +35,7 @@ type member struct {
 	wire  *clustertest.Wire
 	c     *cluster.Cluster
 	store *shared
+	hub   *hub.Hub
 }
 
 // jointPeers is a cluster as the tracker knows it; as in package app.
@@ -99,7 +101,8 @@ func (j *joint) start(name string) *member {
 	cfg.Cluster = &Cluster{Peers: jointPeers{m.c}, Reading: m.store, Notes: m.store}
 	m.tr = New(cfg)
 	table.Tracker = m.tr
-	m.tr.Listen(m.ear, m.lists)
+	m.hub = hub.New(m.tr, nil)
+	m.tr.Listen(m, m)
 	if err := m.tr.Start(j.t.Context()); err != nil {
 		j.t.Fatalf("Start: %v", err)
 	}
@@ -118,6 +121,26 @@ func (j *joint) start(name string) *member {
 	m.tr.Ready()
 	j.all[name] = m
 	return m
+}
+
+// Changed implements Listener, for the ear of the rig and for the hub.
+func (m *member) Changed(p *presence.Presence) {
+	m.ear.Changed(p)
+	m.hub.Changed(p)
+}
+
+// Gone implements Listener.
+func (m *member) Gone(id presence.SessionID) {
+	m.ear.Gone(id)
+	m.hub.Gone(id)
+}
+
+// Watches implements Watchlist.
+func (m *member) Watches(id presence.SessionID) ([]presence.UserID, bool) {
+	if users, friends := m.hub.Watches(id); len(users) > 0 || friends {
+		return users, friends
+	}
+	return m.lists.Watches(id)
 }
 
 // tableOf is a tracker that is made after its cluster.
@@ -146,7 +169,17 @@ func (j *joint) heal() {
 // pause stops a node for a while as SIGSTOP does: its clock, its network and its
 // store.
 func (m *member) pause(d time.Duration, each func()) {
-	until, stopped := time.Now().Add(d), make(chan struct{})
+	until := time.Now().Add(d)
+	m.freeze(d)
+	for time.Now().Before(until) {
+		wait(100 * time.Millisecond)
+		each()
+	}
+}
+
+// freeze is pause that does not wait for its end.
+func (m *member) freeze(d time.Duration) {
+	stopped := make(chan struct{})
 	go func() {
 		<-time.After(d)
 		m.of.net.Resume(m.name)
@@ -156,10 +189,6 @@ func (m *member) pause(d time.Duration, each func()) {
 	m.of.net.Pause(m.name)
 	m.store.cut.Store(true)
 	m.wheel.Set(&wheel.Timer{Fire: func() { <-stopped }}, 0)
-	for time.Now().Before(until) {
-		wait(100 * time.Millisecond)
-		each()
-	}
 }
 
 // kill ends a node as kill -9 does.

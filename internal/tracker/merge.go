@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -127,7 +128,11 @@ func (t *Tracker) mirror(sh *shard, s *session, m *told) (changed bool) {
 	sh.peers.count(s.epoch.Incarnation, s.mark())
 	version := s.user.version + 1
 	said := !m.closed() && !s.status.Equal(m.status)
-	how := mirrored{version: version, said: said, reopened: s.truth.Since != m.truth.Since}
+	how := mirrored{version: version, said: said, reopened: s.truth.Since != m.truth.Since, floor: &s.user.veiled}
+	if m.shown.Opened == 0 && s.shown.Opened != 0 {
+		p, now := t.policyOn(m), t.now()
+		how.hid, how.faded = cmp.Or(m.veiled, now), s.shown.Closed != 0 && now.Sub(s.shown.ClosedAt) > p.ResumeWindow+p.memory()
+	}
 	truth, shown := how.face(&s.truth, &m.truth), how.face(&s.shown, &m.shown)
 	changed = truth || shown
 	was := s.phase
@@ -163,6 +168,10 @@ type mirrored struct {
 	version  uint32 // of this node
 	said     bool   // the status is another
 	reopened bool   // since it was last told of, the session closed and opened anew
+
+	hid   presence.Time // when others saw it last, where it is hidden
+	faded bool          // it hid so long ago that nobody need be told any more
+	floor *uint32       // highest version of what hid and was forgotten
 }
 
 // face makes f as n tells of it, and reports whether that side sees a difference.
@@ -172,9 +181,7 @@ type mirrored struct {
 func (h mirrored) face(f, n *presence.Face) (changed bool) {
 	switch {
 	case n.Opened == 0:
-		changed = f.Opened != 0
-		*f = presence.Face{Revision: n.Revision}
-		return changed
+		return h.unseen(f, n)
 	case n.Closed != 0 && f.Opened == 0: // nobody was shown it here: there is no end to be told
 		*f = *n
 		f.Opened, f.Changed = 0, 0
@@ -205,6 +212,24 @@ func (h mirrored) face(f, n *presence.Face) (changed bool) {
 	changed = next.Opened == h.version || next.Changed == h.version || next.Closed == h.version
 	*f = next
 	return changed
+}
+
+// unseen makes f as a side that does not see the session. Who was shown it here is
+// told that it closed, also who is not here just now: the node that has it may never
+// have shown it, or not know that anybody else did.
+func (h mirrored) unseen(f, n *presence.Face) (changed bool) {
+	switch {
+	case f.Open():
+		f.Closed, f.ClosedAt, f.Reason = h.version, h.hid, presence.ReasonHidden
+		f.Revision = max(n.Revision, f.Revision)
+		return true
+	case f.Opened != 0 && !h.faded:
+		f.Revision = max(n.Revision, f.Revision)
+		return false
+	}
+	*h.floor = max(*h.floor, f.Closed)
+	*f = presence.Face{Revision: n.Revision}
+	return false
 }
 
 // yield lets a session of this node go, which another has taken over. The lock is

@@ -56,6 +56,9 @@ func (t *Tracker) takeOver(ctx context.Context, ref Ref, owner uint64, p Connect
 }
 
 func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p ConnectParams) (Connected, error) {
+	if owner == t.incarnation.Load() {
+		return Connected{}, errGone // it opened here, nobody was told so, and it was given up
+	}
 	m, list, err := t.askFor(ctx, ref, owner)
 	clean := err == nil
 	if err != nil && !isUnreachable(err) {
