@@ -22,8 +22,11 @@ export interface SessionOptions {
      * The server: `wss://presence.example/live`, or `https://presence.example`.
      * Without TLS (`ws:`, `http:`) only this machine is spoken to, unless `insecure`
      * is set: the access token could be read on the way.
+     *
+     * Of several nodes without a balancer before them, a list: the first is used, and
+     * when one cannot be reached, takes no session or says goodbye, the next, in turn.
      */
-    readonly url: string;
+    readonly url: string | readonly string[];
     /**
      * Returns the user's access token (a JWT). It is called before the first
      * connection, and again when the server said that the last token has expired.

@@ -64,6 +64,83 @@ var Notifications = class {
   }
 };
 
+// src/options.ts
+function address(url, insecure) {
+  if (typeof url !== "string") throw new TypeError(`url ${JSON.stringify(url)}: want wss://host/live or https://host`);
+  const parts = /^(wss?|https?):\/\/([^/?#]+)([^?#]*)(\?[^#]*)?$/i.exec(url);
+  if (parts === null) throw new TypeError(`url ${JSON.stringify(url)}: want wss://host/live or https://host`);
+  const [, scheme = "", host = "", path = "", query = ""] = parts;
+  if (host.includes("@")) throw new TypeError("url: a user name and password do not belong there; the token option says who it is");
+  const secure = /^(wss|https)$/i.test(scheme);
+  if (!secure && !insecure && !loopback.test(host)) {
+    throw new TypeError(`url ${JSON.stringify(url)}: without TLS the access token could be read on the way: use wss://, or set insecure to allow it`);
+  }
+  return `${secure ? "wss" : "ws"}://${host}${path === "" || path === "/" ? "/live" : path}${query}`;
+}
+var loopback = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/i;
+function checkUsers(users) {
+  for (const user of users) {
+    if (typeof user !== "string" || user === "" || bytes(user) > 128) {
+      throw new TypeError(`user id ${JSON.stringify(user)}: want a string of 1 to 128 bytes`);
+    }
+  }
+}
+function bytes(text) {
+  let n = 0;
+  for (const c of text) {
+    const code = c.codePointAt(0) ?? 0;
+    if (code >= 55296 && code <= 57343) return Infinity;
+    n += code < 128 ? 1 : code < 2048 ? 2 : code < 65536 ? 3 : 4;
+  }
+  return n;
+}
+
+// src/addresses.ts
+var itsOwn = /* @__PURE__ */ new Set([
+  "LINK_DOWN",
+  "SILENT",
+  "DRAINING",
+  "NODE_UNAVAILABLE",
+  "LOG_UNAVAILABLE",
+  "FRIENDS_UNAVAILABLE",
+  "KEYS_UNAVAILABLE"
+]);
+var Addresses = class {
+  #list;
+  #at = 0;
+  #unanswered = 0;
+  // tries in a row that nobody answered, since the last pause
+  constructor(urls, insecure) {
+    const list2 = typeof urls === "string" ? [urls] : urls;
+    if (!Array.isArray(list2) || list2.length === 0) throw new TypeError("url: want an address, or a list of at least one");
+    this.#list = list2.map((url) => address(url, insecure));
+  }
+  /** The one that is used. */
+  get now() {
+    return this.#list[this.#at] ?? "";
+  }
+  /**
+   * A link to the one that is used was refused or not answered for `reason`, or,
+   * when it was `up`, ended. Reports whether the next one is to be tried without a
+   * pause: nobody answered, and there are addresses that were not tried since the
+   * last pause.
+   */
+  failed(reason, up) {
+    if (!itsOwn.has(reason) || up && reason !== "DRAINING") return false;
+    this.#at = (this.#at + 1) % this.#list.length;
+    const answered = up || reason !== "LINK_DOWN" && reason !== "SILENT";
+    if (answered || ++this.#unanswered >= this.#list.length) {
+      this.#unanswered = 0;
+      return false;
+    }
+    return true;
+  }
+  /** The one that is used took the session. */
+  held() {
+    this.#unanswered = 0;
+  }
+};
+
 // src/backoff.ts
 function pause(b, failures, asked2, random) {
   if (asked2 > 0 && failures <= 1) return asked2;
@@ -499,36 +576,6 @@ var Link = class {
     }));
   }
 };
-
-// src/options.ts
-function address(url, insecure) {
-  const parts = /^(wss?|https?):\/\/([^/?#]+)([^?#]*)(\?[^#]*)?$/i.exec(url);
-  if (parts === null) throw new TypeError(`url ${JSON.stringify(url)}: want wss://host/live or https://host`);
-  const [, scheme = "", host = "", path = "", query = ""] = parts;
-  if (host.includes("@")) throw new TypeError("url: a user name and password do not belong there; the token option says who it is");
-  const secure = /^(wss|https)$/i.test(scheme);
-  if (!secure && !insecure && !loopback.test(host)) {
-    throw new TypeError(`url ${JSON.stringify(url)}: without TLS the access token could be read on the way: use wss://, or set insecure to allow it`);
-  }
-  return `${secure ? "wss" : "ws"}://${host}${path === "" || path === "/" ? "/live" : path}${query}`;
-}
-var loopback = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/i;
-function checkUsers(users) {
-  for (const user of users) {
-    if (typeof user !== "string" || user === "" || bytes(user) > 128) {
-      throw new TypeError(`user id ${JSON.stringify(user)}: want a string of 1 to 128 bytes`);
-    }
-  }
-}
-function bytes(text) {
-  let n = 0;
-  for (const c of text) {
-    const code = c.codePointAt(0) ?? 0;
-    if (code >= 55296 && code <= 57343) return Infinity;
-    n += code < 128 ? 1 : code < 2048 ? 2 : code < 65536 ? 3 : 4;
-  }
-  return n;
-}
 
 // src/page.ts
 function here() {
@@ -1065,7 +1112,7 @@ var PresenceSession = class {
   /** What is known of the watched users. */
   store;
   #options;
-  #url;
+  #addresses;
   #tokens;
   #socket;
   #clock;
@@ -1107,7 +1154,7 @@ var PresenceSession = class {
   /** Nothing is connected before {@link open}. Throws a TypeError for options that cannot work. */
   constructor(options) {
     this.#options = options;
-    this.#url = address(options.url, options.insecure ?? false);
+    this.#addresses = new Addresses(options.url, options.insecure ?? false);
     if (typeof options.token !== "function") throw new TypeError("token: want a function that returns the access token");
     const socket = options.WebSocket ?? globalThis.WebSocket;
     if (socket === void 0) throw new TypeError("there is no WebSocket here: give a class as the WebSocket option, or use Node 22 or newer");
@@ -1295,7 +1342,7 @@ var PresenceSession = class {
     this.#refuseHello = hello.refused;
     this.#link = new Link({
       socket: this.#socket,
-      url: this.#url,
+      url: this.#addresses.now,
       clock: this.#clock,
       hello: {
         t: "hello",
@@ -1329,6 +1376,7 @@ var PresenceSession = class {
     this.#resume = w.resume;
     this.#sequence = w.q;
     if (w.batch > 0) this.#batch = w.batch;
+    this.#addresses.held();
     this.#upSince = this.#clock.now();
     if (this.#wasUp && this.#options.onTopic !== void 0) this.#topics(void 0);
     this.#wasUp = true;
@@ -1380,7 +1428,7 @@ var PresenceSession = class {
       this.#failures = 0;
       this.#swift = false;
     }
-    const wait = this.#judge(error);
+    const wait = this.#addresses.failed(error.reason, this.#snapshot.link === "up") ? 0 : this.#judge(error);
     if (wait === void 0) return this.#end(error);
     const downSince = this.#snapshot.link === "up" ? this.#clock.now() : this.#snapshot.downSince;
     this.#tell({

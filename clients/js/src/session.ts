@@ -1,11 +1,12 @@
 // A session: the user being online on this device, and told of others.
 
+import { Addresses } from './addresses.ts';
 import { pause } from './backoff.ts';
 import { type Clock, call, clock } from './clock.ts';
 import { PresenceError } from './errors.ts';
 import { Link, type SocketClass } from './link.ts';
 import { Notifications } from './notification.ts';
-import { type SessionOptions, address, checkUsers } from './options.ts';
+import { type SessionOptions, checkUsers } from './options.ts';
 import { type Page, here } from './page.ts';
 import type { Presence } from './presence.ts';
 import { type Remembered, keep, recall } from './remember.ts';
@@ -41,7 +42,7 @@ export class PresenceSession {
   readonly store: PresenceStore;
 
   readonly #options: SessionOptions;
-  readonly #url: string;
+  readonly #addresses: Addresses;
   readonly #tokens: Tokens;
   readonly #socket: SocketClass;
   readonly #clock: Clock;
@@ -78,7 +79,7 @@ export class PresenceSession {
   /** Nothing is connected before {@link open}. Throws a TypeError for options that cannot work. */
   constructor(options: SessionOptions) {
     this.#options = options;
-    this.#url = address(options.url, options.insecure ?? false);
+    this.#addresses = new Addresses(options.url, options.insecure ?? false);
     if (typeof options.token !== 'function') throw new TypeError('token: want a function that returns the access token');
     const socket = options.WebSocket ?? (globalThis as { readonly WebSocket?: SocketClass }).WebSocket;
     if (socket === undefined) throw new TypeError('there is no WebSocket here: give a class as the WebSocket option, or use Node 22 or newer');
@@ -288,7 +289,7 @@ export class PresenceSession {
     const hello = this.#wants.hello(!this.#wasUp);
     this.#refuseHello = hello.refused;
     this.#link = new Link({
-      socket: this.#socket, url: this.#url, clock: this.#clock,
+      socket: this.#socket, url: this.#addresses.now, clock: this.#clock,
       hello: {
         t: 'hello', token, device: { ...this.#page.device, ...this.#options.device }, ...hello.frame,
         ...(this.#notifications !== undefined && { notifications: true }),
@@ -319,6 +320,7 @@ export class PresenceSession {
     this.#resume = w.resume;
     this.#sequence = w.q;
     if (w.batch > 0) this.#batch = w.batch;
+    this.#addresses.held();
     this.#upSince = this.#clock.now();
     if (this.#wasUp && this.#options.onTopic !== undefined) this.#topics(undefined); // what was told meanwhile is lost
     this.#wasUp = true;
@@ -376,7 +378,7 @@ export class PresenceSession {
       this.#failures = 0;
       this.#swift = false;
     }
-    const wait = this.#judge(error);
+    const wait = this.#addresses.failed(error.reason, this.#snapshot.link === 'up') ? 0 : this.#judge(error);
     if (wait === undefined) return this.#end(error);
     const downSince = this.#snapshot.link === 'up' ? this.#clock.now() : this.#snapshot.downSince;
     this.#tell({

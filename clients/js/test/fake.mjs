@@ -75,7 +75,7 @@ export class FakePage {
 /** The far end of the newest connection, and the messages that came there. */
 export class FakeServer {
   sockets = [];
-  refuse = false; // new connections
+  refuse = false; // new connections, or those to a URL of which it is true
 
   constructor() {
     const server = this;
@@ -88,8 +88,9 @@ export class FakeServer {
         server.sockets.push(this);
         queueMicrotask(() => {
           if (this.readyState !== 0) return;
-          if (server.refuse === 'silently') return this.onerror?.({}); // as Node 20
-          if (server.refuse) {
+          const refuse = typeof server.refuse === 'function' ? server.refuse(url) : server.refuse;
+          if (refuse === 'silently') return this.onerror?.({}); // as Node 20
+          if (refuse) {
             this.onerror?.({});
             return this.drop(1006);
           }

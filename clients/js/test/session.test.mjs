@@ -14,6 +14,10 @@ describe('options', () => {
     ['plaintext to another machine', { url: 'ws://presence.example' }, /without TLS/],
     ['a host that only begins like this machine', { url: 'http://127.0.0.1.evil.example' }, /without TLS/],
     ['a password in the address', { url: 'wss://a:secret@x' }, /do not belong there/],
+    ['no address', { url: [] }, /at least one/],
+    ['what is no address', { url: undefined }, /at least one/],
+    ['a bad one among several', { url: ['wss://x', 'ws://presence.example'] }, /without TLS/],
+    ['one of several that is no text', { url: ['wss://x', 7] }, /want wss:/],
     ['no token function', { token: 'eyJ' }, /want a function/],
     ['an empty user', { watch: [''] }, /1 to 128 bytes/],
     ['a user of too many bytes', { watch: ['ü'.repeat(65)] }, /1 to 128 bytes/],
@@ -154,6 +158,97 @@ test('the server says when to come again', async () => {
   assert.equal(server.sockets.length, 1);
   await clock.pass(1);
   assert.equal((await server.welcome()).resume, 'resume-1');
+});
+
+describe('of several addresses', () => {
+  const url = ['wss://a', 'wss://b', 'wss://c'];
+  const went = (server) => server.sockets.map((s) => s.url[6]).join('');
+
+  test('the next is tried at once when nobody answers, and each of them once between two pauses', async () => {
+    const { server, clock, session } = begin({ url });
+    server.refuse = () => true;
+    session.open();
+    await settled();
+    assert.equal(went(server), 'a');
+    await clock.pass(0);
+    assert.equal(went(server), 'abc');
+    await clock.pass(749);
+    assert.equal(went(server), 'abc');
+    await clock.pass(1);
+    assert.equal(went(server), 'abcabc', 'the first pause');
+    await clock.pass(1499);
+    assert.equal(went(server), 'abcabc');
+    await clock.pass(1);
+    assert.equal(went(server), 'abcabcabc', 'a round is one failure: the second pause is twice the first');
+    session.close();
+  });
+
+  test('one that answers is kept, and a link that breaks is made there again', async () => {
+    const { server, clock, session } = begin({ url });
+    server.refuse = (at) => at.startsWith('wss://a');
+    const opening = session.open();
+    await clock.pass(0);
+    await server.welcome();
+    await opening;
+    await server.drop();
+    await clock.pass(750);
+    assert.equal(went(server), 'abb');
+    assert.equal((await server.welcome()).resume, 'resume-1');
+    session.close();
+  });
+
+  test('a node that drains is left, after the pause that it asks for, with the same session and nothing seen', async () => {
+    const { server, clock, session, took } = await open({ url, watch: ['bob'] });
+    await server.news(current('bob', wire('s1')), done('bob'));
+    took();
+    await server.say({ t: 'bye', reason: 'DRAINING', kept: true, retry_after: 321 });
+    await clock.pass(320);
+    assert.equal(went(server), 'a');
+    await clock.pass(1);
+    assert.equal(went(server), 'ab');
+    const hello = await server.welcome();
+    assert.deepEqual([hello.resume, hello.after], ['resume-1', 2]);
+    assert.equal(session.getSnapshot().link, 'up');
+    assert.deepEqual(took(), []);
+    // The close code alone says the same; and the one after the last is the first.
+    await server.drop(1001);
+    await clock.pass(1500);
+    await server.welcome();
+    assert.equal(went(server), 'abc');
+    await server.drop(1001);
+    await clock.pass(3000);
+    assert.equal(went(server), 'abca');
+    session.close();
+  });
+
+  test('one that cannot take sessions now is left; one that refuses this one for good is believed', async () => {
+    const { server, clock, session } = begin({ url });
+    session.open().catch(() => {});
+    await server.one();
+    await server.say({ t: 'bye', reason: 'NODE_UNAVAILABLE', retry_after: 2000 });
+    await clock.pass(1999);
+    assert.equal(went(server), 'a');
+    await clock.pass(1);
+    assert.equal(went(server), 'ab');
+    await server.one();
+    await server.say({ t: 'bye', reason: 'RATE_LIMITED', retry_after: 5000 });
+    await clock.pass(5000);
+    assert.equal(went(server), 'abb', 'a limit counts at all nodes');
+    await server.one();
+    await server.say({ t: 'bye', reason: 'JWT_INVALID' });
+    await clock.pass(60_000);
+    assert.equal(went(server), 'abb');
+    assert.equal(session.getSnapshot().link, 'over');
+  });
+
+  test('a silent one is left', async () => {
+    const { server, clock, session } = begin({ url });
+    session.open();
+    await server.one();
+    await clock.pass(15_000);
+    assert.equal(went(server), 'ab');
+    session.close();
+  });
 });
 
 test('no length of time is too long for a timer', async () => {
