@@ -22,17 +22,18 @@ type clusterCommand struct {
 	Export  clusterExport  `cmd:"" help:"Write all data of a stopped node, or of a cluster, into a file."`
 	Import  clusterImport  `cmd:"" help:"Fill an empty cluster with an export."`
 	Status  clusterStatus  `cmd:"" help:"Show how the data of a cluster are doing."`
+	Remove  clusterRemove  `cmd:"" help:"Take a node that is gone for good out of a cluster that the nodes form."`
 	Rights  clusterRights  `cmd:"" help:"Print the rights that an account of a NATS cluster needs."`
 }
 
 // natsFlags say which NATS cluster, and who we are there.
 type natsFlags struct {
 	Cluster  []string `placeholder:"URL" sep:"," help:"Servers of the NATS cluster: nats://a:4222,nats://b:4222."`
-	Prefix   string   `name:"cluster-prefix" default:"pl" help:"Prefix of the cluster's subjects and streams."`
+	Prefix   string   `name:"cluster-prefix" placeholder:"NAME" default:"pl" help:"Prefix of the cluster's subjects and streams. Default: pl."`
 	Creds    string   `placeholder:"FILE" help:"Credentials file of the account."`
 	Seed     string   `name:"nkey-seed" placeholder:"FILE" help:"File with an nkey seed."`
-	User     string   `name:"nats-user" help:"User of the account."`
-	Password string   `name:"nats-password-env" placeholder:"NAME" default:"PORCHLIGHT_CLUSTER_PASSWORD" help:"Variable of the environment with the user's password, or with a token when there is no user."`
+	User     string   `name:"nats-user" placeholder:"NAME" help:"User of the account."`
+	Password string   `name:"nats-password-env" placeholder:"NAME" default:"PORCHLIGHT_CLUSTER_PASSWORD" help:"Variable of the environment with the user's password, or with a token when there is no user. Default: PORCHLIGHT_CLUSTER_PASSWORD."`
 	CA       string   `name:"nats-ca" placeholder:"FILE" help:"CA certificates of the servers (PEM)."`
 	Cert     string   `name:"nats-cert" placeholder:"FILE" help:"Client certificate (PEM)."`
 	Key      string   `name:"nats-key" placeholder:"FILE" help:"Its key (PEM)."`
@@ -63,8 +64,8 @@ type clusterExport struct {
 
 // Help shows an example.
 func (clusterExport) Help() string {
-	return "The file holds personal data and is readable by you alone. Of a cluster, export while its nodes are stopped: else the streams are as of different moments.\n\n" +
-		"Example:\n\n  porchlight cluster export --data porchlight-data node.export\n  porchlight cluster export --data n1,n2,n3 cluster.export"
+	return "The file holds personal data and is readable by you alone. Of a cluster, export while its nodes are stopped: else the streams are as of different moments. In a NATS cluster it needs the rights that `porchlight cluster rights --import` prints.\n\n" +
+		"Example:\n\n  porchlight cluster export --data porchlight-data node.export\n  porchlight cluster export --data n1,n2,n3 cluster.export\n  porchlight cluster export --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds admin.creds cluster.export"
 }
 
 // Run exports.
@@ -96,7 +97,7 @@ type clusterImport struct {
 
 // Help shows an example.
 func (clusterImport) Help() string {
-	return "It comes before the first node starts on the cluster; where anything is stored already, nothing is changed. Besides the rights of a node it needs those that `porchlight cluster rights --import` prints.\n\n" +
+	return "It comes before the first node starts on the cluster; where anything is stored already, nothing is changed. In a NATS cluster it needs more rights than a node: those that `porchlight cluster rights --import` prints.\n\n" +
 		"Example:\n\n  porchlight cluster import --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds admin.creds node.export\n  porchlight cluster import --data moved/n1,moved/n2,moved/n3 node.export"
 }
 
@@ -159,23 +160,44 @@ func (t *transfer) end(err error, asJSON bool, file string) error {
 	return err
 }
 
+// nodesFlags say which cluster a configuration is that of.
+type nodesFlags struct {
+	Config string   `placeholder:"FILE" help:"Configuration of the nodes: it says which cluster, and has its secrets."`
+	Peers  []string `placeholder:"ADDR" sep:"," help:"Addresses of the nodes, as serve has them, where the configuration does not name them."`
+}
+
+// storage is the data of the cluster that the nodes' configuration names.
+func (f *nodesFlags) storage() (porchlight.Storage, error) {
+	return porchlight.StorageOf(porchlight.Options{ConfigFile: f.Config, Environ: os.Environ(), Peers: f.Peers})
+}
+
 // clusterStatus shows the streams.
 type clusterStatus struct {
 	natsFlags
+	nodesFlags
 	JSON bool `name:"json" help:"One JSON array."`
 }
 
 // Help shows an example.
 func (clusterStatus) Help() string {
-	return "The exit code is 1 when a stream has no leader or a replica lags.\n\nExample:\n\n  porchlight cluster status --cluster nats://a:4222"
+	return "The exit code is 1 when a stream has no leader or a replica lags.\n\nExample:\n\n  porchlight cluster status --config porchlight.yaml\n  porchlight cluster status --config porchlight.yaml --peers 10.0.0.1:7402,10.0.0.2:7402,10.0.0.3:7402\n  porchlight cluster status --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds porchlight.creds"
 }
 
 // Run shows them.
 func (k *clusterStatus) Run(ctx context.Context, c console) error {
-	if len(k.Cluster) == 0 {
-		return errors.New("of which cluster? Give --cluster URL")
+	of, err := k.natsFlags.storage(), error(nil)
+	switch {
+	case len(k.Cluster) > 0 && (k.Config != "" || len(k.Peers) > 0):
+		return errors.New("--cluster and --config are both given: name the cluster in one way")
+	case k.Config != "":
+		of, err = k.nodesFlags.storage()
+	case len(k.Cluster) == 0:
+		return errors.New("of which cluster? Give --config FILE of its nodes, or --cluster URL")
 	}
-	all, err := porchlight.StorageStatus(ctx, k.storage())
+	if err != nil {
+		return err
+	}
+	all, err := porchlight.StorageStatus(ctx, of)
 	if err != nil {
 		return err
 	}
@@ -215,14 +237,14 @@ func printStreams(out io.Writer, all []porchlight.StreamStatus) error {
 
 // clusterRights prints the rights.
 type clusterRights struct {
-	Prefix string `name:"cluster-prefix" default:"pl" help:"Prefix of the cluster's subjects and streams."`
-	Import bool   `help:"Those of an import too."`
+	Prefix string `name:"cluster-prefix" placeholder:"NAME" default:"pl" help:"Prefix of the cluster's subjects and streams. Default: pl."`
+	Import bool   `help:"Those of import and export too."`
 	JSON   bool   `name:"json" help:"One JSON object."`
 }
 
 // Help shows an example.
 func (clusterRights) Help() string {
-	return "What is printed is a permissions block for the configuration of NATS servers.\n\nExample:\n\n  porchlight cluster rights"
+	return "What is printed is a permissions block for the configuration of NATS servers, where it stands beside a user's name and password.\n\nExample:\n\n  porchlight cluster rights > rights.conf\n  porchlight cluster rights --import --json"
 }
 
 // Run prints them.

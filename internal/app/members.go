@@ -103,7 +103,7 @@ func startMembers(ctx context.Context, dirs []string, log *slog.Logger) (bus *na
 		})
 	}
 	starting.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := whyNot(errs); err != nil {
 		stop()
 		return nil, nil, fmt.Errorf("%w (of a cluster that its nodes form, a majority of the data directories is needed)", err)
 	}
@@ -112,6 +112,20 @@ func startMembers(ctx context.Context, dirs []string, log *slog.Logger) (bus *na
 		return nil, nil, fmt.Errorf("the engines of the data directories: %w", err)
 	}
 	return buses[0], stop, nil
+}
+
+// whyNot joins errors, without those of who only broke off because of another.
+func whyNot(errs []error) error {
+	var whys []error
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			whys = append(whys, err)
+		}
+	}
+	if len(whys) == 0 {
+		whys = errs
+	}
+	return errors.Join(whys...)
 }
 
 // found makes the data directories of a cluster that its nodes form, with an

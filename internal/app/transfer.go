@@ -35,6 +35,8 @@ type Storage struct {
 	CA, Cert, Key string // files (PEM)
 	Replicas      int
 	Logger        *slog.Logger
+
+	engine *natsbus.Config // of a configuration, in place of all this
 }
 
 // Secret is a text that does not show.
@@ -50,6 +52,9 @@ func (s *Storage) bus(ctx context.Context) (bus *natsbus.Bus, stop func(), err e
 }
 
 func (s *Storage) one(ctx context.Context) (*natsbus.Bus, error) {
+	if s.engine != nil {
+		return s.visit(ctx)
+	}
 	cfg := natsbus.Config{Dir: s.Data, Prefix: s.Prefix, Logger: s.Logger}
 	if len(s.Servers) > 0 {
 		tls, err := s.tls()
@@ -163,7 +168,7 @@ func DataStatus(ctx context.Context, of Storage) ([]StreamStatus, error) {
 }
 
 // ClusterRights are the subjects that the account of a cluster must be allowed,
-// and those an import needs beside them.
+// and those that an import or export needs beside them.
 func ClusterRights(prefix string) (publish, subscribe, imports []string) {
 	publish, subscribe = natsstore.Rights(prefix)
 	return publish, subscribe, natsstore.ImportRights(prefix)

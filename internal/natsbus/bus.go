@@ -49,7 +49,8 @@ type Bus struct {
 	conn *nats.Conn
 	js   jetstream.JetStream
 	msgs *Messages
-	done bool // stopped, for good
+	sys  *nats.Conn // of a visitor, to the engines themselves
+	done bool       // stopped, for good
 
 	user, password string // of this process at its own server, when that listens
 
@@ -119,11 +120,21 @@ func (b *Bus) start(ctx context.Context) (err error) {
 	if err := b.awaitStore(ctx); err != nil {
 		return err
 	}
+	if b.cfg.Visitor {
+		return b.connectEngines(ctx)
+	}
 	return b.connectMessages(ctx)
 }
 
 // startServer starts the embedded server; mu is held.
 func (b *Bus) startServer() (err error) {
+	if b.cfg.Visitor {
+		opts, err := b.visitorOptions()
+		if err != nil {
+			return err
+		}
+		return b.run(opts)
+	}
 	if err := os.MkdirAll(b.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("natsbus: cannot make the data directory: %w", err)
 	}
@@ -145,6 +156,11 @@ func (b *Bus) startServer() (err error) {
 			return err
 		}
 	}
+	return b.run(opts)
+}
+
+// run starts a server with these options; mu is held.
+func (b *Bus) run(opts *server.Options) error {
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("natsbus: the embedded server does not take its options: %w", err)
@@ -156,7 +172,7 @@ func (b *Bus) startServer() (err error) {
 	if err := lines.err(); err != nil {
 		return fmt.Errorf("natsbus: the embedded server cannot open its store in %s (permissions, disk full or damaged files): %w", b.Dir(), err)
 	}
-	if !srv.ReadyForConnections(readyTimeout) || !srv.JetStreamEnabled() {
+	if !srv.ReadyForConnections(readyTimeout) || opts.JetStream && !srv.JetStreamEnabled() {
 		if err := lines.err(); err != nil {
 			return fmt.Errorf("natsbus: the embedded server in %s did not come up: %w", b.Dir(), err)
 		}
@@ -204,6 +220,9 @@ func (b *Bus) Stop(context.Context) error {
 func (b *Bus) close() error {
 	if b.msgs != nil {
 		b.msgs.conn.Close()
+	}
+	if b.sys != nil {
+		b.sys.Close()
 	}
 	if b.conn != nil {
 		b.conn.Close()

@@ -147,6 +147,7 @@ func (b *Bus) awaitStore(ctx context.Context) error {
 			b.said.mu.Lock()
 			defer b.said.mu.Unlock()
 			return b.namedTwice()
+		case b.cfg.Visitor: // it has no store, until it meets those who have
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 			return fmt.Errorf("natsbus: %s has no JetStream for this account: enable it in the servers' configuration (jetstream {…}) and for the account: %w", b.where(), err)
 		case b.Denied() != "":
@@ -186,7 +187,7 @@ func (b *Bus) where() string {
 	case b.cfg.Cluster != nil:
 		return strings.Join(b.cfg.Cluster.URLs, ", ")
 	case b.cfg.Peers != nil:
-		return strings.Join(b.cfg.Peers.Peers, ", ")
+		return strings.Join(b.cfg.Peers.all(), ", ")
 	}
 	return b.Dir()
 }

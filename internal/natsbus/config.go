@@ -22,6 +22,10 @@ type Config struct {
 	// cluster with this one's.
 	Peers *Peers
 
+	// Visitor, beside Peers, makes this one no member: it keeps no data, needs no
+	// Dir, and is there for what is done to a cluster from outside.
+	Visitor bool
+
 	// Prefix begins the subjects of everything, and in capitals the streams' names;
 	// empty means "pl". Porchlight clusters that share a NATS account need
 	// different ones.
@@ -47,14 +51,16 @@ func (cfg *Config) check() error {
 		return fmt.Errorf("natsbus: the most bytes to store cannot be negative (%d)", cfg.MaxStore)
 	case cfg.Cluster != nil && cfg.Peers != nil:
 		return errors.New("natsbus: a NATS cluster to use and peers to form one are both given: choose one")
-	case cfg.Dir == "" && cfg.Cluster == nil:
+	case cfg.Visitor && cfg.Peers == nil:
+		return errors.New("natsbus: a visitor needs the addresses of the nodes")
+	case cfg.Dir == "" && cfg.Cluster == nil && !cfg.Visitor:
 		return errors.New("natsbus: no data directory given")
 	case !validPrefix(cfg.Prefix):
 		return fmt.Errorf("natsbus: %q cannot be a prefix: use 1 to 16 of a-z, 0-9 and _", cfg.Prefix)
 	case cfg.Cluster != nil:
 		return cfg.Cluster.check()
 	case cfg.Peers != nil:
-		return cfg.Peers.check()
+		return cfg.Peers.check(cfg.Visitor)
 	}
 	return nil
 }

@@ -76,13 +76,17 @@ func (l *engineLog) Noticef(format string, v ...any) {
 }
 
 // Warnf lowers the words that every start after a kill has: the index of a
-// stream is behind the stream itself and is made anew, which needs nobody. That
+// stream is behind the stream itself and is made anew, which needs nobody; and of
+// a cluster, that it waits for the others, which we say ourselves. That
 // passwords are not hashed is so on purpose: they are made for one process.
 func (l *engineLog) Warnf(format string, v ...any) {
 	text, write := fmt.Sprintf(format, v...), l.log.Warn
 	switch {
 	case strings.Contains(text, "Stream state outdated"):
 		write = l.log.Info
+	case strings.Contains(text, "Waiting for routing to be established"), strings.Contains(text, "JetStream has not established contact with a meta leader"),
+		strings.Contains(text, "JetStream is not current with the meta leader"):
+		write = l.log.Debug
 	case strings.Contains(text, "Plaintext passwords detected"), strings.Contains(text, "Metalayer blocking snapshot"):
 		write = l.log.Debug
 	}
@@ -92,8 +96,11 @@ func (l *engineLog) Warnf(format string, v ...any) {
 // Errorf keeps the words too: in a cluster they may be all there is to tell why
 // a peer does not come.
 func (l *engineLog) Errorf(format string, v ...any) {
-	text := fmt.Sprintf(format, v...)
-	l.line(l.log.Error, text)
+	text, write := fmt.Sprintf(format, v...), l.log.Error
+	if strings.Contains(text, "Error trying to connect to route") {
+		write = l.log.Warn // a node that is away is missed by the others, which say so
+	}
+	l.line(write, text)
 	l.said.keep(text)
 }
 

@@ -67,7 +67,9 @@ func ImportRights(prefix string) (publish []string) {
 	e := &transfer{}
 	e.bus, _ = natsbus.New(natsbus.Config{Cluster: &natsbus.Cluster{URLs: []string{"nats://localhost"}}, Prefix: prefix})
 	for _, name := range allStreams() {
-		publish = append(publish, "$JS.API.STREAM.RESTORE."+e.named(name), "$JS.API.STREAM.DELETE."+e.named(name), "$JS.SNAPSHOT.RESTORE."+e.named(name)+".*")
+		stream := e.named(name)
+		publish = append(publish, "$JS.API.STREAM.SNAPSHOT."+stream, "$JS.SNAPSHOT.ACK."+stream+".*",
+			"$JS.API.STREAM.RESTORE."+stream, "$JS.API.STREAM.DELETE."+stream, "$JS.SNAPSHOT.RESTORE."+stream+".*")
 	}
 	return publish
 }
@@ -146,6 +148,11 @@ func (e *transfer) undo(ctx context.Context, made []exported) {
 	}
 }
 
+const (
+	silentReplica = 3 * time.Second // of silence are told of: each replica is heard once a second
+	lateReplica   = 100             // operations behind are told of: some are always on their way
+)
+
 // StreamStatus is how one stream is doing.
 type StreamStatus struct {
 	Stream      string    `json:"stream"`
@@ -156,8 +163,10 @@ type StreamStatus struct {
 	LastAt      time.Time `json:"last_at,omitzero"`
 	Replicas    int       `json:"replicas"`
 	Leader      string    `json:"leader,omitempty"`
-	Behind      []string  `json:"behind,omitempty"` // replicas that lag or are gone, with by how much
+	Servers     []string  `json:"servers,omitempty"` // that have a copy, the leader's first
+	Behind      []string  `json:"behind,omitempty"`  // replicas that lag or are gone, with by how much
 	Unavailable string    `json:"unavailable,omitempty"`
+	Whole       bool      `json:"-"` // all replicas had everything at that moment, which those of a busy stream seldom have
 }
 
 // Status tells how the streams of the bus's prefix are doing; those that are not
@@ -176,7 +185,7 @@ func Status(ctx context.Context, bus *natsbus.Bus) (all []StreamStatus, err erro
 		}
 		st := StreamStatus{Stream: e.named(name)}
 		if err != nil {
-			st.Unavailable = err.Error()
+			st.Unavailable = unavailable(err)
 			all = append(all, st)
 			continue
 		}
@@ -185,16 +194,39 @@ func Status(ctx context.Context, bus *natsbus.Bus) (all []StreamStatus, err erro
 		st.Replicas = info.Config.Replicas
 		if info.Cluster != nil {
 			st.Leader = info.Cluster.Leader
+			st.Servers, st.Whole = append(st.Servers, st.Leader), true
 			for _, r := range info.Cluster.Replicas {
-				switch {
-				case r.Offline:
-					st.Behind = append(st.Behind, r.Name+": offline")
-				case !r.Current:
-					st.Behind = append(st.Behind, fmt.Sprintf("%s: %d behind", r.Name, r.Lag))
+				st.Servers = append(st.Servers, r.Name)
+				st.Whole = st.Whole && r.Current && !r.Offline
+				if why := behind(r); why != "" {
+					st.Behind = append(st.Behind, why)
 				}
 			}
 		}
 		all = append(all, st)
 	}
 	return all, nil
+}
+
+// unavailable says why a stream does not tell how it is doing.
+func unavailable(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) {
+		return "no leader answers: too few of its replicas run, or they elect one"
+	}
+	return err.Error()
+}
+
+// behind says what a replica lacks; "": nothing but what is on its way.
+func behind(r *jetstream.PeerInfo) string {
+	switch {
+	case r.Offline:
+		return r.Name + ": offline"
+	case r.Current:
+		return ""
+	case r.Active > silentReplica:
+		return fmt.Sprintf("%s: not heard for %s", r.Name, r.Active.Round(time.Second))
+	case r.Lag > lateReplica:
+		return fmt.Sprintf("%s: %d behind", r.Name, r.Lag)
+	}
+	return ""
 }

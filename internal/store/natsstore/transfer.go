@@ -108,7 +108,7 @@ func (e *transfer) api(ctx context.Context, call string, request, answer any) er
 	m, err := e.conn.RequestWithContext(ctx, "$JS.API.STREAM."+call, body)
 	if err != nil {
 		if denied := e.bus.Denied(); denied != "" {
-			return fmt.Errorf("the account lacks a right: %s", denied)
+			return fmt.Errorf("the account lacks a right: %s; `porchlight cluster rights --import` prints those that moving data needs", denied)
 		}
 		return err
 	}
