@@ -60,6 +60,8 @@ func (c *Cluster) Call(ctx context.Context, to Incarnation, method string, b []b
 	c.mu.Unlock()
 	switch {
 	case self:
+		ctx, cancel := bounded(ctx)
+		defer cancel()
 		return c.serve(ctx, to, method, b)
 	case name == "":
 		return nil, fault.Retry(fault.NodeUnavailable, retryCall, "the node that has it is not known here; try again")
@@ -136,13 +138,18 @@ func (c *Cluster) CallAll(ctx context.Context, method string, b []byte) []Answer
 	return all
 }
 
+// bounded gives a call a deadline that has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, callTimeout)
+}
+
 // ask sends a question whatever the standing of the node.
 func (c *Cluster) ask(ctx context.Context, to Incarnation, method string, b []byte) ([]byte, error) {
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	deadline, _ := ctx.Deadline()
 	c.mu.Lock()
 	q := question{from: c.self, id: c.callID.Add(1), within: time.Until(deadline), method: method, b: b}

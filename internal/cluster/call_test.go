@@ -242,3 +242,15 @@ func TestCallOfBeforeAPauseIsNotServed(t *testing.T) {
 		}
 	})
 }
+
+func TestACallToOneselfEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, served := callers(t)
+		defer w.end()
+		began := time.Now()
+		_, err := w.nodes["b"].c.Call(context.WithoutCancel(t.Context()), 2, "hang", nil)
+		if took := time.Since(began); err == nil || took != 5*time.Second || served.Load() != 1 {
+			t.Errorf("got %v after %v, want an error after five seconds", err, took)
+		}
+	})
+}

@@ -33,6 +33,7 @@ type origin struct {
 	over     bool   // it left or is gone: nothing of it counts any more
 	behind   int    // it is heard again: so many comparisons more must find nothing to copy
 	arrived  time.Duration
+	hearing  bool   // it is being subscribed to anew
 	stop     func() // of the subscription
 	differed Digests
 	theirs   Digests // scratch of compare
@@ -71,14 +72,25 @@ func (o *origin) listen(position uint64, cause Reason) {
 		return
 	}
 	o.mu.Lock()
-	over := o.over
-	if !over {
-		o.stop = stop
+	// Stop ends those that it finds, and this may not be among them any more.
+	if !o.over && o.c.ctx.Err() == nil {
+		stop, o.stop = o.stop, stop
 	}
 	o.mu.Unlock()
-	if over {
+	if stop != nil {
 		stop()
 	}
+}
+
+// listenAgain is listen to a log from which nothing comes. It waits for the
+// transport, which may be what is broken: the heartbeats of this node must not.
+func (o *origin) listenAgain(position uint64) {
+	o.c.goes(func() {
+		o.listen(position, Mute)
+		o.mu.Lock()
+		o.hearing = false
+		o.mu.Unlock()
+	})
 }
 
 // end ends all that goes on for the log: nothing of it counts any more.
@@ -245,10 +257,11 @@ func (o *origin) tick(heard bool, position uint64) {
 	o.unhold(now)
 	o.finish()
 	o.pump()
-	mute := heard && now-o.arrived > muteAfter
+	mute := heard && !o.hearing && now-o.arrived > muteAfter
+	o.hearing = o.hearing || mute
 	o.mu.Unlock()
 	if mute {
 		o.c.counts.mute.Add(1)
-		o.listen(position, Mute)
+		o.listenAgain(position)
 	}
 }

@@ -65,6 +65,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 
 // enter is acknowledged by the quorum and reads whom it knows.
 func (c *Cluster) enter(ctx context.Context) (others int, err error) {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	again := time.NewTicker(Beat)
@@ -81,7 +82,7 @@ func (c *Cluster) enter(ctx context.Context) (others int, err error) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("cluster: no quorum acknowledged this node within %v (a majority of the NATS servers must run and reach each other): %w", startLimit, err)
+			return 0, fmt.Errorf("cluster: no quorum acknowledged this node within %v (a majority of the NATS servers must run and reach each other): %w", time.Since(began).Round(time.Millisecond), err)
 		}
 	}
 }

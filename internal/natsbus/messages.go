@@ -55,6 +55,7 @@ func (m *Messages) Subscribe(subject string, f func(subject string, b []byte, re
 		return nil, fmt.Errorf("natsbus: subscribe: %w", err)
 	}
 	if err := sub.SetPendingLimits(-1, subscriptionPending); err != nil {
+		_ = sub.Unsubscribe()
 		return nil, fmt.Errorf("natsbus: subscribe: %w", err)
 	}
 	// Whoever publishes next must be heard.
