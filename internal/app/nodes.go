@@ -231,7 +231,10 @@ func (r replicas) Lost(origin uint64, alive, since presence.Time) {
 	r.a.tracker.Lost(origin, alive, since)
 	r.a.hub.Heard()
 }
-func (r replicas) Left(origin uint64) { r.a.tracker.Left(origin); r.a.hub.Heard() }
+func (r replicas) Left(origin uint64, alive presence.Time) {
+	r.a.tracker.Left(origin, alive)
+	r.a.hub.Heard()
+}
 func (r replicas) Isolated()          { r.a.tracker.Isolated() }
 func (r replicas) Frozen()            { r.a.tracker.Frozen() }
 func (r replicas) Joined(self uint64) { r.a.tracker.Joined(self) }

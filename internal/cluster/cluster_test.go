@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/cluster/clustertest"
+	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
 func TestThreeNodesKnowEachOther(t *testing.T) {
@@ -123,9 +124,15 @@ func TestGoodbye(t *testing.T) {
 		for i := range 100 {
 			c.table.change(uint64(i), false)
 		}
+		w.net.SetFaults(clustertest.Faults{Delay: 100 * time.Millisecond})
+		wait(700 * time.Millisecond) // since its last heartbeat
+		at := presence.At(time.Now())
 		w.stop("c")
-		wait(200 * time.Millisecond)
+		wait(400 * time.Millisecond)
 		w.nodes["a"].is(t, "after the goodbye", fmt.Sprint("left ", c.first))
+		if got := w.nodes["a"].table.goodbye(); got != at {
+			t.Errorf("it said goodbye at %v, want %v by its own clock", got.Time(), at.Time())
+		}
 		if got, n := w.nodes["a"].table.digests(c.first); got != c.table.own.digest {
 			t.Errorf("the last words are not all there: %d of 100", n)
 		}

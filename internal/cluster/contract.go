@@ -87,9 +87,10 @@ type Listener interface {
 	// before it stood behind the verdict. Returned may follow within the time of
 	// return (Config.Return) after since, and never later.
 	Lost(origin Incarnation, alive, since presence.Time)
-	// Left says that origin said goodbye; everything it said before was applied.
-	// Nothing follows of it.
-	Left(origin Incarnation)
+	// Left says that origin said goodbye, when by its own clock; everything it said
+	// before was applied. Nothing follows of it. Who heard of the goodbye from others
+	// only knows by its last heartbeat when it lived.
+	Left(origin Incarnation, alive presence.Time)
 
 	// Isolated says that this node can reach neither the quorum nor a majority of
 	// the others, or that they do not hear it: it must send its clients away and

@@ -64,7 +64,7 @@ func (void) Silent(Incarnation, presence.Time)              {}
 func (void) Returned(Incarnation)                           {}
 func (void) Caught(Incarnation)                             {}
 func (void) Lost(Incarnation, presence.Time, presence.Time) {}
-func (void) Left(Incarnation)                               {}
+func (void) Left(Incarnation, presence.Time)                {}
 func (void) Isolated()                                      {}
 func (void) Frozen()                                        {}
 func (void) Joined(Incarnation)                             {}

@@ -176,13 +176,13 @@ func (c *Cluster) left(p *peer) {
 	c.past[p.name] = max(c.past[p.name], p.incarnation)
 	if o := p.origin; o != nil {
 		c.after = append(c.after, o.end)
-		told := p.told
+		told, alive := p.told, p.alive
 		c.emit(o, func(l Listener) {
 			if o.position.Load() < told {
 				o.missed()
 			}
 			o.over = true
-			l.Left(o.incarnation)
+			l.Left(o.incarnation, alive)
 		})
 	}
 }

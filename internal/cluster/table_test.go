@@ -22,6 +22,7 @@ type sessions struct {
 	changes  uint64
 	events   []string
 	lost     []verdict
+	bye      presence.Time // of the last who left
 	trouble  []string
 	joined   []cluster.Incarnation
 	pad      int // bytes added to each change
@@ -231,11 +232,21 @@ func (t *sessions) Lost(origin cluster.Incarnation, alive, since presence.Time) 
 	t.lost = append(t.lost, verdict{origin, alive, since})
 }
 
-func (t *sessions) Left(origin cluster.Incarnation) {
+func (t *sessions) Left(origin cluster.Incarnation, alive presence.Time) {
 	t.note("left %d", origin)
+	t.mu.Lock()
+	t.bye = alive
+	t.mu.Unlock()
 	_, leave := t.enter(origin, "Left")
 	defer leave()
 	t.of[origin].left = true
+}
+
+// goodbye is when the last who left said so.
+func (t *sessions) goodbye() presence.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bye
 }
 
 // Joined is cluster.Listener's. Another incarnation opens everything anew.

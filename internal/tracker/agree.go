@@ -16,11 +16,14 @@ import (
 const (
 	methodGone = "node.gone"
 	// agreeAgain is when the others are asked again, who judge a moment later;
-	// agreeLimit is how long an answer may take, and agreeWait how long a verdict that
-	// came late waits for it.
+	// agreeLimit is how long that goes on, and how long an answer may take, and
+	// agreeWait how long a verdict that came late waits for it.
 	agreeAgain = 50 * time.Millisecond
 	agreeLimit = time.Second
 	agreeWait  = 300 * time.Millisecond
+	// agreeSeldom is how long they are left alone at most, one of whom cannot answer,
+	// or does not know yet. The pauses before are shorter.
+	agreeSeldom = 5 * time.Second
 )
 
 // goneWord is what a node knows of one that is gone.
@@ -118,30 +121,55 @@ func (o *origin) learn(w *goneWord, now time.Duration) {
 	}
 }
 
+// asking is how often the others are asked: after a verdict again and again for a
+// moment, then ever more seldom.
+type asking struct {
+	busy  bool
+	news  bool          // there was a verdict since they were asked
+	pause time.Duration // the last between two times
+	after time.Duration // the wheel's time of the next time
+}
+
 // agree asks the others about nodes that are gone and of which not all are known
-// to say the same, unless it does so already.
+// to say the same, unless it does so already, or did in vain a moment ago.
 func (t *Tracker) agree() {
 	p := t.peers
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.agreeing || p.ctx == nil || p.ctx.Err() != nil || len(p.unagreed(0)) == 0 {
+	a := &p.asking
+	if a.busy || p.ctx == nil || p.ctx.Err() != nil || !a.news && t.wheel.Now() < a.after || len(p.unagreed(0)) == 0 {
 		return
 	}
-	p.agreeing = true
+	limit := time.Duration(0)
+	if a.news {
+		limit, a.pause = agreeLimit, 0
+	}
+	a.busy, a.news = true, false
 	p.joining.Go(func() {
-		again := time.NewTimer(agreeLimit)
-		defer again.Stop()
-		for began := t.wheel.Now(); t.wheel.Now()-began < agreeLimit && !t.agreed(p.ctx); {
-			again.Reset(agreeAgain)
-			select {
-			case <-again.C:
-			case <-p.ctx.Done():
-			}
-		}
+		done := t.agreeWithin(p.ctx, limit)
 		p.mu.Lock()
-		p.agreeing = false
-		p.mu.Unlock()
+		defer p.mu.Unlock()
+		if a.pause = min(max(2*a.pause, sweepEvery), agreeSeldom); done {
+			a.pause = 0
+		}
+		a.busy, a.after = false, t.wheel.Now()+a.pause
 	})
+}
+
+// agreeWithin asks until all say the same, once at least, and reports whether they do.
+func (t *Tracker) agreeWithin(ctx context.Context, limit time.Duration) (done bool) {
+	again := time.NewTimer(agreeLimit)
+	defer again.Stop()
+	for began := t.wheel.Now(); ; {
+		if done = t.agreed(ctx); done || t.wheel.Now()-began >= limit {
+			return done
+		}
+		again.Reset(agreeAgain)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // unagreed is what this node knows of those that are gone and of which not all say

@@ -64,6 +64,119 @@ func TestNodesThatDoNotAgreeSayTheEarliest(t *testing.T) {
 	})
 }
 
+// TestASecondVerdictIsAgreedOnToo: what was agreed on after one counts no more when
+// the next says that the node lived longer.
+func TestASecondVerdictIsAgreedOnToo(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		a.open(presence.Device{})
+		wait(time.Second)
+		c.end(a)
+		release := c.mem.Hold()
+		defer release()
+		last := presence.At(time.Now())
+		wait(3 * time.Second)
+		for _, n := range []*node{b, d} {
+			c.give(n, a, last.Add(-1500*time.Millisecond))
+		}
+		wait(3 * time.Second)
+		c.give(b, a, last)
+		wait(4 * time.Second)
+		for _, n := range []*node{b, d} {
+			if p := n.tr.Presence(bob); n.looks(bob) != "[] []" || p.LastSeen != last {
+				t.Errorf("node %d: sees %s, last seen %v, want %v", n.name, n.looks(bob), p.LastSeen.Time(), last.Time())
+			}
+		}
+	})
+}
+
+// TestAVerdictAfterAGuess: the grace of a node that was only guessed to be gone
+// begins with the verdict.
+func TestAVerdictAfterAGuess(t *testing.T) {
+	inNodes(t, 2, nil, func(t *testing.T, c *nodes) {
+		b, p := c.all[1], c.all[1].tr.peers
+		p.mu.Lock()
+		o := p.origin(77)
+		o.over, o.kept, o.guess, o.agreed = max(b.wheel.Now(), 1), true, true, true
+		p.mu.Unlock()
+		wait(5 * time.Second)
+		b.tr.Lost(77, presence.At(time.Now()), presence.At(time.Now()))
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if since := b.wheel.Now() - o.over; since > 100*time.Millisecond || o.kept || o.guess || o.agreed {
+			t.Errorf("got %+v, which began %v ago, want a verdict of now", *o, since)
+		}
+	})
+}
+
+// TestTheTimeOfAGoodbyeIsItsSenders: who hears it later knows no later last seen.
+func TestTheTimeOfAGoodbyeIsItsSenders(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		a.open(presence.Device{})
+		wait(time.Second)
+		c.end(a)
+		release := c.mem.Hold()
+		defer release()
+		c.mu.Lock()
+		a.left = true
+		c.mu.Unlock()
+		at := presence.At(time.Now())
+		wait(300 * time.Millisecond)
+		b.tr.Left(a.number, at)
+		wait(700 * time.Millisecond)
+		d.tr.Left(a.number, at)
+		wait(b.tr.cfg.RestartGrace + time.Second)
+		for _, n := range []*node{b, d} {
+			if p := n.tr.Presence(bob); n.looks(bob) != "[] []" || p.LastSeen != at {
+				t.Errorf("node %d: sees %s, last seen %v, want %v", n.name, n.looks(bob), p.LastSeen.Time(), at.Time())
+			}
+		}
+	})
+}
+
+// TestWhoCannotAnswerIsAskedSeldom: a node that is heard and does not answer is not
+// asked twenty times a second for as long as that lasts, and soon enough after it.
+func TestWhoCannotAnswerIsAskedSeldom(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		asked, mute := 0, true
+		c.mu.Lock()
+		c.mute = func(method string) bool {
+			if method == methodGone {
+				asked++
+			}
+			return method == methodGone && mute
+		}
+		c.mu.Unlock()
+		a.open(presence.Device{})
+		wait(time.Second)
+		c.kill(a)
+		wait(time.Minute)
+		c.mu.Lock()
+		if asked < 20 || asked > 100 {
+			t.Errorf("two nodes asked one another %d times in a minute, want 20 to 100", asked)
+		}
+		asked, mute = 0, false
+		c.mu.Unlock()
+		wait(agreeSeldom + time.Second)
+		for _, n := range []*node{b, d} {
+			p := n.tr.peers
+			p.mu.Lock()
+			if o := p.origins[a.number]; o == nil || !o.agreed {
+				t.Errorf("node %d: the other answers again, and they do not agree", n.name)
+			}
+			p.mu.Unlock()
+		}
+		wait(time.Minute)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if asked > 2 {
+			t.Errorf("asked %d times after all, want once each", asked)
+		}
+	})
+}
+
 // TestWhoStartsAnewLearnsWhatIsGone: among rolling restarts nobody's grace begins
 // again, nor does a lost node count as one that says goodbye.
 func TestWhoStartsAnewLearnsWhatIsGone(t *testing.T) {

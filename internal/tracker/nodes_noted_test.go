@@ -117,7 +117,7 @@ func TestNotesOfALateWordAreRead(t *testing.T) {
 		if err := a.tr.SaveNotes(context.Background()); err != nil {
 			t.Fatalf("SaveNotes: %v", err)
 		}
-		b.tr.Left(a.number)
+		b.tr.Left(a.number, presence.At(time.Now()))
 		wantBack(t, b, late, "dave")
 		c.mu.Lock()
 		a.cut = false

@@ -29,6 +29,8 @@ type nodes struct {
 	all  []*node    // those that run, and those that ended
 	lose func() bool
 	late time.Duration // verdicts wait so long for the quorum
+	// mute: a node does not answer calls of that method; nil: all do.
+	mute func(method string) bool
 	quit chan struct{}
 }
 
@@ -244,7 +246,7 @@ func (n *node) Change(shard int, b []byte) {
 // Call implements Peers.
 func (n *node) Call(ctx context.Context, to uint64, method string, b []byte) ([]byte, error) {
 	o := n.of.node(to)
-	if o == nil || !n.of.reach(n, o) {
+	if o == nil || !n.of.reach(n, o) || n.of.mutes(method) {
 		return nil, fault.Retry(fault.NodeUnavailable, time.Second, "nobody answers")
 	}
 	answer, err := o.tr.Calls()[method](ctx, n.number, slices.Clone(b))
@@ -309,6 +311,12 @@ func (n *node) Owner(key []byte) uint64 {
 func (n *node) Heir(key []byte) uint64 {
 	_, second := n.ranked(key)
 	return second
+}
+
+func (c *nodes) mutes(method string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mute != nil && c.mute(method)
 }
 
 // compare is the heartbeats: who is silent, lost, returned, and whose shards differ.
@@ -462,6 +470,7 @@ func (c *nodes) leave(n *node) {
 	if err := n.tr.Stop(context.Background()); err != nil {
 		c.t.Errorf("Stop of node %d: %v", n.name, err)
 	}
+	at := presence.At(time.Now())
 	// A goodbye comes after all that was said before it (cluster.Listener).
 	c.mu.Lock()
 	c.lose = nil
@@ -478,7 +487,7 @@ func (c *nodes) leave(n *node) {
 	c.mu.Unlock()
 	n.wheel.Stop()
 	for _, o := range c.running() {
-		o.inbox <- func() { o.tr.Left(n.number) }
+		o.inbox <- func() { o.tr.Left(n.number, at) }
 	}
 }
 

@@ -75,9 +75,10 @@ func (t *Tracker) Lost(incarnation uint64, alive, since presence.Time) {
 	t.agree()
 }
 
-// Left says that it said goodbye: its sessions wait as for a restart.
-func (t *Tracker) Left(incarnation uint64) {
-	t.gone(incarnation, t.now(), t.now(), true)
+// Left says that it said goodbye, when by its own clock: its sessions wait as for a
+// restart.
+func (t *Tracker) Left(incarnation uint64, alive presence.Time) {
+	t.gone(incarnation, alive, t.now(), true)
 	t.agree()
 }
 
@@ -86,10 +87,14 @@ func (t *Tracker) gone(incarnation uint64, alive, since presence.Time, kept bool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.origin(incarnation)
-	if o.over == 0 {
+	if o.over == 0 || o.guess {
 		o.over = max(t.wheel.Now()-max(0, t.now().Sub(since)), 1)
 	}
-	o.alive, o.kept = max(alive, o.alive), kept
+	if o.guess || alive > o.alive { // what was agreed on is not this
+		o.agreed, o.met = false, 0
+	}
+	o.alive, o.kept, o.guess = max(alive, o.alive), kept, false
+	p.asking.news = true
 }
 
 // unheard notes owners of sessions and notes that were found here, and that nobody
@@ -121,6 +126,7 @@ func (t *Tracker) unheard() {
 		}
 		if o := p.origin(owner); o.over == 0 && o.since == 0 {
 			o.over, o.kept, o.guess = max(t.wheel.Now(), 1), true, true
+			p.asking.news = true
 			if has {
 				p.mute(o, o.alive)
 			}

@@ -57,7 +57,7 @@ type peering struct {
 	flying map[claimKey][]func(error) func()
 	lists  map[listKey]*listing
 
-	agreeing bool // the others are asked about nodes that are gone
+	asking asking // of the others, about nodes that are gone
 
 	renewed bool            // it has another number since it was frozen
 	ctx     context.Context // of what runs behind; ends with Stop
