@@ -18,8 +18,8 @@ type NodeNotes interface {
 
 	// LoadNotes calls f with what a node keeps of a group, in order; incarnation 0
 	// stands for all nodes and group -1 for all groups, each node's of a group in
-	// order. What a save acknowledged is there. f may
-	// keep data.
+	// order. What a save acknowledged is there, what is saved meanwhile
+	// may come as well, and what that replaces too. f may keep data.
 	LoadNotes(ctx context.Context, incarnation uint64, group int, f func(incarnation uint64, data []byte) error) error
 
 	// ForgetNotes drops all that a node keeps. It is no error that there is nothing.

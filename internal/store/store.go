@@ -103,7 +103,9 @@ type Checkpoints interface {
 	Advance(ctx context.Context, through, note uint64) error
 
 	// Load calls shard for each stored shard and then note for each stored
-	// note, in order. through is what Advance last said. They may keep data.
+	// note, in order. through is what Advance last said. They may keep data. A
+	// shard that another node saves meanwhile may come twice, the newer later; none
+	// is left out.
 	Load(ctx context.Context, shard func(n int, through uint64, data []byte) error, note func(data []byte) error) (through uint64, err error)
 }
 

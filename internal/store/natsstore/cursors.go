@@ -164,11 +164,8 @@ func (s *Store) ListCursors(ctx context.Context, f func(store.Cursors) error) er
 	if err := s.closed(); err != nil {
 		return err
 	}
-	info, err := s.cursors.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("natsstore: cursors: %w", refineRead(err))
-	}
-	return s.read(ctx, s.cursors, span{through: info.State.LastSeq}, func(m jetstream.Msg, seq uint64) error {
+	all := map[store.Endpoint]store.Cursors{} // one that moves meanwhile comes twice
+	err := s.readAll(ctx, s.cursors, "", func(m jetstream.Msg, seq uint64) error {
 		names := strings.Split(m.Subject(), ".")
 		e, err := endpointOf(names[len(names)-2], names[len(names)-1])
 		if err != nil {
@@ -179,11 +176,22 @@ func (s *Store) ListCursors(ctx context.Context, f func(store.Cursors) error) er
 			return fmt.Errorf("natsstore: cursors of endpoint %q of app %s: %w", e.Name, e.App, err)
 		}
 		if len(m.Data()) == 1 {
+			delete(all, e)
 			return nil
 		}
 		c.Endpoint, c.Revision = e, seq
-		return f(c)
+		all[e] = c
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if err := f(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DropCursors implements store.CursorKeeper.

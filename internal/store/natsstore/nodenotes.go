@@ -58,16 +58,11 @@ func (s *Store) LoadNotes(ctx context.Context, incarnation uint64, group int, f 
 	if err != nil {
 		return fmt.Errorf("natsstore: notes of nodes: %w", err)
 	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("natsstore: notes of nodes: %w", refineRead(err))
-	}
 	of := "*"
 	if group >= 0 {
 		of = strconv.Itoa(group)
 	}
-	part := span{through: info.State.LastSeq, subject: nodeNoteName(incarnation, of)}
-	return s.read(ctx, stream, part, func(m jetstream.Msg, _ uint64) error {
+	return s.readAll(ctx, stream, nodeNoteName(incarnation, of), func(m jetstream.Msg, _ uint64) error {
 		node, _, _ := strings.Cut(strings.TrimPrefix(m.Subject(), nodeNoteSubject), ".")
 		n, err := strconv.ParseUint(node, 10, 64)
 		if err != nil {

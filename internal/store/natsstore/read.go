@@ -89,6 +89,32 @@ func (s *Store) read(ctx context.Context, stream jetstream.Stream, part span, f 
 	}
 }
 
+// mostPasses bounds readAll where writers never rest: none writes one subject, or
+// one node's notes, so often that it is hidden from as many.
+const mostPasses = 8
+
+// readAll calls f with all that a stream has of the subjects (empty: of any), in
+// order, beside writers: what they replace while it reads moves to the end of the
+// stream, where a single read would not look, and a subject that is kept once would
+// be missing. So it reads on until the end stands still. A subject that is replaced
+// comes twice, the newer later.
+func (s *Store) readAll(ctx context.Context, stream jetstream.Stream, subjects string, f func(m jetstream.Msg, seq uint64) error) error {
+	part := span{subject: subjects}
+	for range mostPasses {
+		info, err := stream.Info(ctx)
+		if err != nil {
+			return fmt.Errorf("natsstore: cannot ask for %s: %w", stream.CachedInfo().Config.Name, refineRead(err))
+		}
+		if part.from, part.through = part.through+1, info.State.LastSeq; part.from > part.through {
+			return nil
+		}
+		if err := s.read(ctx, stream, part, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // nextMessage waits for the next message; nil means that none is left although
 // more were counted.
 func nextMessage(ctx context.Context, reader jetstream.Consumer, messages jetstream.MessagesContext) (jetstream.Msg, error) {

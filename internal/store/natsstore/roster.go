@@ -224,29 +224,14 @@ func (s *Store) scanValues(ctx context.Context, from jetstream.Stream, subjects 
 	if err := s.closed(); err != nil {
 		return err
 	}
-	part := span{subject: subjects}
-	// What is saved while we read moves to the end of the stream: read on until
-	// the end stands still.
-	for {
-		info, err := from.Info(ctx)
+	return s.readAll(ctx, from, subjects, func(m jetstream.Msg, seq uint64) error {
+		id, value, err := parseRoster(m.Data())
 		if err != nil {
-			return fmt.Errorf("natsstore: rosters: %w", refineRead(err))
+			return fmt.Errorf("natsstore: roster message %d: %w", seq, err)
 		}
-		if part.from, part.through = part.through+1, info.State.LastSeq; part.from > part.through {
+		if value == nil {
 			return nil
 		}
-		err = s.read(ctx, from, part, func(m jetstream.Msg, seq uint64) error {
-			id, value, err := parseRoster(m.Data())
-			if err != nil {
-				return fmt.Errorf("natsstore: roster message %d: %w", seq, err)
-			}
-			if value == nil {
-				return nil
-			}
-			return f(scannedValue{m.Subject(), id, value, seq})
-		})
-		if err != nil {
-			return err
-		}
-	}
+		return f(scannedValue{m.Subject(), id, value, seq})
+	})
 }

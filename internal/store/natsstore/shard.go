@@ -144,17 +144,15 @@ func (s *Store) head(ctx context.Context, n int) (head, error) {
 
 // loadShards calls f with each shard's newest state.
 func (s *Store) loadShards(ctx context.Context, f func(n int, through uint64, data []byte) error) error {
-	info, err := s.ckpt.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("natsstore: checkpoint: %w", refineRead(err))
-	}
-	all := span{through: info.State.LastSeq, subject: shardSubject + "*"}
-	return s.read(ctx, s.ckpt, all, func(m jetstream.Msg, seq uint64) error {
+	return s.readAll(ctx, s.ckpt, shardSubject+"*", func(m jetstream.Msg, seq uint64) error {
 		n, err := strconv.Atoi(strings.TrimPrefix(m.Subject(), shardSubject))
 		if err != nil {
 			return fmt.Errorf("natsstore: a checkpoint on subject %s is not ours", m.Subject())
 		}
 		h, state, err := s.loadShard(ctx, n, m.Data())
+		if s.clustered && errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil // another node replaced it, and dropped its parts: it comes again
+		}
 		if err != nil {
 			return fmt.Errorf("natsstore: shard %d of the checkpoint cannot be read (written by a newer version, or damaged): %w", n, err)
 		}
