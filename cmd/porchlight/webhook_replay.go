@@ -59,6 +59,10 @@ func (w webhookReplay) from() (client.ReplayFrom, error) {
 // replayPoll is how often the server is asked how far a replay is.
 const replayPoll = 500 * time.Millisecond
 
+// replayPatience is how long nobody may say that, while the node that runs it starts
+// anew or another takes it over.
+const replayPatience = time.Minute
+
 // Run begins it.
 func (w webhookReplay) Run(ctx context.Context, c console) error {
 	from, err := w.from()
@@ -107,6 +111,7 @@ func (w webhookReplay) wait(ctx context.Context, c console, of replayed) (client
 	defer bar.Close()
 	tick := time.NewTicker(replayPoll)
 	defer tick.Stop()
+	heard := time.Now()
 	for of.r.Doing == "running" {
 		bar.Set(int(1000 * of.r.Progress))
 		bar.Describe(fmt.Sprintf("replay %s: %d events", of.r.ID, of.r.Events))
@@ -119,9 +124,15 @@ func (w webhookReplay) wait(ctx context.Context, c console, of replayed) (client
 		if ctx.Err() != nil {
 			return of.r, ctx.Err()
 		}
+		var e *client.Error
+		if errors.As(err, &e) && e.Temporary() && time.Since(heard) < replayPatience {
+			bar.Describe(fmt.Sprintf("replay %s: waiting for the server", of.r.ID))
+			continue
+		}
 		if err != nil {
 			return of.r, err
 		}
+		heard = time.Now()
 		found := false
 		for _, r := range h.Replays {
 			if r.ID == of.r.ID {
@@ -129,7 +140,7 @@ func (w webhookReplay) wait(ctx context.Context, c console, of replayed) (client
 			}
 		}
 		if !found {
-			return of.r, fmt.Errorf("the server no longer knows of replay %s: it was started anew; begin again at position %s", of.r.ID, of.r.At)
+			return of.r, fmt.Errorf("the server no longer knows of replay %s; begin again at position %s", of.r.ID, of.r.At)
 		}
 	}
 	return of.r, nil

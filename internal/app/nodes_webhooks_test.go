@@ -63,6 +63,24 @@ func inOrder(t *testing.T, events []sunk, user string) (first []string) {
 	return first
 }
 
+// goesOn waits until a node says that a replay does so. Until then it may only say
+// that it runs, or that it cannot say.
+func goesOn(t *testing.T, a *app.App, replay, doing string) {
+	t.Helper()
+	happens(t, "the replay is "+doing, func() bool {
+		code, m := restCode(t, a, "GET", "/api/v1/webhooks/main", "")
+		if code != http.StatusOK {
+			return false
+		}
+		all := m["replays"].([]any)
+		last := all[len(all)-1].(map[string]any)
+		if last["replay"] != replay || last["doing"] != "running" && last["doing"] != doing {
+			t.Fatalf("got %v, want replay %s among them", all, replay)
+		}
+		return last["doing"] == doing
+	})
+}
+
 // TestWebhooksOfNodes asks every node for a webhook that one serves, and lets that
 // one go.
 func TestWebhooksOfNodes(t *testing.T) {
@@ -116,8 +134,16 @@ func TestWebhooksOfNodes(t *testing.T) {
 	})
 	left := slices.Delete(slices.Clone(nodes), gone, gone+1)
 	put(t, left[0], "late")
+	s.wait(t, 13)
+	s.mu.Lock()
+	s.again = http.StatusServiceUnavailable
+	s.mu.Unlock()
+	replay := rest(t, left[0], "POST", "/api/v1/webhooks/main/replay", `{"time":"2000-01-01T00:00:00Z"}`)["replay"].(string)
 	began := time.Now()
 	stop(t, nodes[gone])
+	for _, a := range left {
+		goesOn(t, a, replay, "running")
+	}
 	happens(t, "a presence ends at another node", func() bool {
 		code, m := restCode(t, left[1], "DELETE", "/api/v1/users/late/presence", "")
 		return code == http.StatusOK && m["removed"] == true
@@ -131,8 +157,19 @@ func TestWebhooksOfNodes(t *testing.T) {
 		s.mu.Unlock()
 		return len(inOrder(t, events, "late")) == 2
 	})
+	s.mu.Lock()
+	s.again = 0
+	s.mu.Unlock()
+	for _, a := range left {
+		goesOn(t, a, replay, "done")
+	}
+	s.mu.Lock()
+	if got := inOrder(t, s.replayed[replay], "user0"); len(s.replayed[replay]) != 4 || len(got) != 1 {
+		t.Errorf("the replay gave %v, want what happened before it, once", s.replayed[replay])
+	}
+	s.mu.Unlock()
 	t.Logf("all was told %v after the node was told to stop", time.Since(began).Round(time.Millisecond))
-	if got := inOrder(t, s.wait(t, 14), "late"); !slices.Equal(got, []string{"opened", "closed"}) {
+	if got := inOrder(t, s.wait(t, 18), "late"); !slices.Equal(got, []string{"opened", "closed"}) {
 		t.Errorf("got %q of late", got)
 	}
 }

@@ -20,8 +20,10 @@ import (
 type sink struct {
 	url string
 
-	mu       sync.Mutex // guards what follows
-	status   int        // to answer with
+	mu       sync.Mutex        // guards what follows
+	status   int               // to answer with
+	again    int               // to answer replays with; 0: as everything
+	replayed map[string][]sunk // by replay
 	events   []sunk
 	came     chan struct{} // closed at the next request
 	requests int
@@ -39,7 +41,7 @@ type sunk struct {
 
 func newSink(t *testing.T) *sink {
 	t.Helper()
-	s := &sink{status: http.StatusOK, came: make(chan struct{})}
+	s := &sink{status: http.StatusOK, came: make(chan struct{}), replayed: map[string][]sunk{}}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.url = server.URL
@@ -56,6 +58,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var got struct {
 		App    string
+		Replay string
 		Events []sunk
 	}
 	s.mu.Lock()
@@ -65,15 +68,22 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.requests++
-	if s.status == http.StatusOK {
+	status := s.status
+	if got.Replay != "" && s.again != 0 {
+		status = s.again
+	}
+	if status == http.StatusOK {
 		for _, e := range got.Events {
 			e.app = got.App
 			s.events = append(s.events, e)
+			if got.Replay != "" {
+				s.replayed[got.Replay] = append(s.replayed[got.Replay], e)
+			}
 		}
 	}
 	close(s.came)
 	s.came = make(chan struct{})
-	w.WriteHeader(s.status)
+	w.WriteHeader(status)
 }
 
 func (s *sink) answer(status int) {

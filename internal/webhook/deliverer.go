@@ -222,7 +222,7 @@ func (d *Deliverer) use() {
 	}
 	for k, e := range wanted {
 		if d.slots[k] == nil {
-			s := &slot{d: d, tally: &tally{}, changed: make(chan struct{}, 1), want: e, born: now}
+			s := &slot{d: d, tally: &tally{}, changed: make(chan struct{}, 1), outdone: make(chan struct{}, 1), want: e, born: now}
 			d.slots[k] = s
 			d.running.Go(s.serve)
 		}
@@ -253,11 +253,14 @@ type slot struct {
 	d       *Deliverer
 	tally   *tally
 	changed chan struct{} // signal
+	outdone chan struct{} // signal: a replay found that this node, or this term, serves no more
 	born    Position      // where the log ended when it was made
 
 	mu      sync.Mutex // guards what follows
 	want    *Endpoint  // nil: none any more
 	replays []*replay
+
+	notes notes
 }
 
 func (s *slot) wanted() *Endpoint {
@@ -345,13 +348,20 @@ func (s *slot) wait(d time.Duration) {
 // runOne runs an endpoint until it changes.
 func (s *slot) runOne(e Endpoint) error {
 	s.tally.stop("")
+	select {
+	case <-s.outdone: // of a run before
+	default:
+	}
 	ctx, cancel := context.WithCancel(s.d.soft)
 	defer cancel()
 	done := make(chan error, 1)
 	r := newRun(s.d, s.tally, e)
-	r.born = s.born
+	r.born, r.slot = s.born, s
 	go func() { done <- r.serve(ctx, s.d.hard) }()
 	select {
+	case <-s.outdone: // with nothing to tell the run may not know
+		cancel()
+		return cmp.Or(ignoreEnd(<-done), errOwner)
 	case err := <-done:
 		if o, ok := s.d.cfg.Owner.(Outdone); ok && errors.Is(err, store.ErrTerm) {
 			o.Outdone(e.App, e.Name, r.keeper.term)

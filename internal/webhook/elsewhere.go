@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,7 +95,7 @@ func (a *Anywhere) Serve(ctx context.Context, b []byte) ([]byte, error) {
 	case askReplay:
 		out.Replay, err = a.d.Replay(ctx, q.App, q.Endpoint, q.From)
 	case askCancel:
-		out.Replay, err = a.d.CancelReplay(ctx, q.App, q.Endpoint, q.Replay)
+		out.Replay, err = a.d.cancelHere(ctx, q.App, q.Endpoint, q.Replay)
 	case askResend:
 		var cancel context.CancelFunc
 		ctx, cancel = a.inTime(ctx, q)
@@ -192,24 +191,33 @@ func (a *Anywhere) Replay(ctx context.Context, app presence.AppID, name string, 
 	return out.Replay, err
 }
 
-// CancelReplay is that of Deliverer, wherever the replay runs.
+// CancelReplay is that of Deliverer, wherever the replay runs, or waits for somebody
+// to go on with it.
 func (a *Anywhere) CancelReplay(ctx context.Context, app presence.AppID, name, id string) (Replay, error) {
-	r, err := a.d.CancelReplay(ctx, app, name, id)
+	r, err := a.d.cancelHere(ctx, app, name, id)
 	if !errors.Is(err, ErrNoReplay) {
 		return r, err
 	}
-	// It may run, or have ended, where the endpoint was served before.
-	said, asked := a.askAll(ctx, question{Do: askCancel, App: app, Endpoint: name, Replay: id})
+	q := question{Do: askCancel, App: app, Endpoint: name, Replay: id}
+	said, err := a.askAll(ctx, q)
+	if err != nil {
+		return Replay{}, err
+	}
 	for _, one := range said {
 		if !one.NoReplay && !one.NoEndpoint {
 			return one.Replay, nil
 		}
 	}
-	server, of, here := a.nodes.Server(app, name)
-	if _, heard := said[server]; asked == nil && !here && !heard {
-		asked = unheard(of, name)
+	r, err = a.d.cancelNoted(ctx, app, name, id)
+	if err == nil {
+		_, err = a.askAll(ctx, q) // who took it over meanwhile need not wait for his next write
+		return r, err
 	}
-	return r, cmp.Or(asked, err)
+	server, of, here := a.nodes.Server(app, name)
+	if _, heard := said[server]; errors.Is(err, ErrNoReplay) && !here && !heard {
+		err = unheard(of, name)
+	}
+	return r, err
 }
 
 // Resend is that of Deliverer, by the node that serves the endpoint.

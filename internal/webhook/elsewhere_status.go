@@ -63,7 +63,7 @@ func (a *Anywhere) said(ctx context.Context, app presence.AppID) map[uint64][]St
 // merged is how an endpoint is doing where it is served, with the replays of all.
 func (a *Anywhere) merged(ctx context.Context, own Status, said map[uint64][]Status) (Status, error) {
 	server, name, here := a.nodes.Server(own.App, own.Name)
-	out, replays := own, own.Replays
+	out, others := own, own.Replays
 	known := here
 	for node, all := range said {
 		i := slices.IndexFunc(all, func(s Status) bool { return s.Name == own.Name && s.App == own.App })
@@ -74,19 +74,32 @@ func (a *Anywhere) merged(ctx context.Context, own Status, said map[uint64][]Sta
 		if i < 0 {
 			continue
 		}
-		replays = append(replays, all[i].Replays...)
+		others = append(others, all[i].Replays...)
 		if out.Doing == doingStopped && (node == server || all[i].Doing != doingStopped) {
 			out = all[i]
 		}
 	}
-	if !known && out.Doing == doingStopped {
-		return out, unheard(name, own.Name)
-	}
-	slices.SortFunc(replays, func(a, b Replay) int { return cmp.Or(a.Begun.Compare(b.Begun), cmp.Compare(a.ID, b.ID)) })
-	out.Replays = replays
 	if out.Doing == doingStopped {
+		if !known {
+			return out, unheard(name, own.Name)
+		}
 		out.Node, out.Position = name, a.d.stored(ctx, own)
+		noted, _, err := a.d.storedReplays(ctx, notesOf(own.App, own.Name))
+		if err != nil {
+			return out, err
+		}
+		out.Replays = nil
+		for _, r := range noted {
+			out.Replays = append(out.Replays, r.Replay)
+		}
 	}
+	// Who serves the endpoint knows best; others know what ran there before.
+	for _, r := range others {
+		if !slices.ContainsFunc(out.Replays, func(o Replay) bool { return o.ID == r.ID }) {
+			out.Replays = append(out.Replays, r)
+		}
+	}
+	slices.SortFunc(out.Replays, func(a, b Replay) int { return cmp.Or(a.Begun.Compare(b.Begun), cmp.Compare(a.ID, b.ID)) })
 	return out, nil
 }
 

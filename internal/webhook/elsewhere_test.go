@@ -275,7 +275,8 @@ func TestServerDies(t *testing.T) {
 	})
 }
 
-// TestReplayOfAFormerServer: it is told of as what it is, wherever one asks.
+// TestReplayOfAFormerServer: who serves the endpoint next goes on with it, and
+// wherever one asks or cancels it is one replay.
 func TestReplayOfAFormerServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -295,15 +296,26 @@ func TestReplayOfAFormerServer(t *testing.T) {
 			t.Errorf("got %+v, %v, want it cancelled where it waits", got, err)
 		}
 		m.with(func() { m.server, m.term = 0, 3 })
+		elapse(time.Second)
 		if begun, err = m.nodes[2].Replay(ctx, "demo", "main", From{Time: 1}); err != nil {
 			t.Fatal(err)
 		}
 		m.with(func() { m.server, m.term = 1, 4 })
 		elapse(6 * time.Minute)
 		m.each(func(t *testing.T, o *member) {
-			got, err := o.CancelReplay(ctx, "demo", "main", begun.ID)
-			if err != nil || got.Doing != "failed" || !strings.Contains(got.Error, "another node") {
-				t.Errorf("%s says %+v, %v, want it failed because another node serves the endpoint", o.Self(), got, err)
+			got, err := o.Endpoint(ctx, "demo", "main")
+			if err != nil || len(got.Replays) != 2 || got.Replays[0].Doing != "cancelled" || got.Replays[1].ID != begun.ID || got.Replays[1].Doing != "running" {
+				t.Errorf("%s says %+v, %v, want one cancelled and one running", o.Self(), got.Replays, err)
+			}
+		})
+		if _, err := m.nodes[0].Replay(ctx, "demo", "main", From{Time: 1}); fault.KindOf(err) != fault.FieldInvalid {
+			t.Errorf("a second one: %v, want it refused", err)
+		}
+		m.receiver.answers(nil)
+		elapse(6 * time.Minute)
+		m.each(func(t *testing.T, o *member) {
+			if got, err := o.CancelReplay(ctx, "demo", "main", begun.ID); err != nil || got.Doing != "done" || got.Events != 1 {
+				t.Errorf("%s says %+v, %v, want it done", o.Self(), got, err)
 			}
 		})
 	})

@@ -74,12 +74,8 @@ func (d *Deliverer) status(ctx context.Context, s *slot, e Endpoint) (Status, er
 	if head, err := d.cfg.Reader.End(ctx); err == nil && status.Position.Sequence < head.Sequence && status.Waiting == 0 && status.Doing != "live" {
 		status.Unread = true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range s.replays {
-		status.Replays = append(status.Replays, r.now())
-	}
-	return status, nil
+	status.Replays, err = d.replays(ctx, s, e)
+	return status, err
 }
 
 // Letters lists dead letters, oldest first, behind the one with the id after

@@ -22,15 +22,19 @@ const (
 )
 
 // replay delivers again what happened after From, up to where the log was when
-// it began, beside live delivery. It lives as long as the process: after a
-// restart it is begun again by whoever wants it.
+// it began, beside live delivery. It belongs to its endpoint, not to the process:
+// who serves the endpoint next goes on with it (see notes.go).
 type replay struct {
+	since  presence.Time // what happened before is not told
+	host   string        // of the address it goes to
+	term   uint64        // under which it runs here
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	mu sync.Mutex // guards what follows
 	Replay
 	cancelled bool
+	moved     bool // another node goes on with it, or this one under another term
 }
 
 // errReplayed ends the reading of a replay that is through.
@@ -62,31 +66,41 @@ func (d *Deliverer) Replay(ctx context.Context, app presence.AppID, name string,
 	if head.Before(begin) {
 		return Replay{}, fault.Invalid("from", "position %s lies behind the end of the log at %s: it was given by another server, or before the data directory was replaced", begin, head)
 	}
-	if term, _ := d.cfg.Owner.Owned(app, name); term == 0 {
+	term, _ := d.cfg.Owner.Owned(app, name)
+	if term == 0 {
 		return Replay{}, passing(app, name)
 	}
-	run, cancel := context.WithCancel(d.soft)
-	r := &replay{cancel: cancel, done: make(chan struct{})}
-	r.Replay = Replay{ID: "rp_" + rand.Text()[:12], Doing: "running", From: begin, To: head, At: begin, Begun: time.Now()}
-	if err := s.admit(r); err != nil {
-		cancel()
+	r := &replay{since: from.Time, host: host(e.URL)}
+	r.Replay = Replay{ID: "rp_" + rand.Text()[:12], Doing: doingReplay, From: begin, To: head, At: begin, Begun: time.Now()}
+	if err = s.adopt(ctx, e, term); err == nil {
+		err = s.admit(ctx, r, e, term)
+	}
+	if errors.Is(err, errOwner) {
+		err = passing(app, name)
+	}
+	if err != nil {
 		return Replay{}, err
 	}
-	d.running.Go(func() {
-		defer cancel()
-		defer close(r.done)
-		r.finish(newRun(d, s.tally, e).replay(run, r, from.Time))
-	})
 	return r.now(), nil
 }
 
 // CancelReplay ends a replay and returns how far it came. It fails with
 // ErrNoEndpoint or ErrNoReplay.
 func (d *Deliverer) CancelReplay(ctx context.Context, app presence.AppID, name, id string) (Replay, error) {
+	r, err := d.cancelHere(ctx, app, name, id)
+	if errors.Is(err, ErrNoReplay) {
+		return d.cancelNoted(ctx, app, name, id)
+	}
+	return r, err
+}
+
+// cancelHere is CancelReplay for what this node runs, or ran.
+func (d *Deliverer) cancelHere(ctx context.Context, app presence.AppID, name, id string) (Replay, error) {
 	s, _, err := d.find(app, name)
 	if err != nil {
 		return Replay{}, err
 	}
+	none := fmt.Errorf("%w %q of webhook %s in app %s", ErrNoReplay, id, name, app)
 	s.mu.Lock()
 	i := slices.IndexFunc(s.replays, func(r *replay) bool { return r.ID == id })
 	var r *replay
@@ -95,15 +109,20 @@ func (d *Deliverer) CancelReplay(ctx context.Context, app presence.AppID, name, 
 	}
 	s.mu.Unlock()
 	if r == nil {
-		return Replay{}, fmt.Errorf("%w %q of webhook %s in app %s", ErrNoReplay, id, name, app)
+		return Replay{}, none
 	}
 	r.abandon("")
 	select {
 	case <-r.done:
-		return r.now(), nil
 	case <-ctx.Done():
 		return r.now(), ctx.Err()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.moved {
+		return Replay{}, none
+	}
+	return r.Replay, nil
 }
 
 // abandon ends a replay that runs, for a reason.
@@ -119,62 +138,101 @@ func (r *replay) abandon(why string) {
 	r.cancel()
 }
 
-// admit takes a new replay in if none runs.
-func (s *slot) admit(r *replay) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, o := range s.replays {
-		if now := o.now(); now.Doing == "running" {
-			return fault.Invalid("replay", "%s runs already, and is at %s; cancel it or wait", now.ID, now.At)
-		}
-	}
-	s.replays = append(s.replays, r)
-	if len(s.replays) > maxReplays {
-		s.replays = slices.Delete(s.replays, 0, len(s.replays)-maxReplays)
-	}
-	return nil
-}
-
 func (r *replay) now() Replay {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.Replay
 }
 
-func (r *replay) finish(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.Ended = time.Now()
-	switch {
-	case r.cancelled:
-		r.Doing = "cancelled"
-	case err != nil:
-		r.Doing, r.Error = "failed", detail(err.Error())
-	default:
-		r.Doing = "done"
+// begin runs a replay until it ends.
+func (s *slot) begin(r *replay, e Endpoint, term uint64) {
+	ctx, cancel := context.WithCancel(s.d.soft)
+	r.cancel, r.done, r.term = cancel, make(chan struct{}), term
+	s.d.running.Go(func() {
+		defer close(r.done)
+		defer cancel()
+		s.finish(r, s.replay(ctx, r, e))
+	})
+}
+
+// replay runs a replay, again and again while the log cannot be read.
+func (s *slot) replay(ctx context.Context, r *replay, e Endpoint) error {
+	for pause := beginAgain; ; pause = min(2*pause, beginMost) {
+		err := newRun(s.d, s.tally, e).replay(ctx, s, r)
+		var gap *facts.GapError
+		var beyond *facts.BeyondError
+		if err == nil || ctx.Err() != nil || errors.Is(err, errOwner) || errors.Is(err, errGone) || errors.As(err, &gap) || errors.As(err, &beyond) {
+			return err
+		}
+		r.mu.Lock()
+		r.Error = detail(err.Error())
+		r.mu.Unlock()
+		s.d.cfg.Logger.Warn("a replay cannot go on, and tries again", "app", e.App, "endpoint", e.Name, "replay", r.ID, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
 	}
 }
 
-// replay reads and delivers until it is where it ends.
-func (r *run) replay(ctx context.Context, of *replay, since presence.Time) error {
+// finish says how a replay ended, if it did: it has not where another node goes on
+// with it, or where this process stops.
+func (s *slot) finish(r *replay, err error) {
+	r.mu.Lock()
+	switch {
+	case !r.Ended.IsZero(): // cancelled at another node
+	case r.cancelled:
+		r.Doing, r.Ended = "cancelled", time.Now()
+	case errors.Is(err, errOwner) || s.d.soft.Err() != nil || errors.Is(err, context.Canceled):
+		r.moved = true
+	case err != nil:
+		r.Doing, r.Error, r.Ended = "failed", detail(err.Error()), time.Now()
+	default:
+		r.Doing, r.Ended = "done", time.Now()
+	}
+	moved := r.moved
+	r.mu.Unlock()
+	if !moved {
+		err = s.note(s.d.hard, r)
+	}
+	if !errors.Is(err, errOwner) {
+		return
+	}
+	// What it became here nobody knows. It stays as it is until it is taken over
+	// again: what is written of another one must not forget it.
+	r.mu.Lock()
+	r.moved = true
+	r.mu.Unlock()
+	s.notes.term.CompareAndSwap(r.term, 0)
+	signal(s.outdone)
+}
+
+// replay reads and delivers until it is where it ends. How far it is is stored
+// after each stretch: that much comes again after a crash.
+func (r *run) replay(ctx context.Context, s *slot, of *replay) error {
 	defer r.sender.Close()
 	r.keeper = newKeeper(r)
-	r.keeper.term, _ = r.d.cfg.Owner.Owned(r.endpoint.App, r.endpoint.Name)
+	r.keeper.term = of.term
 	var owner error
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	r.end = func(err error) { owner = err; end(err) }
+	var once sync.Once // lanes may say it beside each other
+	r.end = func(err error) { once.Do(func() { owner = err; end(err) }) }
 	var waiting []Event
-	params := facts.Params{App: r.endpoint.App, After: of.now().From}
+	flushed := time.Now()
+	params := facts.Params{App: r.endpoint.App, After: of.now().At}
 	err := r.d.cfg.Reader.Follow(ctx, params, func(events []*facts.Event, through Position) error {
 		through = older(through, of.To)
 		for _, e := range r.seen(events) {
-			if !of.To.Before(e.Position) && e.Time >= since {
+			if !of.To.Before(e.Position) && e.Time >= of.since {
 				waiting = append(waiting, e)
 			}
 		}
 		last := !through.Before(of.To)
-		if len(waiting) >= replayStretch || last {
+		if len(waiting) >= replayStretch || last || time.Since(flushed) >= saveIdle {
 			if !r.again(ctx, of, waiting) {
 				return context.Cause(ctx)
 			}
@@ -182,9 +240,13 @@ func (r *run) replay(ctx context.Context, of *replay, since presence.Time) error
 			of.mu.Lock()
 			of.At = through
 			of.mu.Unlock()
-		}
-		if last {
-			return errReplayed
+			if last {
+				return errReplayed // which is stored
+			}
+			if err := s.note(ctx, of); err != nil {
+				return err
+			}
+			flushed = time.Now()
 		}
 		return nil
 	})

@@ -43,6 +43,7 @@ func TestReplay(t *testing.T) {
 			elapse(time.Second)
 		}
 		n := len(r.receiver.requests())
+		r.receiver.answers(func(request) (int, time.Duration) { return 200, 10 * ms })
 		p := at[9]
 		begun, err := r.d.Replay(t.Context(), "demo", "main", From{Position: &p})
 		if err != nil || begun.Doing != "running" || begun.From != p {

@@ -25,6 +25,7 @@ var (
 // that changed it, to the next.
 type run struct {
 	d        *Deliverer
+	slot     *slot // nil: of a replay, or a resend
 	tally    *tally
 	endpoint Endpoint
 	policy   Policy
@@ -78,6 +79,11 @@ func (r *run) serve(ctx, hard context.Context) error {
 	readers.Go(func() { end(r.readLive(ctx, from)) })
 	readers.Go(func() {
 		if err := r.catchUp(ctx); err != nil {
+			end(err)
+		}
+	})
+	readers.Go(func() {
+		if err := r.slot.adopted(ctx, r.endpoint, r.keeper.term); err != nil {
 			end(err)
 		}
 	})

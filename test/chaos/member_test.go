@@ -32,6 +32,7 @@ const nodeRole = "PORCHLIGHT_CHAOS_NODE"
 type part struct {
 	Name, Config, Data, GRPC, HTTP string
 	Clock                          string // file that says how wrong its clock is
+	Wordy                          bool   // its log says what the engine says, who leads which stream with it
 
 	Listen  string   // where its engine listens for the others' engines; empty: Servers
 	Peers   []string // where all engines listen
@@ -55,7 +56,12 @@ func beNode(text string) error {
 	} else {
 		n.Cluster = &natsbus.Cluster{URLs: p.Servers, Synced: true}
 	}
-	a, err := app.New(app.Params{Config: c, Nodes: n, Usage: natsstore.Room(1 << 40), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "chaos"})
+	level := slog.LevelInfo
+	if p.Wordy {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	a, err := app.New(app.Params{Config: c, Nodes: n, Usage: natsstore.Room(1 << 40), Logger: log, Version: "chaos"})
 	if err != nil {
 		return err
 	}
@@ -95,6 +101,7 @@ type setting struct {
 	settings string // of the configuration, beside the apps
 	app      string // more lines of the app's
 	policy   string
+	wordy    bool                 // logs say who leads which stream
 	stepping string               // this test program with a clock that can be set; empty: it cannot
 	servers  *natsbustest.Servers // nil: the engines form the cluster
 	network  *network             // nil: loopback
@@ -144,7 +151,7 @@ func newFleet(t *testing.T, set setting) *fleet {
 		}
 		n.prepare(t)
 		n.configure(t, set.settings)
-		p := part{Name: name, Config: n.configFile(), Data: n.data(), GRPC: n.grpc, HTTP: n.http, Clock: clockFile(n)}
+		p := part{Name: name, Config: n.configFile(), Data: n.data(), GRPC: n.grpc, HTTP: n.http, Clock: clockFile(n), Wordy: set.wordy}
 		f.cables.lay(t, set, i, peers, &p)
 		b, err := json.Marshal(p)
 		if err != nil {

@@ -88,7 +88,7 @@ func (d *Door) registerAgain() {
 		id: "replayWebhook", method: http.MethodPost, path: "/webhooks/{endpoint}/replay", tag: "webhooks",
 		summary: "Tell a webhook again what happened",
 		text: "From a position or a time up to now, beside what is live. Requests carry the replay's id, and events the positions, numbers and ids that they had. " +
-			"The answer comes at once; getWebhook says how far it is. One replay of an endpoint runs at a time, at the node that serves it, whichever node is asked; it ends with that node, and when another takes the endpoint over. " +
+			"The answer comes at once; getWebhook says how far it is. One replay of an endpoint runs at a time, at the node that serves it, whichever node is asked; whoever serves it next, after a restart too, goes on with it. " +
 			"Events up to 30 days old can be told; where older ones are asked for the receiver is told of a gap.",
 		asks: map[string]any{"time": "2026-05-04T09:00:00Z"}, answers: example, faults: faults, more: unknownWebhook,
 	}, d.replayWebhook)

@@ -46,7 +46,7 @@ type Webhook struct {
 	LastSuccess Stamp    `json:"last_success,omitzero" doc:"When a request was last answered well; missing when none was since the node that serves it started."`
 	LastError   string   `json:"last_error,omitempty" doc:"Why the last failed request failed." example:"status 503"`
 	LastErrorAt Stamp    `json:"last_error_at,omitzero" doc:"When that was."`
-	Replays     []Replay `json:"replays" nullable:"false" doc:"Replays since the node that serves it started, the oldest first; ended ones are kept for a while."`
+	Replays     []Replay `json:"replays" nullable:"false" doc:"Replays, the oldest first; the last ten are kept."`
 }
 
 // Replay is how a replay is doing.
