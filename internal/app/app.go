@@ -236,6 +236,9 @@ func (a *App) startTracker(ctx context.Context) error {
 		return err
 	}
 	a.hub = hub.New(a.tracker, sights{a.roster})
+	if a.nodes.cluster != nil {
+		a.hub.OneOfSeveral()
+	}
 	a.roster.Listen(sighted{a.hub, a.topics})
 	a.tracker.Listen(listeners{a.hub, a.roster, a.topics, &a.foreign.stringee}, a.hub)
 	return a.tracker.Start(ctx)

@@ -39,7 +39,8 @@ type Attached struct {
 // after is the number of the last message that the device has, or nil when it
 // claims none. A number beyond the newest is ResumeFromFuture, unless this node
 // never served the stream (it started anew, or another node did): then the
-// numbering goes on after it with Resync (protocol note A4).
+// numbering goes on after it with Resync (protocol note A4). Of several nodes another
+// one may have served it meanwhile: then it is so always.
 func (w *Watcher) Attach(enc Encoder, wake func(), after *uint64) (Attached, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -56,7 +57,7 @@ func (w *Watcher) Attach(enc Encoder, wake func(), after *uint64) (Attached, err
 			w.sendAll()
 		}
 		w.beginAnew()
-	case !w.attached || *after < uint64(w.ended):
+	case !w.attached || *after < uint64(w.ended) || *after > w.sequence:
 		a.Resync = true
 		w.sequence = *after
 		w.sendAll()
@@ -90,7 +91,7 @@ func (w *Watcher) canResume(after *uint64) error {
 	if after != nil && *after > maxSequence {
 		return fault.New(fault.ResumeFromFuture, "no message has the number %d yet: connect again without a number", *after)
 	}
-	if after != nil && w.attached && *after > w.sequence {
+	if after != nil && w.attached && !w.hub.several && *after > w.sequence {
 		return fault.New(fault.ResumeFromFuture,
 			"the number %d to go on after is beyond the newest message, %d: connect again without a number", *after, w.sequence)
 	}

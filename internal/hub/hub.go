@@ -35,6 +35,8 @@ type Hub struct {
 	age atomic.Uint32
 
 	unsure unsure
+
+	several bool // this node is one of several
 }
 
 // shard holds the targets whose name falls to it. Only watched users are in it.
@@ -56,6 +58,11 @@ func New(source Source, seer Seer) *Hub {
 	}
 	return h
 }
+
+// OneOfSeveral says, before anything else, that devices may come here from other
+// nodes: the number that one has may then be of a node that it was at without this
+// one's knowing.
+func (h *Hub) OneOfSeveral() { h.several = true }
 
 func (h *Hub) shard(u presence.User) *shard {
 	return &h.shards[maphash.Comparable(h.seed, u)%shardCount]

@@ -33,3 +33,29 @@ func TestADeviceBeginsAnewUntilItKnows(t *testing.T) {
 	watcher.Attach(&mirror{}, func() {}, nil)
 	attach(21, true)
 }
+
+// Of several nodes another one may have served the device meanwhile, and not have
+// told: its number is beyond all here, and it begins anew. On one node it is in error.
+func TestANumberOfAnotherNode(t *testing.T) {
+	for _, several := range []bool{false, true} {
+		w := newWorld()
+		if several {
+			w.hub.OneOfSeveral()
+		}
+		watcher := w.join(1, Params{User: named("bob"), Limit: 10})
+		if _, err := watcher.Attach(&mirror{}, func() {}, nil); err != nil {
+			t.Fatal(err)
+		}
+		after := uint64(24)
+		if err := watcher.CanResume(&after); (err == nil) != several {
+			t.Errorf("several nodes %v: may it resume: %v", several, err)
+		}
+		a, err := watcher.Attach(&mirror{}, func() {}, &after)
+		if (err == nil) != several || a.Resync != several {
+			t.Errorf("several nodes %v: got %+v, error %v", several, a, err)
+		}
+		if n := watcher.Next(a.Stream); several && n != after+1 {
+			t.Errorf("the first message has number %d", n)
+		}
+	}
+}

@@ -14,7 +14,7 @@ func (t *Tracker) endTaken(s *session, rec *presence.Record) (after func()) {
 	sh := t.shard(s.user.name)
 	after = t.raise(sh, s, &m)
 	closed := s.record(presence.RecordClosed, s.truth.Reason, t.now())
-	closed.LastSeen = max(s.user.seen, 1)
+	closed.Invisible, closed.LastSeen = true, max(s.user.seen, 1)
 	t.claimEnd(sh, closed, nil)
 	return after
 }

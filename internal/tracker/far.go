@@ -198,6 +198,21 @@ func (t *Tracker) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// readOn reads the log to its end if that can be done soon.
+func (t *Tracker) readOn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	again := time.NewTicker(followAgain)
+	defer again.Stop()
+	for t.catchUp(ctx) != nil {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 const catchUpEvery = 5 * time.Millisecond
 
 // putElsewhere is put of a presence that another node has.

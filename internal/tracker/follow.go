@@ -171,7 +171,10 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 		switch {
 		case foreign && s.phase.Open() && s.epoch.Compare(f.Session.Epoch) <= 0:
 			m := s.told()
-			m.close(f.Reason, f.Time, seen)
+			veiled := m.veiled
+			if m.close(f.Reason, f.Time, seen); rec.Kind == presence.RecordClosed && rec.Invisible {
+				m.veiled = veiled // what it says of last seen is not for others, also of one that they saw
+			}
 			m.epoch = f.Session.Epoch
 			return t.merge(sh, &m)
 		case s == nil || foreign || !s.phase.Open() || s.epoch.Compare(f.Session.Epoch) > 0:

@@ -198,7 +198,7 @@ func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after fu
 		// It ended here meanwhile, at a lower epoch, which closes nothing of this one.
 		s.epoch, s.revision = rec.Epoch, rec.Revision
 		closed := s.record(presence.RecordClosed, s.truth.Reason, t.now())
-		closed.LastSeen = max(s.user.seen, 1)
+		closed.Invisible, closed.LastSeen = true, max(s.user.seen, 1) // its end was told, and when it was seen
 		t.claimEnd(t.shard(s.user.name), closed, nil)
 		return nil
 	}

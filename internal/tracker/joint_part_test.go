@@ -150,3 +150,67 @@ func TestWhatEndsWhileItIsTakenUpAgainStaysEnded(t *testing.T) {
 		}
 	})
 }
+
+// She hides, and her device goes over to a node that does not hear her own one and has
+// not read of it: nobody sees her for that.
+func TestWhoGoesOverHiddenStaysHidden(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		seen := onlook(a, b, c)
+		ref, w := c.person("cleo")
+		seen.mind(ref, c.tr.Sessions(ref.User)[0].Public)
+		wait(2 * time.Second)
+		j.net.CutBoth("b", "c")
+		b.store.late.Store(true)
+		wait(200 * time.Millisecond)
+		if _, err := c.update(ref, presence.Status{Invisible: true}); err != nil {
+			t.Fatal(err)
+		}
+		c.tr.LinkLost(ref, w)
+		time.AfterFunc(2*time.Second, func() { b.store.late.Store(false) })
+		j.until(b, ref)
+		wait(time.Second)
+		for _, m := range j.all {
+			for _, s := range m.tr.Sessions(ref.User) {
+				if !s.Status.Invisible || s.Shown.Open() {
+					t.Errorf("%s shows her: %+v", m.name, s)
+				}
+			}
+			if f := m.tr.foldOf(ref); len(f) != 1 || !f[0].Hidden {
+				t.Errorf("%s: the log has %+v", m.name, f)
+			}
+		}
+	})
+}
+
+// An opening that was given up closes in the log with a last seen that is not for
+// others: no node tells it to them, though they saw the session.
+func TestAVeiledEndTellsNoLastSeen(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		hidden, _ := c.person("cleo")
+		ref, _ := c.person("cleo")
+		wait(2 * time.Second)
+		if _, err := c.update(hidden, presence.Status{Invisible: true}); err != nil {
+			t.Fatal(err)
+		}
+		wait(3 * time.Second)
+		if _, err := c.tr.Close(t.Context(), hidden, presence.ReasonLeft); err != nil {
+			t.Fatal(err)
+		}
+		sh := c.tr.shard(ref.User)
+		sh.mu.Lock()
+		rec := sh.known(ref.User).session(ref.Session).record(presence.RecordClosed, presence.ReasonLinkLost, c.tr.now())
+		sh.mu.Unlock()
+		rec.Invisible, rec.LastSeen = true, c.tr.Presence(ref.User).LastSeen
+		c.kill() // else its own word says the same
+		if _, err := j.mem.Append(t.Context(), "one", []presence.Record{rec}); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		for _, m := range []*member{a, b} {
+			p := m.tr.Presence(ref.User)
+			if folded, _ := m.folded(ref.User); p.LastSeenShown != folded.LastSeenShown || p.LastSeen == p.LastSeenShown {
+				t.Errorf("%s tells others last seen %v, the log %v; she was there until %v", m.name, p.LastSeenShown, folded.LastSeenShown, p.LastSeen)
+			}
+		}
+	})
+}
