@@ -25,7 +25,9 @@ type ledger struct {
 	last    uint64 // number of the last message that it has
 	watcher *hub.Watcher
 	stream  uint64
-	story   []string
+	// careless: it comes back without a number at times.
+	careless bool
+	story    []string
 }
 
 // portrait is one user as somebody sees him.
@@ -121,7 +123,7 @@ func (n portrait) String() string {
 var watchedUsers = []presence.UserID{"u0", "u1", "u2", "u3"}
 
 // enter connects a device that watches, as package admit does for the doors.
-func (d *jointDevice) enter(ctx context.Context, n *member, w *wire, number bool) (resync bool, err error) {
+func (d *jointDevice) enter(ctx context.Context, n *member, w *wire) (resync bool, err error) {
 	if _, err := n.tr.CheckResume(ctx, d.ref); err != nil {
 		return false, err
 	}
@@ -131,7 +133,7 @@ func (d *jointDevice) enter(ctx context.Context, n *member, w *wire, number bool
 		return false, errGone
 	}
 	var after *uint64
-	if number {
+	if d.ear.last > 0 && !d.ear.careless {
 		last := d.ear.last
 		after = &last
 	}
@@ -162,7 +164,7 @@ func (d *jointDevice) enter(ctx context.Context, n *member, w *wire, number bool
 // begun is what a device makes of the first message of its link.
 func (d *jointDevice) begun(n *member, resync bool) {
 	l := d.ear
-	l.last = l.watcher.Next(l.stream)
+	l.last, l.careless = l.watcher.Next(l.stream), len(l.story)%3 == 0
 	if l.tell("at %s, resync %v", n.name, resync); resync {
 		clear(l.picture)
 		if _, err := l.watcher.Watch(watchedUsers, hub.ScopeAll); err == nil {
@@ -212,6 +214,7 @@ func TestJointWatchers(t *testing.T) {
 func TestJointWatchersAgain(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []int{
+		232629118,            // what was opened too late, and had gone on by the time that its node read so, closed there
 		562910935, 265283066, // a device that did not hear that it must begin anew was not told so again
 		35403150, 676305159, // who was away when a session hid was not told, once a node without its former faces had it
 		298735834, 869237583, // what was opened too late and given up was refused for two minutes, not for good
@@ -436,7 +439,11 @@ func (m *jointModel) comes(ctx context.Context, d *jointDevice, maker, n *member
 		return false, err
 	}
 	if d.ear != nil {
-		return d.enter(ctx, n, w, d.ear.last > 0)
+		resync, err = d.enter(ctx, n, w)
+		if fault.KindOf(err) == fault.ResumeFromFuture {
+			d.ear.last = 0 // it must come without a number
+		}
+		return resync, err
 	}
 	_, err = n.tr.Connect(ctx, d.ref, ConnectParams{Link: w, Addr: "192.0.2.1:1", Maker: d.maker})
 	return false, err

@@ -53,6 +53,8 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 		case f == nil || f.Phase != presence.FoldOpen || f.Epoch != rec.Epoch:
 			// Replaced while it was on its way: the log does not open it.
 			op.err = errGone
+		case s.foreign && s.epoch.Compare(rec.Epoch) > 0:
+			op.err = errElsewhere // it went on since, as the others said before the log did
 		case s.phase == presence.PhaseClosed && spoken(s.truth.Reason):
 			// It was said meanwhile that it ends. The log may have read that of the former
 			// epoch before, and forgot it with this.
