@@ -64,7 +64,7 @@ type clusterExport struct {
 
 // Help shows an example.
 func (clusterExport) Help() string {
-	return "The file holds personal data and is readable by you alone. Of a cluster, export while its nodes are stopped: else the streams are as of different moments. In a NATS cluster it needs the rights that `porchlight cluster rights --import` prints.\n\n" +
+	return "The file holds personal data and is readable by you alone. Of a cluster, export while its nodes are stopped: else the streams are as of different moments. Of a single node it also notes in the data directory what several nodes look for (session keys, watch lists by session); that node may be started again as before. In a NATS cluster it needs the rights that `porchlight cluster rights --import` prints.\n\n" +
 		"Example:\n\n  porchlight cluster export --data porchlight-data node.export\n  porchlight cluster export --data n1,n2,n3 cluster.export\n  porchlight cluster export --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds admin.creds cluster.export"
 }
 

@@ -17,7 +17,9 @@ import (
 
 	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 	"github.com/porchlight-dev/porchlight/internal/app"
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
 )
 
 // smallDisk is a file system of its own, for the data of one node.
@@ -143,6 +145,54 @@ func TestDiskRunsFull(t *testing.T) {
 	d.real(&p)
 	a := running(t, p)
 	runsFull(t, d, a, a)
+}
+
+// TestExportFromAFullDisk: what is exported is all there is, and stays where it was,
+// though a node that started there would cut its history.
+func TestExportFromAFullDisk(t *testing.T) {
+	d := newSmallDisk(t)
+	a := running(t, params(t, d.data()))
+	for range 10 {
+		if code := opening(t, a); code != codes.OK {
+			t.Fatalf("an opening: got %v", code)
+		}
+	}
+	stop(t, a)
+	before := messages(t, d.data())
+	d.leave(2 << 20)
+	if err := app.ExportData(t.Context(), app.Storage{Data: d.data()}, filepath.Join(t.TempDir(), "export"), nil); err != nil {
+		t.Errorf("ExportData: %v", err)
+	}
+	if after := messages(t, d.data()); before < 10 || after != before {
+		t.Errorf("the log has %d messages after the export, %d before", after, before)
+	}
+	d.empty()
+	if code := opening(t, running(t, params(t, d.data()))); code != codes.OK {
+		t.Errorf("an opening after the export: got %v", code)
+	}
+}
+
+// messages counts those of the log in a data directory.
+func messages(t *testing.T, data string) (count int) {
+	t.Helper()
+	bus, err := natsbus.New(natsbus.Config{Dir: data})
+	if err == nil {
+		err = bus.Start(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Stop(context.Background())
+	s, err := natsstore.Open(t.Context(), natsstore.Config{Bus: bus, Usage: natsstore.Room(1 << 40)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop(context.Background())
+	_, err = s.Replay(t.Context(), 0, func(uint64, []presence.Record) error { count++; return nil })
+	if err != nil {
+		t.Error(err)
+	}
+	return count
 }
 
 // TestDiskOfOneOfThreeRunsFull: the same of one of three nodes, beside which the

@@ -34,9 +34,11 @@ const (
 
 // pack puts what a single node keeps elsewhere, or in a form of its own, where
 // several nodes look for it: the keys of session tokens, and what was noted of
-// sessions. Without it every device would have to sign in anew after a move.
+// sessions. Without it every device would have to sign in anew after a move. The
+// node goes on with its directory as before.
 func pack(ctx context.Context, bus *natsbus.Bus, data string) error {
-	s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus})
+	// A full disk must not cut the history that is about to be exported.
+	s, err := natsstore.Open(ctx, natsstore.Config{Bus: bus, Usage: natsstore.Room(1 << 40)})
 	if err != nil {
 		return err
 	}
