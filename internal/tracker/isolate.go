@@ -21,8 +21,11 @@ func (t *Tracker) Isolated() {
 func (t *Tracker) Frozen() { t.freeze() }
 
 func (t *Tracker) freeze() {
-	t.peers.freezes.Add(1)
-	t.peers.frozen.Store(true)
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freezes++
+	p.frozen.Store(true)
 }
 
 // Joined says that this node takes part (again), by that number. With another
@@ -40,31 +43,39 @@ func (t *Tracker) Joined(self uint64) {
 		t.thaw(former != self)
 		return
 	}
-	freezes := p.freezes.Load()
 	p.mu.Lock()
 	p.renewed = p.renewed || former != self
-	ctx := p.ctx
+	ctx, freezes := p.ctx, p.freezes
 	p.mu.Unlock()
 	p.joining.Go(func() {
 		for t.catchUp(ctx) != nil {
-			if ctx.Err() != nil {
+			select {
+			case <-time.After(followAgain):
+			case <-ctx.Done():
 				return
 			}
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if freezes != p.freezes.Load() {
-			return // cut off again: the next Joined does it
+		if anew, ok := p.unfreeze(freezes); ok {
+			t.thaw(anew)
 		}
-		anew := p.renewed
-		p.renewed = false
-		p.joining.Go(func() { t.thaw(anew) })
 	})
+}
+
+// unfreeze lets claims be made again, unless this node was cut off again since: then
+// the next Joined does it. anew: it has another number since it was frozen.
+func (p *peering) unfreeze(freezes uint64) (anew, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if freezes != p.freezes {
+		return false, false
+	}
+	p.frozen.Store(false)
+	anew, p.renewed = p.renewed, false
+	return anew, true
 }
 
 // thaw lets time go on.
 func (t *Tracker) thaw(anew bool) {
-	t.peers.frozen.Store(false)
 	for i := range t.shards {
 		sh := &t.shards[i]
 		var afters []func()

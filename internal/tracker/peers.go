@@ -44,8 +44,7 @@ type peering struct {
 	// frozen: this node is cut off, or stood still; it ends nothing and claims
 	// nothing until it is joined again.
 	frozen  atomic.Bool
-	freezes atomic.Uint64 // how often that began
-	stale   atomic.Int32  // how many origins are not heard
+	stale   atomic.Int32 // how many origins are not heard
 	sweep   wheel.Timer
 	joining sync.WaitGroup
 	resting atomic.Uint32 // the shard that was packed last
@@ -59,7 +58,11 @@ type peering struct {
 
 	asking asking // of the others, about nodes that are gone
 
-	renewed bool            // it has another number since it was frozen
+	unreads  int           // what could not be read since that was said
+	unreadAt time.Duration // the wheel's time at which it was; 0: never
+
+	freezes uint64          // how often frozen began
+	renewed bool            // it has another number since then
 	ctx     context.Context // of what runs behind; ends with Stop
 	end     context.CancelFunc
 	stopped chan struct{}
@@ -267,13 +270,20 @@ func (t *Tracker) startPeers() {
 }
 
 func (t *Tracker) stopPeers(ctx context.Context) {
-	t.wheel.Clear(&t.peers.sweep)
 	t.peers.mu.Lock()
 	t.peers.end()
 	t.peers.mu.Unlock()
+	t.wheel.Clear(&t.peers.sweep) // one that runs now is the last
 	select {
 	case <-t.peers.stopped:
 	case <-ctx.Done():
 	}
 	t.peers.joining.Wait()
+}
+
+// ended reports that the tracker stops.
+func (p *peering) ended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ctx.Err() != nil
 }

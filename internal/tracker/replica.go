@@ -1,6 +1,8 @@
 package tracker
 
 import (
+	"time"
+
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -17,8 +19,10 @@ func (t *Tracker) Apply(origin uint64, shard int, changes [][]byte) {
 func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 	m, err := parseTold(b)
 	if err != nil || t.shardIndex(m.ref.User) != shard || m.created {
-		t.log.Warn("another node tells of a session what this one cannot read; its status here is old until the versions agree",
-			"origin", origin, "error", err)
+		if more, say := t.peers.unread(t.wheel.Now()); say {
+			t.log.Warn("another node tells of sessions what this one cannot read; their statuses here are old until the versions agree",
+				"origin", origin, "since", more, "error", err)
+		}
 		return ref, false
 	}
 	if m.epoch.Incarnation != origin {
@@ -33,6 +37,22 @@ func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 	sh.mu.Unlock()
 	after()
 	return m.ref, true
+}
+
+// unreadEvery is how often it is said that what others tell cannot be read: they may
+// tell thousands of such things a second.
+const unreadEvery = 30 * time.Second
+
+// unread counts one, and reports whether to say so, and how many there were since.
+func (p *peering) unread(now time.Duration) (since int, say bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unreads++
+	if p.unreadAt != 0 && now-p.unreadAt < unreadEvery {
+		return 0, false
+	}
+	since, p.unreads, p.unreadAt = p.unreads, 0, max(now, 1)
+	return since, true
 }
 
 // hold keeps a lost node's session open while another node takes it over, or

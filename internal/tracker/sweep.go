@@ -11,7 +11,11 @@ import (
 // sweep ends what waited long enough for the nodes that are gone.
 func (t *Tracker) sweep() {
 	p := t.peers
-	defer t.wheel.Set(&p.sweep, sweepEvery)
+	defer func() {
+		if !p.ended() {
+			t.wheel.Set(&p.sweep, sweepEvery)
+		}
+	}()
 	if p.frozen.Load() || t.draining.Load() {
 		return
 	}
