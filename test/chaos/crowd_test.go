@@ -49,6 +49,7 @@ type crowd struct {
 	mayStick     bool
 	entry, born  time.Time
 	doubtedUntil time.Time
+	read         []int       // of each node: how much of its log was looked at
 	awayUntil    []time.Time // of each node: when it was last away; guarded by fleet.mu
 
 	left    []ghost // guarded by world.mu, as is found
@@ -71,6 +72,7 @@ type nodeFigures struct {
 	alone, stuck                    int
 	memory                          float64       // the most of a node, MB
 	seenOwn, seenWith               time.Duration // R12
+	goodbyes                        int           // guests whose last seen was held against it
 }
 
 // add counts what was acknowledged of lives.
@@ -320,9 +322,38 @@ func (w *crowd) print(t *testing.T) {
 	row("times that a watcher did not read (R7); most memory of a node", fmt.Sprintf("%d, %.0f MB", r.Stuck, r.Memory))
 	row("questions while faults are played / to a node alone (R8) / refused / stale", fmt.Sprintf("%d / %d / %d / %d", f.questions, f.alone, f.unanswered, f.stale))
 	row("worst last seen, of who went / of who was lost (R12, 1 s; 36 s)", fmt.Sprintf("%v, %v", r.SeenOwn, r.SeenWith))
+	row("gRPC devices whose last seen was held against their last word", f.goodbyes)
 	row("refused because not noted yet / returns too late to be judged", fmt.Sprintf("%d / %d", f.young, f.doubtful))
 	row("violations", r.Violations)
 	t.Logf("seed %d\n%s", w.seed, b.String())
+}
+
+// mostMemory is R7: how many megabytes a node may take, and how many more for each
+// who comes. Three times what was measured; a node that keeps what it cannot send
+// takes more soon.
+const (
+	mostMemory     = 400.0
+	mostMemoryEach = 0.2
+)
+
+// tooHeavy is R7, or "".
+func (w *crowd) tooHeavy(node int, mb float64) string {
+	people := len(w.everybody()) + len(w.everyPatron())
+	if limit := mostMemory + mostMemoryEach*float64(people); mb > limit {
+		return fmt.Sprintf("R7: node %d takes %.0f MB with %d devices, at most %.0f", node+1, mb, people, limit)
+	}
+	return ""
+}
+
+// memoryOf reads megabytes in use from what the system says of a process; 0: it does
+// not say.
+func memoryOf(status string) (mb float64) {
+	for line := range strings.Lines(status) {
+		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			_, _ = fmt.Sscan(text, &mb) // zero where it says something else
+		}
+	}
+	return mb / 1024
 }
 
 // weigh notes how much memory the nodes take, where the system tells.
@@ -332,12 +363,10 @@ func (w *crowd) weigh() {
 		if err != nil {
 			continue
 		}
-		var kb float64
-		for line := range strings.Lines(string(b)) {
-			if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-				_, _ = fmt.Sscan(text, &kb) // zero where it says something else
-			}
+		mb := memoryOf(string(b))
+		w.count(func(f *nodeFigures) { f.memory = max(f.memory, mb) })
+		if wrong := w.tooHeavy(i, mb); wrong != "" {
+			w.blame("%s", wrong)
 		}
-		w.count(func(f *nodeFigures) { f.memory = max(f.memory, kb/1024) })
 	}
 }

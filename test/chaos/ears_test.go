@@ -189,6 +189,14 @@ func (e *ears) differ(query view, single []string) (found []string) {
 	return found
 }
 
+// knows reports whether Tencent's receiver takes a user to be logged in.
+func (e *ears) knows(user string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.users[user]
+	return h != nil && h.there
+}
+
 // forget drops connections that went before a time.
 func (e *ears) forget(before time.Time) {
 	e.mu.Lock()

@@ -163,7 +163,7 @@ func (g *guest) enter() error {
 // have been stored, or whose watches may not.
 func (g *guest) refused(err error) error {
 	l := g.life
-	if !gone(err) || l.opening().done() && l.opening().survives(g.w.outages()) {
+	if !gone(err) || l.opening().done() && l.opening().survives(g.crowd.outagesOf(l.node)) {
 		return err
 	}
 	g.w.history.note(func() { l.ended, l.held, l.lostAt, l.losses = endRefused, false, g.lost, l.losses+1 })

@@ -3,6 +3,7 @@ package chaos
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,8 @@ type life struct {
 	doubtful int       // how often it may have opened anew unnoticed
 	node     int       // of several: where its present link is; -1 when nobody comes back
 
+	retried int // openings that nobody answered, and that were asked for again
+
 	before tally // what acts explain that are not kept any more
 	kept   int   // how many of says are there for what they say alone
 	said   int   // statuses that were acknowledged and are not kept any more
@@ -89,6 +92,8 @@ func (l *life) openingNote() func(act) {
 		if place < 0 {
 			if l.opening().done() || !l.opening().asked() {
 				l.opens = append(l.opens, a)
+			} else {
+				l.retried++
 			}
 			place = len(l.opens) - 1
 		}
@@ -194,7 +199,7 @@ func (l *life) steady(o outage) bool {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(l.says, func(s saying) bool { return s.hidden && s.sent.After(o.at) }) // nor meanwhile
 }
 
 // seen returns bounds of when its device was last there, as the server may say
@@ -227,17 +232,27 @@ func (l *life) explained(from, to time.Time) (opened, closed int) {
 			opened++
 		}
 	}
-	for _, b := range l.byes {
-		if within(b) {
-			closed++
-		}
-	}
-	if within(l.replace) {
-		closed++
+	if slices.ContainsFunc(l.byes, within) || within(l.replace) {
+		closed++ // however often it was asked for
 	}
 	turned := l.turns(within)
 	opened, closed = opened+turned.opened+l.before.opened, closed+turned.closed+l.before.closed
 	return opened + l.doubtful, closed + l.losses
+}
+
+// explainedInLog is explained for who is told what the log has: of appearing offline
+// he is told otherwise, and of an opening that was stored after its caller was
+// refused, and of its end.
+func (l *life) explainedInLog() (opened, closed int) {
+	for _, o := range l.opens {
+		if o.asked() {
+			opened++
+		}
+	}
+	if asked, _ := l.bye(); asked || l.replace.asked() {
+		closed = 1
+	}
+	return opened + l.doubtful + l.retried, closed + l.losses + l.retried
 }
 
 // tally counts what others may see of a session.

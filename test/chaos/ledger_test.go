@@ -140,6 +140,9 @@ func flaps(lives map[string]*life, counts map[string]changed, from, to time.Time
 	for id, c := range counts {
 		l := lives[id]
 		if id == "" {
+			if c.opened+c.closed > 0 {
+				found = append(found, fmt.Sprintf("a watcher was told of %d openings and %d closings of a session without an id", c.opened, c.closed))
+			}
 			continue
 		}
 		if l == nil {

@@ -126,11 +126,13 @@ func (w *crowd) checkCalm() error {
 	w.checkHeld()
 	w.calmPatrons()
 	w.checkNotices()
+	w.checkGoodbyes()
 	if err := w.checkKnown(); err != nil {
 		return err
 	}
 	w.checkEars()
 	w.weigh()
+	w.checkLogs()
 	w.forget()
 	return nil
 }
@@ -156,6 +158,7 @@ func (w *crowd) forget() {
 	})
 	w.lose(w.hook.tape.checkTold(over))
 	w.hook.tape.forget(keys)
+	w.settlePatrons()
 	for _, l := range w.ledgers() {
 		l.forget(keys)
 	}
@@ -188,14 +191,19 @@ func (l *life) over(since time.Time) bool {
 	return last.Before(since)
 }
 
-// rest brings a guest to rest: it comes back if it means to, and states a status.
+// rest brings a guest to rest: it comes back if it means to, and states a status, or,
+// one of six, says goodbye, so that there is a last seen to be looked at.
 func (g *guest) rest() {
 	limit := time.Now().Add(patience)
 	for {
 		if g.linked() {
+			last := func() error { return g.update(false) }
+			if !g.keep && g.place%6 == 0 {
+				last = g.bye
+			}
 			if asked, _ := g.life.bye(); !asked {
-				if err := g.update(false); err == nil || !away(err) {
-					g.failed("the last status", err)
+				if err := last(); err == nil || !away(err) {
+					g.failed("the last word", err)
 					return
 				}
 			}
@@ -227,6 +235,7 @@ func (w *crowd) checkAgree() {
 				found = []string{err.Error()}
 				return false
 			}
+			found = append(found, checkFresh(i, views[i])...)
 			for _, d := range differ(views[0], views[i]) {
 				found = append(found, fmt.Sprintf("node %d beside node 1: %s", i+1, d))
 			}
@@ -249,6 +258,21 @@ func (w *crowd) checkAgree() {
 		w.lose(found)
 	}
 	w.count(func(f *nodeFigures) { f.worstAll = max(f.worstAll, at.Sub(began)) })
+}
+
+// checkFresh finds a node that says that what it answers may be old, though nothing
+// is wrong any more.
+func checkFresh(node int, v view) (found []string) {
+	var stale []string
+	for user, p := range v {
+		if p.stale {
+			stale = append(stale, user)
+		}
+	}
+	if len(stale) > 0 {
+		found = append(found, fmt.Sprintf("node %d says that its answer may be old of %d users, %s among them", node+1, len(stale), slices.Min(stale)))
+	}
+	return found
 }
 
 func (w *crowd) lose(found []string) {

@@ -216,12 +216,45 @@ func (w *crowd) checkPatronsTold() (found []string) {
 		if opened < p.opens.acked || closed < p.closes.acked {
 			found = append(found, fmt.Sprintf("%s: %d openings and %d closings were acknowledged, %d and %d were told", p.user, p.opens.acked, p.closes.acked, opened, closed))
 		}
-		if most := p.opens.asked + p.opens.may; opened > most {
-			found = append(found, fmt.Sprintf("%s: %d openings were told, he explains %d", p.user, opened, most))
+		if most, least := p.opens.asked+p.opens.may, p.closes.asked+p.closes.may; opened > most || closed > least {
+			found = append(found, fmt.Sprintf("%s: %d openings and %d closings were told, he explains %d and %d", p.user, opened, closed, most, least))
 		}
 		p.mu.Unlock()
 	}
 	return found
+}
+
+// settlePatrons lets what is counted of patrons begin anew where everybody knows the
+// same of them: what explains something now must not explain a flap in a later round.
+func (w *crowd) settlePatrons() {
+	var pictures []view
+	for _, l := range w.ledgers() {
+		pictures = append(pictures, l.shows())
+	}
+	now := time.Now()
+	var users []string
+	for _, p := range w.patrons {
+		there, _, ok := p.certain(now)
+		for _, v := range pictures {
+			ok = ok && v[p.user].online == there
+		}
+		if _, gone := w.hook.tape.gone(p.user); !ok || gone == there {
+			continue
+		}
+		users = append(users, p.user)
+		w.hook.tape.settle(p.user)
+		p.mu.Lock()
+		opened, closed := p.opens.acked, p.closes.acked
+		p.opens, p.closes = sums{}, sums{}
+		if w.ears.knows(p.user) == there {
+			p.overlaps = 0
+		}
+		p.mu.Unlock()
+		w.count(func(f *nodeFigures) { f.openings, f.closings = f.openings+opened, f.closings+closed })
+	}
+	for _, l := range w.ledgers() {
+		l.forget(users)
+	}
 }
 
 // foreignSample is how many patrons each door of each node is asked for at rest.

@@ -91,10 +91,11 @@ func (p *patron) entered(a answer, e entry) {
 	if p.young.IsZero() {
 		p.young = now
 	}
+	was := p.node
 	p.pending, p.lost, p.node = false, time.Time{}, p.at
 	young := p.young
 	p.mu.Unlock()
-	if wrong && !p.crowd.excused(young, e.sent.Add(-e.away)) {
+	if wrong && !p.crowd.excused(was, young, e.sent.Add(-e.away)) {
 		p.crowd.blame("R3: %s came back to node %d %v after the loss of the link and was given a new session (door %s)", p.user, p.at+1, e.away.Round(time.Millisecond), p.door.name())
 	}
 	p.crowd.count(func(f *nodeFigures) {
@@ -117,7 +118,7 @@ func (p *patron) refused(a answer, err error, away time.Duration) {
 	} else if !p.lost.IsZero() && p.lost.Before(at) {
 		at = p.lost
 	}
-	young := p.young
+	young, was := p.young, p.node
 	p.mu.Unlock()
 	p.unlink(at, with)
 	p.mu.Lock()
@@ -134,7 +135,7 @@ func (p *patron) refused(a answer, err error, away time.Duration) {
 	p.next = p.next.Add(min(a.wait, time.Second))
 	switch no.reason {
 	case "SESSION_GONE", "SESSION_CLOSED":
-		if young.IsZero() || p.crowd.excused(young, at) || away > resumeWindow {
+		if young.IsZero() || p.crowd.excused(was, young, at) || away > resumeWindow {
 			p.crowd.count(func(f *nodeFigures) { f.young++ })
 		} else {
 			p.crowd.blame("%s was refused with %s, %v after the loss of the link at node %d (opened %s)", p.user, no.reason, away.Round(time.Millisecond), p.node+1, clock(young))
@@ -156,7 +157,7 @@ const resumeWindow = 110 * time.Second
 
 // passing are refusals that say to come again.
 func passing(reason string) bool {
-	return slices.Contains([]string{"", "DRAINING", "LOG_UNAVAILABLE", "NODE_UNAVAILABLE", "KEYS_UNAVAILABLE", "REPLACED_STREAM", "INTERNAL", "503", "42", "45"}, reason)
+	return slices.Contains([]string{"", "DRAINING", "LOG_UNAVAILABLE", "NODE_UNAVAILABLE", "KEYS_UNAVAILABLE", "REPLACED_STREAM", "503", "42", "45"}, reason)
 }
 
 // again waits a moment before the next try.

@@ -19,7 +19,7 @@ func (w *crowd) probe(stop <-chan struct{}, random *rand.Rand) {
 			continue
 		}
 		list := askings()
-		w.question(there[random.IntN(len(there))], &list[random.IntN(len(list))], random)
+		_, _ = w.question(there[random.IntN(len(there))], &list[random.IntN(len(list))], random)
 	}
 }
 
@@ -28,13 +28,41 @@ func (w *crowd) probe(stop <-chan struct{}, random *rand.Rand) {
 func (w *crowd) watchAlone(node int, since time.Time, stop <-chan struct{}) {
 	random := rand.New(rand.NewPCG(w.seed, uint64(since.UnixNano())))
 	list := askings()
+	tried := make([]tries, len(list))
 	for i := 0; pause(stop, probeEvery); i++ {
-		w.question(node, &list[i%len(list)], random)
+		k := i % len(list)
+		sent := time.Now()
+		if answered, err := w.question(node, &list[k], random); sent.Sub(since) > staleAfter {
+			tried[k].take(answered, err)
+		}
 		if i%2 == 0 {
 			w.guestsAlone(node, since)
 		}
 	}
+	for k := range tried {
+		if t := &tried[k]; t.mute() {
+			w.blame("R8: %s at node %d, which is alone, refused all of %d questions, in place of its last word: %v", list[k].name, node+1, t.refused, t.last)
+		}
+	}
 }
+
+// tries are the questions that were put to a door.
+type tries struct {
+	answered, refused int
+	last              error
+}
+
+func (t *tries) take(answered bool, err error) {
+	switch {
+	case err != nil:
+		t.refused, t.last = t.refused+1, err
+	case answered:
+		t.answered++
+	}
+}
+
+// mute reports whether the door says nothing.
+func (t *tries) mute() bool { return t.answered == 0 && t.refused >= 5 }
 
 // guestsAlone asks for guests, who may be at any node.
 func (w *crowd) guestsAlone(node int, since time.Time) {
@@ -53,8 +81,9 @@ func (w *crowd) guestsAlone(node int, since time.Time) {
 	w.blameAll(found)
 }
 
-// question asks a node for some patrons and judges the answers.
-func (w *crowd) question(node int, a *asking, random *rand.Rand) {
+// question asks a node for some patrons and judges the answers. It reports whether
+// there were any, and why not.
+func (w *crowd) question(node int, a *asking, random *rand.Rand) (answered bool, err error) {
 	asked := map[string]*patron{}
 	var users []string
 	before := map[string]time.Time{}
@@ -70,21 +99,20 @@ func (w *crowd) question(node int, a *asking, random *rand.Rand) {
 		users = append(users, p.user)
 	}
 	if len(users) == 0 {
-		return
+		return false, nil
 	}
 	q := question{node: node, door: a, sent: sent, trouble: w.trouble(), alone: w.alone(node)}
 	answers, err := a.ask(w, node, users)
 	w.count(func(f *nodeFigures) {
-		f.questions++
-		if !q.alone.IsZero() {
-			f.alone++
-		}
-		if err != nil {
+		switch f.questions++; {
+		case err != nil:
 			f.unanswered++
+		case !q.alone.IsZero():
+			f.alone++
 		}
 	})
 	if err != nil {
-		return // it may say that it cannot know
+		return false, err // it may say that it cannot know
 	}
 	now := time.Now()
 	for user, v := range answers {
@@ -104,6 +132,7 @@ func (w *crowd) question(node int, a *asking, random *rand.Rand) {
 			w.count(func(f *nodeFigures) { f.stale++ })
 		}
 	}
+	return true, nil
 }
 
 func (v verdictOf) words(user string) string {

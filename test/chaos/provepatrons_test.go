@@ -91,7 +91,9 @@ func TestPatronsCheckCanFail(t *testing.T) {
 	w.hook.tape.take([]change{bobsChange(1, "opened", nil)}, killAt)
 	expect(t, w.checkPatronsTold(), "")
 	w.hook.tape.take([]change{bobsChange(2, "closed", nil), bobsChange(3, "opened", nil)}, killAt)
-	expect(t, w.checkPatronsTold(), "2 openings were told, he explains 1")
+	expect(t, w.checkPatronsTold(), "2 openings and 1 closings were told, he explains 1 and 1")
+	p.opens.may, p.closes.may = 1, 0
+	expect(t, w.checkPatronsTold(), "2 openings and 1 closings were told, he explains 2 and 0")
 
 	p.watches["bob"] = did(0)
 	p.picture = bobAs(3, online)

@@ -161,8 +161,9 @@ func (t *tape) closedAt(session string) time.Time {
 	return time.Time{}
 }
 
-// checkTold is R4 for lives: what was acknowledged was told. An opening after a loss
-// is none in the log where the loss did not end the session there.
+// checkTold is R4 for lives: what was acknowledged was told, and R3 and R9: what was
+// told is what their devices explain. An opening after a loss is none in the log
+// where the loss did not end the session there.
 func (t *tape) checkTold(lives []*life) (found []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -178,9 +179,22 @@ func (t *tape) checkTold(lives []*life) (found []string) {
 			found = append(found, fmt.Sprintf("session %s of %s: %d openings and %d closings were acknowledged, %d and %d were told %s",
 				l.public, l.user, opened, closed, s.opened, s.closed, l.story()))
 		}
+		if opened, closed := l.explainedInLog(); s.opened > opened || s.closed > closed {
+			found = append(found, fmt.Sprintf("session %s of %s flapped: the webhook was told of %d openings and %d closings, its device explains %d and %d %s",
+				l.public, l.user, s.opened, s.closed, opened, closed, l.story()))
+		}
 	}
 	slices.Sort(found)
 	return found
+}
+
+// settle counts what is told of a user from now on.
+func (t *tape) settle(user string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if u := t.users[user]; u != nil {
+		u.opened, u.closed = 0, 0
+	}
 }
 
 // forget drops what was counted of sessions.

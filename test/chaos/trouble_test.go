@@ -79,18 +79,25 @@ func (w *crowd) troubled(from, to time.Time) (yes bool) {
 	return yes
 }
 
-// excused reports whether something that was opened then may be gone when its link
-// was lost: it was not noted yet, or its node was taken for lost meanwhile.
-func (w *crowd) excused(opened, lost time.Time) (yes bool) {
+// excused reports whether something that was opened then may be gone when its link to
+// a node was lost: it was not noted yet when that node was harmed, or the node was
+// taken for lost meanwhile.
+func (w *crowd) excused(node int, opened, lost time.Time) (yes bool) {
 	w.history.note(func() {
 		for i := range w.history.outages {
 			o := &w.history.outages[i]
 			young := o.at.Sub(opened) < 2*noteDelay && o.at.After(opened.Add(-o.lasted(time.Now())-noteDelay))
-			long := o.harm.keepsLinks() && o.lasted(time.Now()) > unseen && !o.at.Before(opened)
-			yes = yes || !o.clean && (young || long)
+			over := !o.gone.IsZero() && o.gone.Add(2*afterTrouble).Before(lost)
+			long := o.harm.keepsLinks() && o.lasted(time.Now()) > unseen && !o.at.Before(opened) && !over
+			yes = yes || o.hits(node) && !o.clean && !o.harm.harmless() && (young || long)
 		}
 	})
 	return yes
+}
+
+// outagesOf are those that a session with its link at a node suffers from.
+func (w *crowd) outagesOf(node int) []outage {
+	return slices.DeleteFunc(slices.Clone(w.outages()), func(o outage) bool { return !o.hits(node) })
 }
 
 // doubted reports whether a session that is at a node since then may have been
@@ -106,8 +113,9 @@ func (w *crowd) doubted(node int, since, now time.Time) (yes bool) {
 	return yes
 }
 
-// trouble is since when there is some, or there was some a moment ago; zero: there
-// is none.
+// trouble is since when there is some, or there was some a moment ago, of which nodes
+// may know different things; zero: there is none. Links of clients are no matter of
+// theirs.
 func (w *crowd) trouble() (since time.Time) {
 	now := time.Now()
 	earlier := func(t time.Time) {
@@ -117,7 +125,7 @@ func (w *crowd) trouble() (since time.Time) {
 	}
 	w.history.note(func() {
 		for i := range w.history.outages {
-			if o := &w.history.outages[i]; o.gone.IsZero() || now.Sub(o.gone) < afterTrouble {
+			if o := &w.history.outages[i]; o.harm != harmDoors && (o.gone.IsZero() || now.Sub(o.gone) < afterTrouble) {
 				earlier(o.at)
 			}
 		}

@@ -80,13 +80,13 @@ func build(t *testing.T, version string) string {
 // as an operator does: the next one follows when /readyz is good.
 func (w *crowd) upgrade(program, version string) error {
 	for i, n := range w.fleet.nodes {
-		w.history.out(true)
+		over := w.hurt(harmTermed, i)
 		w.fleet.set(i, true)
 		began := time.Now()
 		if err := n.term(); err != nil {
 			return fmt.Errorf("node %d: %w", i+1, err)
 		}
-		w.history.over()
+		over()
 		w.count(func(f *nodeFigures) { f.worstStop = max(f.worstStop, time.Since(began)) })
 		n.program = program
 		if err := w.fleet.start(i); err != nil {

@@ -18,6 +18,7 @@ type shown struct {
 // person is one user in a view.
 type person struct {
 	online   bool
+	stale    bool // the node says that this may be old, or that it does not know
 	lastSeen time.Time
 	sessions map[string]shown // by public id
 }
@@ -26,7 +27,7 @@ type person struct {
 type view map[string]person
 
 func personOf(u *isonlinev1.UserIsOnline) (person, error) {
-	p := person{online: u.GetUserFlag() == isonlinev1.UserFlag_USER_FLAG_ONLINE, sessions: map[string]shown{}}
+	p := person{online: u.GetUserFlag() == isonlinev1.UserFlag_USER_FLAG_ONLINE, stale: u.GetStaleSince() != nil || u.GetUnknown(), sessions: map[string]shown{}}
 	if u.GetLastSeen() != nil {
 		p.lastSeen = u.GetLastSeen().AsTime()
 	}
