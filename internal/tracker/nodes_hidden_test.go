@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -322,4 +323,40 @@ func TestAWordFromBeforeItsEndOpensNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A node that never showed a hidden session takes it over. What it says of it has no
+// end that others saw; who was shown the session here is told of one all the same, also
+// who is away just now.
+func TestWhatHidEndedForThoseWhoSawIt(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		t.Run(fmt.Sprint("told ", told), func(t *testing.T) {
+			inNodes(t, 2, nil, func(t *testing.T, c *nodes) {
+				a, b := c.all[0], c.all[1]
+				ref, _ := a.open(presence.Device{})
+				wait(10 * time.Millisecond)
+				want := 1
+				if told {
+					a.turn(ref, true, "secret")
+					wait(10 * time.Millisecond)
+					want = 0
+				}
+				heard := b.ear.heard()
+				sh := b.tr.shard(ref.User)
+				sh.mu.Lock()
+				m := sh.known(ref.User).session(ref.Session).told()
+				m.epoch, m.revision, m.status, m.shown = m.epoch.Next(99), 1, turnedStatus(m.status, true), presence.Face{}
+				after := b.tr.merge(sh, &m)
+				sh.mu.Unlock()
+				after()
+				f := b.tr.Presence(ref.User).Sessions[0].Shown
+				if f.Opened == 0 || f.Closed == 0 || f.Reason != presence.ReasonHidden || f.ClosedAt == 0 {
+					t.Errorf("others see %+v", f)
+				}
+				if got := b.ear.heard() - heard; got != want {
+					t.Errorf("%d changes were shown, want %d", got, want)
+				}
+			})
+		})
+	}
 }
