@@ -86,8 +86,12 @@ func (d devCommand) greet(c console, srv *porchlight.Server, others ...*porchlig
 	addr := srv.GRPCAddr().String()
 	fmt.Fprintf(c.out, "Porchlight %s, development node: app \"demo\", keys that everybody knows.\n\n", porchlight.Version)
 	fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n\n", addr, srv.HTTPAddr())
-	for _, n := range others {
-		fmt.Fprintf(c.out, "another node:\ngrpc  %s\nhttp  %s\n\n", n.GRPCAddr(), n.HTTPAddr())
+	what, members := "node", ""
+	if len(others) > 0 {
+		what, members = "nodes", fmt.Sprintf("\nHow the nodes are:\n\n  %s cluster members --http http://%s\n", os.Args[0], srv.HTTPAddr())
+	}
+	for i, n := range others {
+		fmt.Fprintf(c.out, "node n%d\ngrpc  %s\nhttp  %s\n\n", i+2, n.GRPCAddr(), n.HTTPAddr())
 	}
 	d.greetWebhooks(c)
 	var alice string
@@ -140,8 +144,8 @@ Or as the app's backend (docs/interfaces/rest.md):
 What happens, as a backend is told it (docs/interfaces/webhooks.md; dev --webhook http://127.0.0.1:9000/ tells an address too):
 
   %[3]s changes --http %[4]s --follow
-
-Ctrl-C stops the node.
-`, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey, srv.HTTPAddr())
+%[7]s
+Ctrl-C stops the %[8]s.
+`, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey, srv.HTTPAddr(), members, what)
 	return nil
 }

@@ -41,7 +41,7 @@ func (d devCommand) several(ctx context.Context, c console) (err error) {
 		o := porchlight.Options{
 			HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", Data: filepath.Join(data, name), Demo: true, Node: name,
 			Peers:   append([]string{peers[i]}, peers...),
-			Environ: append(d.webhooks(), "PORCHLIGHT_PEERS_PASSWORD="+password), Logger: log.With("node", name),
+			Environ: append(d.webhooks(), "PORCHLIGHT_PEERS_PASSWORD="+password), Logger: log.With("at", name),
 		}
 		if i == 0 {
 			o.HTTP, o.GRPC = d.HTTP, d.GRPC
@@ -56,6 +56,9 @@ func (d devCommand) several(ctx context.Context, c console) (err error) {
 	}
 	fmt.Fprintf(c.err, "%d nodes begin; they wait for each other, which takes some seconds\n", d.Nodes)
 	if err := startAll(ctx, nodes); err != nil {
+		if ctx.Err() != nil {
+			return brokenOff(log)
+		}
 		return err
 	}
 	if err := d.greet(c, nodes[0], nodes[1:]...); err != nil {

@@ -247,3 +247,28 @@ func TestServeRefusesPeers(t *testing.T) {
 		}
 	}
 }
+
+// TestStoppedWhileItWaits: a node that is told to stop while it waits for the
+// others ends in order, and blames nothing.
+func TestStoppedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	said := filepath.Join(t.TempDir(), "stderr")
+	stderr, err := os.Create(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	config := nodeConfig(t, "demo", "peers: {password: "+secretOfNodes+"}")
+	n := startTo(t, stderr, serveArgs(config, filepath.Join(t.TempDir(), "data"), "--node", "n1", "--peers", first(natsbustest.Addresses(t, 3), 0))...)
+	natsbustest.Eventually(t, "it waits", func() error {
+		if b, err := os.ReadFile(said); err != nil || !bytes.Contains(b, []byte("waiting for a majority")) {
+			return fmt.Errorf("%q, %v", b, err)
+		}
+		return nil
+	})
+	err = n.stop()
+	b, _ := os.ReadFile(said)
+	if err != nil || bytes.Contains(b, []byte("porchlight: ")) || !bytes.Contains(b, []byte("stopped before the start was over")) {
+		t.Errorf("got %v and %q, want exit code 0, and that it was stopped", err, b)
+	}
+}

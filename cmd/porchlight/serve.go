@@ -65,12 +65,13 @@ func hold(ctx context.Context, n node, started func(*porchlight.Server) error) e
 		return err
 	}
 	defer profile(n.Logger)()
-	err = srv.Start(ctx)
-	if err == nil {
-		err = started(srv)
-	}
-	if err == nil {
-		err = n.wait(ctx, srv)
+	switch err = srv.Start(ctx); {
+	case err == nil:
+		if err = started(srv); err == nil {
+			err = n.wait(ctx, srv)
+		}
+	case ctx.Err() != nil:
+		err = brokenOff(n.Logger)
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
@@ -78,6 +79,13 @@ func hold(ctx context.Context, n node, started func(*porchlight.Server) error) e
 		err = e
 	}
 	return err
+}
+
+// brokenOff is the outcome of a start that was told to stop. What it broke off in
+// says only that.
+func brokenOff(log *slog.Logger) error {
+	log.Info("stopped before the start was over")
+	return nil
 }
 
 // wait returns when ctx ends or a port fails.

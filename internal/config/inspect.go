@@ -29,6 +29,7 @@ func Inspect(path string, environ ...string) (*Config, error) {
 			p.add(place{"listen", "tls"}, "%v", err)
 		}
 	}
+	c.inspectNodes(&p)
 	if path := c.SessionKeysFile(); path != "" {
 		if _, err := os.Stat(path); err == nil { // a start makes it when there is none
 			if _, err := token.LoadRing(path); err != nil {

@@ -12,15 +12,16 @@ import (
 
 // Summary is what a node would run with, defaults filled in. It has no secrets.
 type Summary struct {
-	HTTP           string       `json:"http"`
-	GRPC           string       `json:"grpc"`
-	TLS            bool         `json:"tls"`
-	TrustedProxies []string     `json:"trusted_proxies"`
-	ProxyProtocol  bool         `json:"proxy_protocol"`
-	PerAddress     int          `json:"connections_per_address"`
-	Data           string       `json:"data"`
-	Apps           []AppSummary `json:"apps"`
-	Warnings       []string     `json:"warnings"`
+	HTTP           string        `json:"http"`
+	GRPC           string        `json:"grpc"`
+	TLS            bool          `json:"tls"`
+	TrustedProxies []string      `json:"trusted_proxies"`
+	ProxyProtocol  bool          `json:"proxy_protocol"`
+	PerAddress     int           `json:"connections_per_address"`
+	Data           string        `json:"data"`
+	Nodes          *NodesSummary `json:"nodes,omitempty"`
+	Apps           []AppSummary  `json:"apps"`
+	Warnings       []string      `json:"warnings"`
 }
 
 // AppSummary is that of one app. Times are in seconds.
@@ -79,7 +80,7 @@ func (c *Config) Summary() Summary {
 	s := Summary{
 		HTTP: c.Listen.HTTP, GRPC: c.Listen.GRPC, TLS: c.Listen.TLS.Cert != "",
 		TrustedProxies: list(c.Listen.TrustedProxies), ProxyProtocol: c.Listen.ProxyProtocol,
-		PerAddress: c.ConnectionLimits().PerAddress, Data: c.Data, Warnings: list(c.warnings),
+		PerAddress: c.ConnectionLimits().PerAddress, Data: c.Data, Nodes: c.nodesSummary(), Warnings: list(c.warnings),
 	}
 	orText(&s.HTTP, DefaultHTTP)
 	orText(&s.GRPC, DefaultGRPC)
@@ -162,6 +163,9 @@ func (s Summary) String() string {
 	}
 	row("listen", "http %s, grpc %s, %s%s", s.HTTP, s.GRPC, secured, proxies(s))
 	row("data", "%s", orNone(s.Data))
+	if s.Nodes != nil {
+		s.Nodes.rows(row)
+	}
 	for _, a := range s.Apps {
 		b.WriteString("\napp " + a.Name + "\n")
 		a.rows(func(name, format string, args ...any) { row("  "+name, format, args...) })

@@ -157,7 +157,7 @@ func (b *Bus) awaitStore(ctx context.Context) error {
 			return err
 		}
 		if first {
-			b.log.Info("waiting for a majority of the cluster's servers", "servers", b.where())
+			b.log.Info("waiting for a majority of the cluster's servers, at their very first start for all", "servers", b.where())
 		}
 		timer := time.NewTimer(reconnectWait)
 		select {

@@ -79,6 +79,8 @@ func (b *Bus) dial(ctx context.Context, name string, failed nats.ErrHandler) (*n
 		return nil, fmt.Errorf("natsbus: the NATS cluster (%s) does not take the credentials: %w", b.where(), err)
 	case errors.Is(err, nats.ErrNoServers):
 		return nil, fmt.Errorf("natsbus: no server of the NATS cluster (%s) is reached: is it running, and are the addresses right? %w", b.where(), err)
+	case err != nil && strings.Contains(err.Error(), "x509: "):
+		return nil, fmt.Errorf("natsbus: the certificates of the NATS cluster (%s) are not believed: give those of who signed them (cluster.tls.ca, --nats-ca): %w", b.where(), err)
 	case err != nil:
 		return nil, fmt.Errorf("natsbus: cannot connect to the NATS cluster (%s): %w", b.where(), err)
 	}

@@ -87,6 +87,8 @@ func (l *engineLog) Warnf(format string, v ...any) {
 	case strings.Contains(text, "Waiting for routing to be established"), strings.Contains(text, "JetStream has not established contact with a meta leader"),
 		strings.Contains(text, "JetStream is not current with the meta leader"):
 		write = l.log.Debug
+	case strings.Contains(text, "system account not setup"): // its server is being stopped
+		write = l.log.Debug
 	case strings.Contains(text, "Plaintext passwords detected"), strings.Contains(text, "Metalayer blocking snapshot"):
 		write = l.log.Debug
 	}
