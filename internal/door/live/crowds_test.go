@@ -107,7 +107,7 @@ func TestHellosAtOnceAreCounted(t *testing.T) {
 		if got := all(again(one), again(two), again(one)); got["welcome"] != 3 {
 			t.Errorf("two sessions that are taken up at once, one of them twice: %v", got)
 		}
-		n.hangUp()
+		n.port.HangUp()
 		wait(time.Second)
 		if got := all(again(one), again(two)); got["welcome"] != 2 {
 			t.Errorf("two sessions that come back at once: %v", got)

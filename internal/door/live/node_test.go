@@ -17,7 +17,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/porchlight-dev/porchlight/internal/door/doortest"
-	"github.com/porchlight-dev/porchlight/internal/listen"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,17 +24,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // node is a live door on a core and a network in memory.
 type node struct {
 	*doortest.Core
-	t     *testing.T
-	door  *Door
-	calls chan net.Conn
-	tcp   string // address of the listener; "": the network is in memory
-	over  chan struct{}
-	web   *http.Server
-	done  chan struct{}
+	t    *testing.T
+	door *Door
+	port *doortest.Port
+	tcp  string // address of the listener; "": the network is in memory
 
-	mu     sync.Mutex // guards all below
-	told   []string
-	dialed []net.Conn
+	mu   sync.Mutex // guards all below
+	told []string
 }
 
 // inBubble runs a test on a node with a clock of its own.
@@ -56,10 +51,7 @@ func newNode(t *testing.T, core *doortest.Core, limits Limits) *node {
 
 // newNodeOn serves on a listener, or in memory with nil.
 func newNodeOn(t *testing.T, core *doortest.Core, cfg Config, l net.Listener) *node {
-	n := &node{Core: core, t: t, calls: make(chan net.Conn), over: make(chan struct{}), done: make(chan struct{})}
-	if l == nil {
-		l = n
-	}
+	n := &node{Core: core, t: t}
 	cfg.Gate, cfg.Tracker, cfg.Wheel, cfg.Logger, cfg.Mailboxes = core.Gate, core.Tracker, core.Wheel, core.Logger, core.Mailboxes
 	cfg.ShortestTimeout = core.Tracker.Policy(doortest.App).HeartbeatTimeout
 	cfg.Called = func(method, code string, took time.Duration) {
@@ -74,46 +66,13 @@ func newNodeOn(t *testing.T, core *doortest.Core, cfg Config, l net.Listener) *n
 	if err := n.door.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if from := r.Header.Get("Test-From"); from != "" {
-			r.RemoteAddr = from
-		}
-		n.door.ServeHTTP(w, r)
-	})}
-	go func() {
-		defer close(n.done)
-		n.web.Serve(listen.New(l, listen.Config{Now: core.Wheel.Now}))
-	}()
+	n.port = doortest.NewPortOn(core, n.door, l)
 	return n
 }
 
-// Accept implements net.Listener.
-func (n *node) Accept() (net.Conn, error) {
-	select {
-	case c := <-n.calls:
-		return c, nil
-	case <-n.over:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (n *node) Close() error {
-	select {
-	case <-n.over:
-	default:
-		close(n.over)
-	}
-	return nil
-}
-
-// Addr implements net.Listener.
-func (n *node) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-
 // stopDoor ends the door, as a node that drains does.
 func (n *node) stopDoor() {
-	n.web.Close()
-	<-n.done
+	n.port.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := n.door.Stop(ctx); err != nil {
@@ -131,7 +90,7 @@ func (n *node) stopDoor() {
 }
 
 func (n *node) stop() {
-	n.hangUp()
+	n.port.HangUp()
 	n.stopDoor()
 	n.Core.Stop()
 }
@@ -151,28 +110,9 @@ func (n *node) dial() net.Conn {
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		return n.keep(c)
+		return n.port.Keep(c)
 	}
-	near, far := net.Pipe()
-	n.calls <- far
-	return n.keep(near)
-}
-
-// keep notes a connection, to be closed in the end.
-func (n *node) keep(c net.Conn) net.Conn {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.dialed = append(n.dialed, c)
-	return c
-}
-
-// hangUp closes all connections of devices.
-func (n *node) hangUp() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, c := range n.dialed {
-		c.Close()
-	}
+	return n.port.Dial()
 }
 
 // peer is a WebSocket connection that is read.

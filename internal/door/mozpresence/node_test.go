@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 	"github.com/porchlight-dev/porchlight/internal/facts"
-	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/publisher"
@@ -36,13 +33,7 @@ type node struct {
 	reg   *publisher.Registry
 	boxes *mailbox.Mailboxes
 	facts *facts.Reader
-	calls chan net.Conn
-	over  chan struct{}
-	web   *http.Server
-	done  chan struct{}
-
-	mu     sync.Mutex // guards all below
-	dialed []net.Conn
+	port  *doortest.Port
 }
 
 // inBubble runs a test on a node with a clock of its own.
@@ -58,7 +49,7 @@ func inBubble(t *testing.T, cfg doortest.Config, f func(t *testing.T, n *node)) 
 }
 
 func newNode(t *testing.T, core *doortest.Core) *node {
-	n := &node{Core: core, t: t, calls: make(chan net.Conn), over: make(chan struct{}), done: make(chan struct{})}
+	n := &node{Core: core, t: t}
 	var err error
 	if n.boxes, err = mailbox.New(mailbox.Config{Store: core.Store, Logger: core.Logger}); err != nil {
 		t.Fatal(err)
@@ -77,50 +68,13 @@ func newNode(t *testing.T, core *doortest.Core) *node {
 			t.Fatal(err)
 		}
 	}
-	n.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if from := r.Header.Get("Test-From"); from != "" {
-			r.RemoteAddr = from
-		}
-		n.door.ServeHTTP(w, r)
-	})}
-	go func() {
-		defer close(n.done)
-		n.web.Serve(listen.New(n, listen.Config{Now: core.Wheel.Now}))
-	}()
+	n.port = doortest.NewPort(core, n.door)
 	return n
 }
 
-// Accept implements net.Listener.
-func (n *node) Accept() (net.Conn, error) {
-	select {
-	case c := <-n.calls:
-		return c, nil
-	case <-n.over:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (n *node) Close() error {
-	select {
-	case <-n.over:
-	default:
-		close(n.over)
-	}
-	return nil
-}
-
-// Addr implements net.Listener.
-func (n *node) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-
 func (n *node) stop() {
-	n.mu.Lock()
-	for _, c := range n.dialed {
-		c.Close()
-	}
-	n.mu.Unlock()
-	n.web.Close()
-	<-n.done
+	n.port.HangUp()
+	n.port.Stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.t.Context()), 10*time.Second)
 	defer cancel()
 	for _, stop := range []func(context.Context) error{n.door.Stop, n.facts.Stop, n.boxes.Stop} {
@@ -153,11 +107,7 @@ func (n *node) dial(path string, header ...string) *peer {
 // handshake is dial that may be refused.
 func (n *node) handshake(path string, header ...string) (*peer, *http.Response) {
 	n.t.Helper()
-	here, there := net.Pipe()
-	n.mu.Lock()
-	n.dialed = append(n.dialed, here)
-	n.mu.Unlock()
-	n.calls <- there
+	here := n.port.Dial()
 	h := http.Header{}
 	for i := 0; i < len(header); i += 2 {
 		h.Set(header[i], header[i+1])
@@ -174,11 +124,7 @@ func (n *node) handshake(path string, header ...string) (*peer, *http.Response) 
 // connect is dial for who reads by itself.
 func (n *node) connect(path string) *doortest.Peer {
 	n.t.Helper()
-	here, there := net.Pipe()
-	n.mu.Lock()
-	n.dialed = append(n.dialed, here)
-	n.mu.Unlock()
-	n.calls <- there
+	here := n.port.Dial()
 	p, answer := doortest.Handshake(n.t, here, path, http.Header{})
 	if p == nil {
 		n.t.Fatalf("handshake of %s: got %s", path, answer.Status)

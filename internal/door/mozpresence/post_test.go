@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -35,11 +34,7 @@ func (s *streamed) ended() bool {
 // stream makes a call whose answer does not end.
 func (n *node) stream(path, key string) *streamed {
 	n.t.Helper()
-	here, there := net.Pipe()
-	n.mu.Lock()
-	n.dialed = append(n.dialed, here)
-	n.mu.Unlock()
-	n.calls <- there
+	here := n.port.Dial()
 	r, err := http.NewRequest("GET", "http://presence.test"+path, nil)
 	if err != nil {
 		n.t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/porchlight-dev/porchlight/internal/door/doortest"
-	"github.com/porchlight-dev/porchlight/internal/listen"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 )
@@ -41,16 +39,12 @@ func testApps() []App {
 // node is Stringee's door on a core and a network in memory.
 type node struct {
 	*doortest.Core
-	t     *testing.T
-	door  *Door
-	calls chan net.Conn
-	over  chan struct{}
-	web   *http.Server
-	done  chan struct{}
+	t    *testing.T
+	door *Door
+	port *doortest.Port
 
-	mu     sync.Mutex // guards all below
-	told   []string
-	dialed []net.Conn
+	mu   sync.Mutex // guards all below
+	told []string
 }
 
 // inBubble runs a test on a node with a clock of its own.
@@ -65,7 +59,7 @@ func inBubble(t *testing.T, core doortest.Config, cfg Config, f func(t *testing.
 }
 
 func newNode(t *testing.T, core *doortest.Core, cfg Config) *node {
-	n := &node{Core: core, t: t, calls: make(chan net.Conn), over: make(chan struct{}), done: make(chan struct{})}
+	n := &node{Core: core, t: t}
 	cfg.Gate, cfg.Tracker, cfg.Topics, cfg.Wheel, cfg.Logger = core.Gate, core.Tracker, core.Topics, core.Wheel, core.Logger
 	if cfg.Apps == nil {
 		cfg.Apps = testApps()
@@ -83,50 +77,13 @@ func newNode(t *testing.T, core *doortest.Core, cfg Config) *node {
 	if err := n.door.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if from := r.Header.Get("Test-From"); from != "" {
-			r.RemoteAddr = from
-		}
-		n.door.ServeHTTP(w, r)
-	})}
-	go func() {
-		defer close(n.done)
-		n.web.Serve(listen.New(n, listen.Config{Now: core.Wheel.Now}))
-	}()
+	n.port = doortest.NewPort(core, n.door)
 	return n
 }
 
-// Accept implements net.Listener.
-func (n *node) Accept() (net.Conn, error) {
-	select {
-	case c := <-n.calls:
-		return c, nil
-	case <-n.over:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (n *node) Close() error {
-	select {
-	case <-n.over:
-	default:
-		close(n.over)
-	}
-	return nil
-}
-
-// Addr implements net.Listener.
-func (n *node) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-
 func (n *node) stop() {
-	n.mu.Lock()
-	for _, c := range n.dialed {
-		c.Close()
-	}
-	n.mu.Unlock()
-	n.web.Close()
-	<-n.done
+	n.port.HangUp()
+	n.port.Stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.t.Context()), 10*time.Second)
 	defer cancel()
 	if err := n.door.Stop(ctx); err != nil {
@@ -195,11 +152,7 @@ func (n *node) open(more ...string) *peer {
 
 func (n *node) handshake(more ...string) (*peer, *http.Response) {
 	n.t.Helper()
-	near, far := net.Pipe()
-	n.mu.Lock()
-	n.dialed = append(n.dialed, near)
-	n.mu.Unlock()
-	n.calls <- far
+	near := n.port.Dial()
 	h := http.Header{}
 	for i := 0; i < len(more); i += 2 {
 		h[more[i]] = append(h[more[i]], more[i+1])
