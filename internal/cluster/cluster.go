@@ -11,22 +11,23 @@ import (
 
 // Cluster is one node's part in it. Make it with New.
 type Cluster struct {
-	cfg     Config
-	log     *slog.Logger
-	out     *outbox
-	topics  map[string]Topic
-	methods map[string]Call
-	counts  counters
-	clock   atomic.Pointer[clock]
-	seats   atomic.Pointer[[]seat]
-	pullID  atomic.Uint64
-	callID  atomic.Uint64
-	slots   chan struct{} // calls being served
-	serving chan struct{} // pulls being served
-	memory  recall        // of the goroutine that takes calls
-	kick    chan struct{} // the lease should be seen to
-	news    chan struct{} // events wait
-	failed  chan struct{} // closed with err
+	cfg      Config
+	log      *slog.Logger
+	out      *outbox
+	topics   map[string]Topic
+	methods  map[string]Call
+	counts   counters
+	clock    atomic.Pointer[clock]
+	seats    atomic.Pointer[[]seat]
+	pullID   atomic.Uint64
+	callID   atomic.Uint64
+	slots    chan struct{} // calls being served
+	serving  chan struct{} // pulls being served
+	memory   recall        // of the goroutine that takes calls
+	uncalled bool          // of the goroutine that keeps the lease: no calls come to this incarnation
+	kick     chan struct{} // the lease should be seen to
+	news     chan struct{} // events wait
+	failed   chan struct{} // closed with err
 
 	ctx  context.Context // of all goroutines; set by Start
 	life lifetime

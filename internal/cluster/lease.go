@@ -75,6 +75,9 @@ func (c *Cluster) lease() {
 		case <-c.ctx.Done():
 			return
 		}
+		if c.uncalled {
+			c.beCalled()
+		}
 		if c.comeAnew(); c.renew(c.ctx) == nil {
 			c.sweep()
 			if c.somebodySilent() {
@@ -201,8 +204,15 @@ func (c *Cluster) comeAnew() {
 	c.reseat()
 	c.mu.Unlock()
 	c.log.Info("this node has another incarnation", "was", was, "is", next)
-	if err := c.resubscribe(next); err != nil {
-		c.log.Error("calls do not reach this node's new incarnation", "error", err)
-	}
+	c.beCalled()
 	c.beat(false)
+}
+
+// beCalled listens to what is sent to this node's new incarnation, or is to be tried
+// again.
+func (c *Cluster) beCalled() {
+	err := c.resubscribe(c.Self())
+	if c.uncalled = err != nil; err != nil {
+		c.log.Error("calls do not reach this node's new incarnation; trying again", "error", err)
+	}
 }

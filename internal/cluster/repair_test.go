@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,60 +124,6 @@ func (d deaf) Subscribe(subject string, f func(string, []byte, func([]byte))) (f
 	return d.Wire.Subscribe(subject, func(s string, b []byte, reply func([]byte)) {
 		if !lost {
 			f(s, b, reply)
-		}
-	})
-}
-
-// stuck is a transport whose next subscriptions to logs take long.
-type stuck struct {
-	cluster.Transport
-	takes atomic.Int64
-	open  atomic.Int32 // subscriptions
-}
-
-// Subscribe is cluster.Transport's.
-func (s *stuck) Subscribe(subject string, f func(string, []byte, func([]byte))) (func(), error) {
-	if d := time.Duration(s.takes.Load()); d > 0 && strings.HasPrefix(subject, "ch.") {
-		<-time.After(d)
-	}
-	stop, err := s.Transport.Subscribe(subject, f)
-	if err != nil {
-		return nil, err
-	}
-	s.open.Add(1)
-	return func() { s.open.Add(-1); stop() }, nil
-}
-
-// A transport that takes long to subscribe holds up no heartbeat, and when the node
-// stops meanwhile nothing is left.
-func TestSlowSubscriptions(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		slow, lose := &stuck{}, true
-		a := w.make("a", func(cfg *cluster.Config) {
-			slow.Transport = deaf{cfg.Transport.(*clustertest.Wire), &lose}
-			cfg.Transport = slow
-		})
-		if err := a.c.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		w.start("b")
-		lose = false
-		slow.takes.Store(int64(5 * time.Second))
-		wait(7 * time.Second)
-		if c := a.c.Counts(); c.Received.Mute != 1 || c.Members.Pauses != 0 {
-			t.Errorf("mute %d times, stood still %d times, want once and never", c.Received.Mute, c.Members.Pauses)
-		}
-		if s := w.nodes["b"].standing("a"); s != "alive" {
-			t.Errorf("a is %s to b", s)
-		}
-		w.agree(t)
-		w.start("c") // and a stops while it meets him
-		w.stop("a")
-		wait(10 * time.Second)
-		if n := slow.open.Load(); n != 0 {
-			t.Errorf("%d subscriptions are left", n)
 		}
 	})
 }

@@ -1,0 +1,100 @@
+package cluster_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/cluster/clustertest"
+)
+
+// A transport that is slow, or refuses for a while.
+
+// stuck is a transport whose next subscriptions to logs take long.
+type stuck struct {
+	cluster.Transport
+	fails atomic.Int32 // subscriptions to calls that fail
+	takes atomic.Int64
+	open  atomic.Int32 // subscriptions
+}
+
+// Subscribe is cluster.Transport's.
+func (s *stuck) Subscribe(subject string, f func(string, []byte, func([]byte))) (func(), error) {
+	if d := time.Duration(s.takes.Load()); d > 0 && strings.HasPrefix(subject, "ch.") {
+		<-time.After(d)
+	}
+	if strings.HasPrefix(subject, "call.") && s.fails.Add(-1) >= 0 {
+		return nil, errors.New("not now")
+	}
+	stop, err := s.Transport.Subscribe(subject, f)
+	if err != nil {
+		return nil, err
+	}
+	s.open.Add(1)
+	return func() { s.open.Add(-1); stop() }, nil
+}
+
+// A transport that takes long to subscribe holds up no heartbeat, and when the node
+// stops meanwhile nothing is left.
+func TestSlowSubscriptions(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		slow, lose := &stuck{}, true
+		a := w.make("a", func(cfg *cluster.Config) {
+			slow.Transport = deaf{cfg.Transport.(*clustertest.Wire), &lose}
+			cfg.Transport = slow
+		})
+		if err := a.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.start("b")
+		lose = false
+		slow.takes.Store(int64(5 * time.Second))
+		wait(7 * time.Second)
+		if c := a.c.Counts(); c.Received.Mute != 1 || c.Members.Pauses != 0 {
+			t.Errorf("mute %d times, stood still %d times, want once and never", c.Received.Mute, c.Members.Pauses)
+		}
+		if s := w.nodes["b"].standing("a"); s != "alive" {
+			t.Errorf("a is %s to b", s)
+		}
+		w.agree(t)
+		w.start("c") // and a stops while it meets him
+		w.stop("a")
+		wait(10 * time.Second)
+		if n := slow.open.Load(); n != 0 {
+			t.Errorf("%d subscriptions are left", n)
+		}
+	})
+}
+
+// A node that came anew, and could not listen to calls at once, hears them soon.
+func TestCallsReachANewIncarnation(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.start("a", "b")
+		slow := &stuck{}
+		c := w.make("c", func(cfg *cluster.Config) { slow.Transport, cfg.Transport = cfg.Transport, slow })
+		if err := c.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		w.alone("c")
+		w.quorum.Cut("c", true)
+		slow.fails.Store(3)
+		wait(20 * time.Second)
+		w.net.Heal()
+		w.quorum.Heal()
+		wait(5 * time.Second)
+		if c.c.Self() == c.first || slow.fails.Load() > 0 {
+			t.Fatalf("it is incarnation %d still, %d subscriptions are to fail: the test tests nothing", c.c.Self(), slow.fails.Load())
+		}
+		if b, err := w.nodes["a"].c.Call(t.Context(), c.c.Self(), "echo", []byte("hello")); err != nil || string(b) != "hello" {
+			t.Errorf("echo: got %q, %v", b, err)
+		}
+	})
+}
