@@ -51,7 +51,8 @@ type standing struct {
 	picture       view            // of who is watched
 	unsure        map[string]bool // whom he may watch or not, as he ended it without an answer
 	away          time.Duration
-	overlaps      int // sessions that may have been there beside another one
+	overlaps      int  // sessions that may have been there beside another one
+	deaf          bool // he does not read, and hears nothing of the end of his link
 }
 
 // sums count what others may see and what a receiver must be told.
@@ -233,7 +234,7 @@ func (p *patron) unlink(at time.Time, with bool) {
 	s.cut()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lost, p.lostWith, p.heardLast = at, with, s.lastWord()
+	p.deaf, p.lost, p.lostWith, p.heardLast = false, at, with, s.lastWord()
 }
 
 // once does one thing on the link.
@@ -241,7 +242,7 @@ func (p *patron) once() {
 	if time.Now().Before(p.mute) {
 		return
 	}
-	p.sock.stuck.Store(false)
+	p.stick(false)
 	switch n := p.random.IntN(100); {
 	case n < 55:
 		p.say()
@@ -259,9 +260,17 @@ func (p *patron) once() {
 		p.mu.Unlock()
 	case n < 83 && p.crowd.mayStick:
 		p.mute = time.Now().Add(2*time.Second + time.Duration(p.random.Int64N(int64(8*time.Second))))
-		p.sock.stuck.Store(true)
+		p.stick(true)
 		p.crowd.count(func(f *nodeFigures) { f.stuck++ })
 	}
+}
+
+// stick makes him read no more, or again.
+func (p *patron) stick(deaf bool) {
+	p.sock.stuck.Store(deaf)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = deaf
 }
 
 // quick is how long what waits for nothing may take before a device takes the way
@@ -342,7 +351,7 @@ func (p *patron) certain(now time.Time) (on bool, since time.Time, ok bool) {
 	case p.pending:
 		return false, since, false
 	case p.meant == here && p.lost.IsZero():
-		return true, p.since, !p.crowd.doubted(p.node, p.since, now)
+		return true, p.since, !p.crowd.doubted(p.node, p.since, now) && !(p.deaf && p.crowd.wentDown(p.node, p.since))
 	case p.meant == here:
 		return true, p.since, now.Sub(p.lost) < nodesGrace-graceMargin
 	case p.meant == left:

@@ -14,7 +14,7 @@ import (
 func (p *patron) rest() {
 	p.mute = time.Time{}
 	if p.sock != nil {
-		p.sock.stuck.Store(false)
+		p.stick(false)
 	}
 	limit := time.Now().Add(patience)
 	for {

@@ -159,6 +159,14 @@ func TestCertainty(t *testing.T) {
 		"left":                   {departed, time.Minute, false, true},
 		"never comes back":       {func(p *patron) { p.meant, p.lost = leftSilent, after(50*time.Second) }, time.Minute, false, false},
 		"never comes back, over": {func(p *patron) { p.meant, p.lost = leftSilent, after(40*time.Second) }, time.Minute, false, true},
+		"its node was killed": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmKilled, nodes: []int{0}}}
+		}, time.Minute, true, true},
+		"its node was killed, and it does not read": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmKilled, nodes: []int{0}}}
+			p.deaf = true
+		}, time.Minute, true, false},
+		"it does not read": {func(p *patron) { p.deaf = true }, time.Minute, true, true},
 		"its node is alone": {func(p *patron) {
 			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmAlone, nodes: []int{0}}}
 		}, time.Minute, true, false},

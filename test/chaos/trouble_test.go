@@ -67,6 +67,17 @@ func (w *crowd) wentInGrace(node int, lost time.Time) (yes bool) {
 	return yes
 }
 
+// wentDown reports whether a node went, with its links, since a time.
+func (w *crowd) wentDown(node int, since time.Time) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			yes = yes || o.hits(node) && o.harm.endsLinks() && o.at.After(since)
+		}
+	})
+	return yes
+}
+
 // troubled reports whether something was wrong in a time, or had just been: then a
 // node may read late what a device sent, as frames before it waited for the store.
 func (w *crowd) troubled(from, to time.Time) (yes bool) {
