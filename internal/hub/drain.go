@@ -248,7 +248,8 @@ func (w *Watcher) difference(frames []Frame, i uint32) []Frame {
 			Presence: p, View: s.view, Kind: s.kind, Own: own, Available: available || closesLater(list[j:], own),
 		})
 	}
-	if len(frames) == told && how >= sendAsked && !available {
+	late := p.Later(own)
+	if len(frames) == told && !available && (how >= sendAsked || late != 0 && int32(late-since) > 0) {
 		n := Notification{Presence: p, Own: own}
 		if p.Version == 0 {
 			if n.Stale = w.hub.silence(p.User); n.Stale != 0 {

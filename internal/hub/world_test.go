@@ -47,6 +47,8 @@ type person struct {
 	floorShown uint32
 	seen       presence.Time
 	shown      presence.Time
+	late       uint32
+	lateShown  uint32
 	sessions   []*stay
 }
 
@@ -147,7 +149,7 @@ func (w *world) paint(id presence.UserID) *presence.Presence {
 		}
 	}
 	p.picture = &presence.Presence{
-		User: named(id), Version: p.version, Floor: p.floor, FloorShown: p.floorShown, LastSeen: p.seen, LastSeenShown: p.shown, Sessions: views,
+		User: named(id), Version: p.version, Floor: p.floor, FloorShown: p.floorShown, LastSeen: p.seen, LastSeenShown: p.shown, Late: p.late, LateShown: p.lateShown, Sessions: views,
 	}
 	return p.picture
 }

@@ -23,6 +23,14 @@ type FoldedSession struct {
 	early *earlyClaims
 }
 
+// ClaimedAt is when its epoch was claimed.
+func (s *FoldedSession) ClaimedAt() Time {
+	if s.moved != 0 {
+		return s.moved
+	}
+	return s.OpenedAt
+}
+
 // FoldPhase is a session's place in the fold.
 type FoldPhase uint8
 

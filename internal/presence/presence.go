@@ -18,6 +18,11 @@ type Presence struct {
 	Turned        bool
 	LastSeen      Time // true
 	LastSeenShown Time // as others may know it
+	// Late is the version at which last seen, in truth, was last found to be later
+	// than was told with the end of a session, and LateShown the one others could
+	// see so; 0: never.
+	Late      uint32
+	LateShown uint32
 	// Absent is where others saw the user disconnect without logging out, as the
 	// log has it: what closed a moment ago is a tombstone in Sessions first.
 	Absent []Absence
@@ -87,6 +92,14 @@ func (p *Presence) Forgotten(own bool) uint32 {
 		return p.Floor
 	}
 	return p.FloorShown
+}
+
+// Later is when last seen was found to be later, on the viewer's side.
+func (p *Presence) Later(own bool) uint32 {
+	if own {
+		return p.Late
+	}
+	return p.LateShown
 }
 
 // Seen returns the last seen that the viewer may know; 0 when never seen.

@@ -33,7 +33,7 @@ func (t *Tracker) abandonTaken(s *session, rec *presence.Record) (after func()) 
 		sh := t.shard(s.user.name)
 		t.claim(sh, closed, func(error) func() { return nil })
 		m := s.told()
-		m.close(closed.Reason, closed.Time, closed.LastSeen)
+		m.close(closed.Reason, closed.Time, 0) // it moves nobody's last seen
 		return t.merge(sh, &m)
 	}
 	if !opened {

@@ -65,11 +65,11 @@ func (t *Tracker) chaseShard(sh *shard) {
 			continue
 		}
 		s, f := u.session(w.ref.Session), u.folded.Session(w.ref.Session)
-		if s == nil || !s.foreign || s.epoch != w.epoch || f == nil || f.Phase != presence.FoldOpen || f.Epoch != w.epoch {
+		if s == nil || !s.foreign || s.epoch != w.epoch || f == nil || f.Epoch != w.epoch || f.Phase != presence.FoldOpen && !w.outlasts(s, f) {
 			continue // the log has what became of it
 		}
 		waited, key := now-w.since, w.ref.Session[:]
-		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter
+		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter || f.Phase != presence.FoldOpen
 		if mine && s.pending == nil && (w.tried == 0 || now-w.tried >= claimAgain) {
 			w.tried = now
 			t.settleLost(sh, s, w.seen)
@@ -80,6 +80,14 @@ func (t *Tracker) chaseShard(sh *shard) {
 	if sh.peers.unclosed = kept; len(kept) == 0 {
 		sh.peers.unclosed = nil
 	}
+}
+
+// outlasts reports whether the log has the end of w's session, but with an earlier
+// last seen than this node knows of: who wrote it knew less, and it must not go back.
+func (w *unclosed) outlasts(s *session, f *presence.FoldedSession) bool {
+	u := s.user
+	return f.Phase == presence.FoldClosed && s.phase == presence.PhaseClosed &&
+		(w.seen > u.folded.LastSeen || !f.Hidden && w.seen > u.folded.LastSeenShown)
 }
 
 // settleLost claims the end of a lost session, or, when a server set it and

@@ -61,12 +61,12 @@ func (t *Tracker) fold(sh *shard, rec *presence.Record, pos store.Position) (aft
 	// Messages come in order, so everything before this one is applied whole.
 	t.applied.Store(pos.Sequence - 1)
 	sh.save.changed = true
-	if f := &u.folded; f.LastSeen > u.seen || f.LastSeenShown > u.shown {
-		// Such as by a hide that was stored after its session had ended.
-		u.seen, u.shown = max(u.seen, f.LastSeen), max(u.shown, f.LastSeenShown)
-		u.paint()
-	} else if !slices.Equal(absent, f.Absent) {
-		u.paint() // pictures have it
+	// Such as by a hide that was stored after its session had ended.
+	if moved, late := u.raise(u.folded.LastSeen, u.folded.LastSeenShown); late {
+		u.version++
+		after = append(after, t.publish(u))
+	} else if f := &u.folded; moved || !slices.Equal(absent, f.Absent) {
+		u.paint() // pictures have both
 	}
 	for i := range sh.facts {
 		f := &sh.facts[i]

@@ -58,7 +58,7 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 			return Connected{}, errIsolated
 		}
 	}
-	sh, s, err := t.acquire(ctx, ref, anyOperation)
+	sh, s, err := t.acquire(ctx, ref, connectOperation)
 	if err != nil {
 		return Connected{}, err
 	}

@@ -132,14 +132,22 @@ func (t *Tracker) read(sequence uint64, list []presence.Record) {
 
 // foldShared is fold among other nodes' records. The lock is held.
 func (t *Tracker) foldShared(sh *shard, rec *presence.Record, sequence uint64) (after []func()) {
-	after = t.fold(sh, rec, store.Position{Sequence: sequence})
+	claimed := presence.Time(0) // when what the log has now was claimed
 	u := sh.user(rec.User)
+	if f := u.folded.Session(rec.Session); f != nil && rec.Kind == presence.RecordMoved {
+		claimed = f.ClaimedAt()
+	}
+	after = t.fold(sh, rec, store.Position{Sequence: sequence})
 	for i := range sh.facts {
 		f := sh.facts[i]
 		if f.Kind == presence.RecordErased {
 			if u.erasing == nil {
 				after = append(after, t.wipe(sh, u))
 			}
+			continue
+		}
+		if s := u.session(f.Session.ID); s != nil && s.outruns(rec, claimed) {
+			after = append(after, t.retake(s))
 			continue
 		}
 		after = append(after, t.concluded(sh, u, rec, &f))
@@ -162,7 +170,9 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 			return nil // who claimed it knows
 		}
 		m := s.taken(rec, f)
-		return t.merge(sh, &m)
+		after = t.merge(sh, &m)
+		t.spare(u, f)
+		return after
 	case presence.RecordClosed:
 		seen := f.Time
 		if rec.Kind == presence.RecordClosed && rec.LastSeen != 0 {
@@ -171,11 +181,8 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 		switch {
 		case foreign && s.phase.Open() && s.epoch.Compare(f.Session.Epoch) <= 0:
 			m := s.told()
-			veiled := m.veiled
-			if m.close(f.Reason, f.Time, seen); rec.Kind == presence.RecordClosed && rec.Invisible {
-				m.veiled = veiled // what it says of last seen is not for others, also of one that they saw
-			}
-			m.epoch = f.Session.Epoch
+			m.close(f.Reason, f.Time, 0)
+			m.epoch, m.seen, m.veiled = f.Session.Epoch, max(m.seen, f.LastSeen), max(m.veiled, f.Shown)
 			return t.merge(sh, &m)
 		case s == nil || foreign || !s.phase.Open() || s.epoch.Compare(f.Session.Epoch) > 0:
 		case f.Reason == presence.ReasonNodeLost && (s.life.link != nil || s.life.ttl > 0):
@@ -191,6 +198,25 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 		}
 	}
 	return nil
+}
+
+// outruns reports whether a device is connected here to s, of which rec tells that
+// another node takes it over, by a claim that was made before the one by which s is
+// here, at claimed, and without knowing of it: the device asked there first, in vain,
+// as that node was cut off. The later one counts.
+func (s *session) outruns(rec *presence.Record, claimed presence.Time) bool {
+	return rec.Kind == presence.RecordMoved && !s.foreign && s.life.link != nil && s.phase.Open() &&
+		rec.Epoch.Counter == s.epoch.Counter && rec.Epoch.Incarnation != s.epoch.Incarnation && rec.Time < claimed
+}
+
+// spare gives a session its grace that came, by a claim that was stored late, to a
+// node that is gone: nobody could come back to it there. The lock is held.
+func (t *Tracker) spare(u *user, f *presence.Fact) {
+	s := u.session(f.Session.ID)
+	if s == nil || !s.foreign || !s.phase.Open() || s.epoch != f.Session.Epoch || t.overSince(s.epoch.Incarnation) == 0 {
+		return
+	}
+	s.held, s.life.until = true, t.wheel.Now()+t.policy(s).Grace
 }
 
 // taken is what an opened or moved of another node tells of a session; s is nil

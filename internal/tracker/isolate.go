@@ -37,7 +37,7 @@ func (t *Tracker) Joined(self uint64) {
 	p := t.peers
 	former := t.incarnation.Swap(self)
 	if former != self {
-		t.gone(former, t.now(), t.now(), false)
+		t.gone(former, 0, t.now(), false) // until when it was heard, the others know
 	}
 	if !p.frozen.Load() {
 		t.thaw(former != self)

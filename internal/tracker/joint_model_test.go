@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,8 +28,12 @@ type jointStep struct {
 
 var jointKinds = []string{
 	"device", "lose link", "lose link", "update", "wait", "wait", "wait", "wait", "kill", "election", "election", "start",
-	"cut", "cut", "cut one way", "alone", "mend", "faults", "hold", "pause",
+	"cut", "cut", "cut one way", "alone", "alone", "alone", "alone and pause", "mend", "faults", "hold", "pause",
+	"bye", "bye", "bye", "vanish", "vanish", "hide", "hide",
 }
+
+// jointUsers are who has devices.
+var jointUsers = []presence.UserID{"u0", "u1", "u2", "u3", "u4", "u5"}
 
 // jointDevice is a device that always wants to be there: when its link is gone it
 // asks, again and again, at any node.
@@ -44,12 +49,18 @@ type jointDevice struct {
 	// doubt: it could ask nobody for too long, or its node died before it could have
 	// told of it; then its session may end.
 	doubt bool
-	shown map[*member]bool
+	// leaves: it says goodbye until that is answered, or is gone without a word.
+	leaves bool
+	bye    bool // it says so
+	hidden bool
+	turns  int // how often it hid, and showed itself
+	public presence.PublicID
+	shown  map[*member]bool
+	story  []string
 
 	ear     *ledger // of one that watches; nil: it does not
 	anew    bool    // it has no session, and makes one
-	hidden  bool
-	refused error // why it is nowhere
+	refused error   // why it is nowhere
 }
 
 // answered is what came of asking.
@@ -59,7 +70,17 @@ type answered struct {
 	wire   *wire
 	resync bool
 	err    error
+	what   jointAsked
 }
+
+// jointAsked is what was asked.
+type jointAsked uint8
+
+const (
+	asksConnect jointAsked = iota
+	asksBye
+	asksUpdate
+)
 
 type jointModel struct {
 	*joint
@@ -96,24 +117,27 @@ func TestJointModel(t *testing.T) {
 			rapid.SampledFrom(jointKinds).Draw(t, "kind"), rapid.IntRange(0, 5).Draw(t, "a"), rapid.IntRange(0, 5).Draw(t, "b"),
 			rapid.SampledFrom([]time.Duration{50 * time.Millisecond, 700 * time.Millisecond, 2 * time.Second, 5 * time.Second, 11 * time.Second}).Draw(t, "d"),
 		}
-	}), 3, 12)
+	}), 3, 20)
 	for range count {
 		seed := rand.IntN(1 << 30)
+		if n, err := strconv.Atoi(os.Getenv("PORCHLIGHT_JOINT_SEED")); err == nil {
+			seed = n
+		}
 		steps := history.Example(seed)
 		synctest.Test(t, func(t *testing.T) {
 			if trouble := playJoint(t, uint64(seed), steps); trouble != "" {
-				t.Fatalf("history %d: %s\n%+v", seed, trouble, steps)
+				t.Fatalf("history %d: %s\n%#v", seed, trouble, steps)
 			}
 		})
 	}
 }
 
 func playJoint(t *testing.T, seed uint64, steps []jointStep) string {
-	j := newJoint(t, seed, presence.AllowAll)
+	j := newJoint(t, seed, presence.AllowAll, jointUsers...)
 	defer j.end()
 	m := &jointModel{joint: j, dice: rand.New(rand.NewPCG(seed, 1)), answers: make(chan answered, 100), hold: func() {}}
 	for i := range 6 {
-		m.play(jointStep{Kind: "device", A: i, B: i / 2})
+		m.play(jointStep{Kind: "device", A: i, B: i})
 	}
 	for i, s := range steps {
 		m.play(s)
@@ -130,12 +154,38 @@ func playJoint(t *testing.T, seed uint64, steps []jointStep) string {
 	m.pass(15 * time.Second)
 	for _, d := range m.devices {
 		for _, n := range j.all {
-			if !d.doubt && !n.phase(d.ref).Open() {
+			if n.spy.twice[d.public] && d.turns == 0 {
+				m.fail("at %s a watcher was told twice of the end of %v of %s\n\t%s", n.name, d.public, d.ref.User.ID, n.spy.last(" "+string(d.ref.User.ID)))
+			}
+			switch open := n.phase(d.ref).Open(); {
+			case d.leaves && open:
+				m.fail("in the end %s shows %s of %s still, who left", n.name, d.ref.Session.String()[:4], d.ref.User.ID)
+			case !d.doubt && !open:
 				m.fail("in the end %s does not show %s of %s", n.name, d.ref.Session.String()[:4], d.ref.User.ID)
+			case !d.doubt && n.spy.openings[d.public] > 1+d.turns:
+				m.fail("at %s a watcher was told %d times that %v of %s opened", n.name, n.spy.openings[d.public], d.public, d.ref.User.ID)
 			}
 		}
 	}
+	m.compare()
 	return m.trouble
+}
+
+// compare holds what all nodes answer, and their watchers know, against each other.
+func (m *jointModel) compare() {
+	seen := map[presence.UserID][2]presence.Time{}
+	for _, name := range []string{"a", "b", "c"} {
+		s := m.all[name].spy
+		for _, wrong := range s.agrees() {
+			m.fail("in the end at %s %s\n\t%s", name, wrong, s.last(wrong))
+		}
+		for id, at := range s.asked {
+			if old, ok := seen[id]; ok && old != at {
+				m.fail("in the end %s says of %s that he was last seen at %v, another %v", name, id, at, old)
+			}
+			seen[id] = at
+		}
+	}
 }
 
 func (m *jointModel) fail(format string, args ...any) {
@@ -162,6 +212,15 @@ func (m *jointModel) turn() {
 			some = false
 		}
 	}
+	for _, n := range m.all {
+		if n == m.paused || n.spy == nil {
+			continue
+		}
+		n.spy.look(time.Now().Format("05.000"))
+		for _, wrong := range n.spy.wrong {
+			m.fail("at %s %s\n\t%s", n.name, wrong, n.spy.last(wrong))
+		}
+	}
 	now := time.Now()
 	for _, d := range m.devices {
 		if d.at != nil && m.all[d.at.name] != d.at {
@@ -179,7 +238,7 @@ func (m *jointModel) turn() {
 		}
 		if d.at != nil {
 			d.asked = now
-		} else if !d.busy && now.After(d.next) {
+		} else if !d.busy && now.After(d.next) && (!d.leaves || d.bye) {
 			m.ask(d)
 		}
 		d.doubt = d.doubt || now.Sub(d.asked) > 4*time.Second && !d.busy
@@ -196,10 +255,32 @@ func (m *jointModel) turn() {
 }
 
 func (m *jointModel) standing(d *jointDevice) string {
+	text := fmt.Sprintf("it asked %v ago, asks %v", time.Since(d.asked), d.busy)
 	if d.at != nil {
-		return "connected at " + d.at.name + " since " + time.Since(d.since).String()
+		text = "connected at " + d.at.name + " since " + time.Since(d.since).String()
 	}
-	return fmt.Sprintf("it asked %v ago, asks %v", time.Since(d.asked), d.busy)
+	for _, name := range []string{"a", "b", "c"} {
+		n := m.all[name]
+		if n == nil || n == m.paused {
+			continue
+		}
+		sh := n.tr.shard(d.ref.User)
+		sh.mu.Lock()
+		if u := sh.peek(d.ref.User); u != nil {
+			if s := u.session(d.ref.Session); s != nil {
+				text += fmt.Sprintf("\n\t%s (%d): phase %v epoch %v foreign %v pending %v held %v reason %v", name, n.c.Self(), s.phase, s.epoch, s.foreign, s.pending != nil, s.held, s.truth.Reason)
+			}
+			if f := u.folded.Session(d.ref.Session); f != nil {
+				text += fmt.Sprintf(", in the log phase %d epoch %v %v closed at %v", f.Phase, f.Epoch, f.Reason, f.ClosedAt)
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return text + "; at " + time.Now().Format("05.000") + ":\n\t" + strings.Join(d.story[max(0, len(d.story)-20):], "\n\t")
+}
+
+func (d *jointDevice) note(format string, args ...any) {
+	d.story = append(d.story, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 }
 
 // lose is the end of a link.
@@ -210,6 +291,7 @@ func (m *jointModel) lose(d *jointDevice) {
 		d.ear.watcher.Detach(d.ear.stream)
 	}
 	d.at.tr.LinkLost(d.ref, d.wire)
+	d.note("lost its link at %s, which had told it %+v", d.at.name, d.wire.ended())
 	d.at, d.next = nil, time.Now().Add(time.Duration(m.dice.IntN(1500))*time.Millisecond)
 }
 
@@ -237,18 +319,50 @@ func (m *jointModel) ask(d *jointDevice) {
 	if d.busy = true; n.c.Joined() {
 		d.asked = time.Now()
 	}
+	d.note("asks %s, which takes part %v", n.name, n.c.Joined())
+	if d.bye {
+		m.say(d, n)
+		return
+	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		resync, err := m.comes(ctx, d, maker, n, w)
-		m.answers <- answered{d, n, w, resync, err}
+		m.answers <- answered{d, n, w, resync, err, asksConnect}
+	}()
+}
+
+// say has a device say goodbye at a node.
+func (m *jointModel) say(d *jointDevice, n *member) {
+	d.busy = true
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 12*time.Second)
+		defer cancel()
+		_, err := n.tr.Close(ctx, d.ref, presence.ReasonLogout)
+		m.answers <- answered{d: d, at: n, err: err, what: asksBye}
 	}()
 }
 
 func (m *jointModel) answer(a answered) {
 	d := a.d
+	d.note("is answered by %s (asked what %d): %v", a.at.name, a.what, a.err)
+	if a.what == asksUpdate {
+		if fault.KindOf(a.err) == fault.SessionGone && !d.doubt && d.wire == a.wire && len(a.wire.ended()) == 0 {
+			m.fail("%s says that %s of %s is gone, which is connected there", a.at.name, d.ref.Session.String()[:4], d.ref.User.ID)
+		}
+		return
+	}
 	d.busy, d.refused = false, a.err
 	switch {
+	case a.what == asksBye:
+		d.bye = a.err != nil
+		d.next = time.Now().Add(time.Second)
+		return
+	case d.leaves:
+		if a.err == nil {
+			a.at.tr.LinkLost(d.ref, a.wire)
+		}
+		return
 	case a.err == nil && m.loose && m.all[a.at.name] != a.at:
 		d.next = time.Now()
 	case a.err == nil && m.loose && m.dice.IntN(8) == 0: // the answer is lost
@@ -281,6 +395,25 @@ func (m *jointModel) whole() bool {
 	return len(m.all) == 3 && m.paused == nil && len(m.still) == 0 && m.cutOff == nil
 }
 
+// update has a device state a status at its node.
+func (m *jointModel) update(d *jointDevice, status *presence.Status) {
+	at, w := d.at, d.wire
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		_, err := at.tr.Update(ctx, d.ref, func(*presence.Status) (*presence.Status, error) { return status, nil })
+		m.answers <- answered{d: d, at: at, wire: w, err: err, what: asksUpdate}
+	}()
+}
+
+// one is a device, if there is any.
+func (m *jointModel) one(b int) *jointDevice {
+	if len(m.devices) == 0 {
+		return nil
+	}
+	return m.devices[b%len(m.devices)]
+}
+
 // begin starts a node that does not run.
 func (m *jointModel) begin(name string) {
 	if m.all[name] == nil {
@@ -293,7 +426,7 @@ func (m *jointModel) play(s jointStep) {
 	n := m.pick(s.A)
 	switch s.Kind {
 	case "device":
-		made, err := n.tr.Make(context.Background(), MakeParams{User: presence.User{App: app, ID: presence.UserID(fmt.Sprint("u", s.B%3))}, Device: presence.Device{Platform: "ios"}})
+		made, err := n.tr.Make(context.Background(), MakeParams{User: presence.User{App: app, ID: jointUsers[s.B%len(jointUsers)]}, Device: presence.Device{Platform: "ios"}})
 		if err != nil {
 			return
 		}
@@ -301,17 +434,30 @@ func (m *jointModel) play(s jointStep) {
 		defer cancel()
 		w := &wire{}
 		if _, err := n.tr.Connect(ctx, made.Ref, ConnectParams{Link: w}); err == nil {
-			m.devices = append(m.devices, &jointDevice{ref: made.Ref, maker: n.c.Self(), at: n, wire: w, since: time.Now(), asked: time.Now(), shown: map[*member]bool{}})
+			m.devices = append(m.devices, &jointDevice{ref: made.Ref, public: made.Public, maker: n.c.Self(), at: n, wire: w, since: time.Now(), asked: time.Now(), shown: map[*member]bool{}})
 		}
 	case "lose link":
 		if len(m.devices) > 0 && m.devices[s.B%len(m.devices)].at != nil && !m.stands(m.devices[s.B%len(m.devices)].at) {
 			m.lose(m.devices[s.B%len(m.devices)])
 		}
-	case "update":
-		if len(m.devices) > 0 {
-			if d := m.devices[s.B%len(m.devices)]; d.at != nil && !m.stands(d.at) {
-				m.statuses++
-				_, _ = d.at.update(d.ref, presence.Status{Show: presence.Show(m.statuses % 3), Invisible: d.hidden})
+	case "update", "hide":
+		if d := m.one(s.B); d != nil && d.at != nil && !m.stands(d.at) && !d.leaves {
+			m.statuses++
+			if s.Kind == "hide" {
+				d.hidden = !d.hidden
+				d.turns++
+			}
+			m.update(d, &presence.Status{Show: presence.Show(m.statuses % 3), Invisible: d.hidden})
+		}
+	case "bye", "vanish":
+		if d := m.one(s.B); d != nil && !d.leaves {
+			at := d.at
+			d.leaves, d.doubt, d.bye = true, true, s.Kind == "bye"
+			if d.at != nil {
+				m.lose(d)
+			}
+			if d.bye && !d.busy && at != nil && at != m.paused {
+				m.say(d, at)
 			}
 		}
 	case "wait":
@@ -342,11 +488,11 @@ func (m *jointModel) hurt(s jointStep, n *member) {
 		m.net.SetFaults(clustertest.Faults{Loss: float64(s.A%3) * 0.03, Double: 0.05, Delay: time.Duration(s.B%10) * time.Millisecond, Jitter: time.Duration(s.A) * time.Millisecond / 2})
 	case "hold":
 		m.holdFor(min(s.D, 6*time.Second))
-	case "kill", "election", "alone", "pause":
-		m.net.Heal()
+	case "kill", "election", "alone", "alone and pause", "pause":
 		if !m.whole() {
 			return
 		}
+		m.net.Heal()
 		m.pass(2 * time.Second) // the last fault is forgotten
 		switch s.Kind {
 		case "kill":
@@ -360,6 +506,13 @@ func (m *jointModel) hurt(s jointStep, n *member) {
 		case "alone":
 			m.cutOff = n
 			n.cut()
+		case "alone and pause":
+			m.cutOff = n
+			n.cut()
+			m.pass(time.Duration(s.B) * 700 * time.Millisecond)
+			m.paused = m.all[string(rune('a'+(n.name[0]-'a'+1+byte(s.B%2))%3))]
+			m.paused.pause(2*time.Second+min(s.D, 2*time.Second), m.turn)
+			m.paused = nil
 		case "pause":
 			m.paused = n
 			n.pause(min(s.D, 5*time.Second), m.turn)
@@ -370,7 +523,9 @@ func (m *jointModel) hurt(s jointStep, n *member) {
 
 // holdFor lets the log take nothing for a while.
 func (m *jointModel) holdFor(d time.Duration) {
-	m.net.Heal()
+	if m.cutOff == nil {
+		m.net.Heal()
+	}
 	m.hold()
 	m.hold, m.held = m.mem.Hold(), time.Now().Add(d)
 	time.AfterFunc(d, m.hold)

@@ -25,6 +25,7 @@ type joint struct {
 	mem     *storetest.Memory
 	all     map[string]*member
 	devices presence.MultiDevice
+	users   []presence.UserID // whom spies watch
 }
 
 // member is one node of it.
@@ -36,6 +37,7 @@ type member struct {
 	c     *cluster.Cluster
 	store *shared
 	hub   *hub.Hub
+	spy   *spy // who watches everybody here, if anybody
 }
 
 // jointPeers is a cluster as the tracker knows it; as in package app.
@@ -69,9 +71,9 @@ func inJointOf(t *testing.T, devices presence.MultiDevice, f func(t *testing.T, 
 	})
 }
 
-func newJoint(t *testing.T, seed uint64, devices presence.MultiDevice) *joint {
+func newJoint(t *testing.T, seed uint64, devices presence.MultiDevice, spied ...presence.UserID) *joint {
 	n := clustertest.NewNetwork(seed)
-	j := &joint{t: t, net: n, quorum: clustertest.NewQuorum(n), mem: storetest.NewMemory(), all: map[string]*member{}, devices: devices}
+	j := &joint{t: t, net: n, quorum: clustertest.NewQuorum(n), mem: storetest.NewMemory(), all: map[string]*member{}, devices: devices, users: spied}
 	for _, name := range []string{"a", "b", "c"} {
 		j.start(name)
 	}
@@ -119,7 +121,12 @@ func (j *joint) start(name string) *member {
 		wait(20 * time.Millisecond)
 	}
 	m.tr.Ready()
-	j.all[name] = m
+	if j.all[name] = m; j.users != nil {
+		m.spy = newSpy(m, j.users)
+		if err := m.spy.begin(); err != nil {
+			j.t.Fatal(err)
+		}
+	}
 	return m
 }
 
@@ -228,6 +235,15 @@ func (m *member) person(id presence.UserID) (Ref, *wire) {
 	}
 	synctest.Wait()
 	return made.Ref, w
+}
+
+// connectFor connects a device that waits for so long.
+func (m *member) connectFor(ref Ref, d time.Duration) (*wire, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	w := &wire{}
+	_, err := m.tr.Connect(ctx, ref, ConnectParams{Link: w, Addr: "192.0.2.1:1"})
+	return w, err
 }
 
 // shows is what a node shows of a user, and whether it says that it may be old.

@@ -47,11 +47,7 @@ func (t *Tracker) merge(sh *shard, m *told) (after func()) {
 		after = t.yield(sh, s)
 	}
 	changed := t.mirror(sh, s, m)
-	seen, veiled := max(u.seen, m.seen), max(u.shown, m.veiled)
-	if seen != u.seen || veiled != u.shown {
-		u.seen, u.shown, changed = seen, veiled, true
-	}
-	if !changed {
+	if moved, _ := u.raise(m.seen, m.veiled); !changed && !moved {
 		return after
 	}
 	u.version++

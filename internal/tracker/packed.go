@@ -19,6 +19,7 @@ type packed string
 const (
 	packedAvailable = 1 << iota // others see him as available
 	packedForgets               // the fold has of him what it forgets one day
+	packedLate                  // user.lateShown stands behind last seen
 )
 
 // Flags of a session in it.
@@ -162,12 +163,18 @@ func (u *user) pack(b []byte) []byte {
 	if u.forgets() {
 		flags |= packedForgets
 	}
+	if u.lateShown != 0 && !u.available { // else the next end tells it
+		flags |= packedLate
+	}
 	b = presence.AppendNumber(append(b, flags), uint64(len(u.sessions)))
 	for _, s := range u.sessions {
 		b = presence.AppendNumber(b, s.epoch.Incarnation)
 	}
 	for _, n := range [...]uint64{uint64(u.version), uint64(u.floor), uint64(u.veiled), uint64(u.seen), uint64(u.shown)} {
 		b = presence.AppendNumber(b, n)
+	}
+	if flags&packedLate != 0 {
+		b = presence.AppendNumber(b, uint64(u.lateShown))
 	}
 	b = presence.AppendFolded(b, presence.User{}, &u.folded)
 	for _, s := range u.sessions {
@@ -234,6 +241,9 @@ func (sh *shard) unpack(name presence.User, p packed) *user {
 	u := &user{name: name, tally: sh.tallies.app(name.App), available: p.available()}
 	u.version, u.floor, u.veiled = uint32(r.number()), uint32(r.number()), uint32(r.number())
 	u.seen, u.shown = presence.Time(r.number()), presence.Time(r.number())
+	if p[0]&packedLate != 0 {
+		u.lateShown = uint32(r.number())
+	}
 	if r.err == nil {
 		var f *presence.Folded
 		if _, f, r.b, r.err = presence.ParseFolded(r.b); r.err == nil {

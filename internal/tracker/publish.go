@@ -12,7 +12,8 @@ func (t *Tracker) publish(u *user) (after func()) {
 // paint makes and stores the picture of the user as he stands.
 func (u *user) paint() *presence.Presence {
 	p := &presence.Presence{
-		User: u.name, Version: u.version, Floor: u.floor, FloorShown: u.veiled, LastSeen: u.seen, LastSeenShown: u.shown, Absent: u.folded.Absent,
+		User: u.name, Version: u.version, Floor: u.floor, FloorShown: u.veiled, LastSeen: u.seen, LastSeenShown: u.shown,
+		Late: u.late, LateShown: u.lateShown, Absent: u.folded.Absent,
 		Sessions: make([]*presence.View, 0, len(u.sessions)),
 	}
 	available := false
@@ -33,4 +34,29 @@ func (u *user) paint() *presence.Presence {
 	u.tallyAvailable(available)
 	u.picture.Store(p)
 	return p
+}
+
+// raise moves last seen forward, as of the user's next version: such as by a record
+// that was stored late, or by what a node knows that was out of reach. It reports
+// whether anything moved, and whether that must be told, because no session ends
+// with that version that would tell it to who knows the user as offline. The lock is
+// held.
+func (u *user) raise(seen, shown presence.Time) (moved, late bool) {
+	next := u.version + 1
+	truth, others := false, false // an end tells it, or nothing need tell it yet
+	for _, s := range u.sessions {
+		truth = truth || s.truth.Open() || s.truth.Closed == next
+		others = others || s.shown.Open() || s.shown.Closed == next
+	}
+	if seen > u.seen {
+		if u.seen, moved = seen, true; !truth {
+			u.late, late = next, true
+		}
+	}
+	if shown > u.shown {
+		if u.shown, moved = shown, true; !others {
+			u.lateShown, late = next, true
+		}
+	}
+	return moved, late
 }

@@ -28,8 +28,11 @@ type user struct {
 	veiled   uint32          // the same as others could see it
 	seen     presence.Time   // last seen, true
 	shown    presence.Time   // last seen, as others may know it
-	erasing  *operation      // not nil: nobody opens a session meanwhile
-	tally    *tally          // of his app
+	// late is the version at which seen was last raised with no end to tell it, and
+	// lateShown the same of shown.
+	late, lateShown uint32
+	erasing         *operation // not nil: nobody opens a session meanwhile
+	tally           *tally     // of his app
 	// available as others see him, as the tally has it.
 	available bool
 	picture   atomic.Pointer[presence.Presence]
@@ -207,6 +210,12 @@ func anyOperation(*operation) bool { return true }
 // openOperation is in the way of what needs to know whether the session is
 // open, or ends it; hiding and showing are not.
 func openOperation(op *operation) bool { return op.opening }
+
+// connectOperation is in the way of a device that takes up its session: it does not
+// wait for a hide or show of one that is open (design §2).
+func connectOperation(op *operation) bool {
+	return op.opening || op.s == nil || !op.s.phase.Open() || op.s.kept.fromDisk
+}
 
 // acquireOpen is acquire for calls that need a session that is live or lost.
 // It counts as a sign of life.

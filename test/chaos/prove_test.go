@@ -198,6 +198,7 @@ func TestSteadyIsTold(t *testing.T) {
 		{"opened after it", bobs(func(l *life) { l.opens = []act{did(12 * time.Second)} }), false},
 		{"perhaps opened anew", bobs(func(l *life) { l.doubtful = 1 }), false},
 		{"hidden", says(saying{did(9 * time.Second), 4, online, true}), false},
+		{"hidden for a moment", says(saying{did(11 * time.Second), 4, online, true}, saying{did(12 * time.Second), 5, online, false}), false},
 		{"hidden until it came back", says(saying{did(9 * time.Second), 4, online, true}, saying{did(12 * time.Second), 5, online, false}), false},
 		{"perhaps hidden until it came back", says(saying{asked(9900 * time.Millisecond), 4, online, true}, saying{did(12 * time.Second), 5, online, false}), false},
 	}
