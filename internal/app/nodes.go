@@ -70,9 +70,20 @@ func (a *App) makeNodes(ctx context.Context, incarnation uint64) (err error) {
 	}
 	a.nodes.leases = lease.New(context.WithoutCancel(ctx), lease.Config{
 		Cluster: seats{a.nodes.cluster}, Logger: a.log,
-		Term: func(ctx context.Context) (uint64, error) { return a.store.Next(ctx, terms) },
+		Term: func(ctx context.Context) (uint64, error) {
+			return above(ctx, incarnation, func(ctx context.Context) (uint64, error) { return a.store.Next(ctx, terms) })
+		},
 	})
 	return nil
+}
+
+// above returns the first number of a counter that is not below the least. A term
+// must be above all that the data have: a single node's terms are its incarnations,
+// and when its data moved to this cluster that counter came along and goes on here.
+func above(ctx context.Context, least uint64, next func(context.Context) (uint64, error)) (n uint64, err error) {
+	for n, err = next(ctx); err == nil && n < least; n, err = next(ctx) {
+	}
+	return n, err
 }
 
 // peers is what the tracker needs of the cluster; nil on a single node.

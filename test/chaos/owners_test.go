@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -203,7 +204,8 @@ func (o *owners) replayed(n int, replay string) {
 	o.t.Errorf("round %d: replay %s is not done: %s", n+1, replay, said)
 }
 
-var leaderLine = regexp.MustCompile(`time=(\S+) .*new stream leader for '\S+ > (\w+)'`)
+// leaderLine says in a node's log that it leads a stream, or all of them (meta).
+var leaderLine = regexp.MustCompile(`time=(\S+) .*(?:new stream leader for '\S+ > (\w+)'|Self is new JetStream cluster metadata leader)`)
 
 // leads is the streams that a node leads, by the logs of all.
 func (f *fleet) leads(i int) (streams []string) {
@@ -214,8 +216,9 @@ func (f *fleet) leads(i int) (streams []string) {
 			continue
 		}
 		for _, m := range leaderLine.FindAllStringSubmatch(string(b), -1) {
-			if m[1] > since[m[2]] {
-				leader[m[2]], since[m[2]] = j, m[1]
+			stream := cmp.Or(m[2], "meta")
+			if m[1] > since[stream] {
+				leader[stream], since[stream] = j, m[1]
 			}
 		}
 	}

@@ -48,7 +48,8 @@ func (r *reader) open(ctx context.Context) error {
 	if r.subject != "" {
 		cfg.FilterSubject = r.s.subject(r.subject)
 	}
-	consumer, err := again(ctx, r.s, func(ctx context.Context, _ bool) (jetstream.Consumer, error) {
+	// One that is made and not heard of goes by itself.
+	consumer, err := asked(ctx, r.s, func(ctx context.Context) (jetstream.Consumer, error) {
 		return r.stream.CreateConsumer(ctx, cfg)
 	})
 	if err != nil {

@@ -24,6 +24,12 @@ const (
 
 	// tryPause is the wait between two tries.
 	tryPause = 100 * time.Millisecond
+
+	// besideFirst is how long a question waits for its answer before it is asked once
+	// more beside, since a leader that was killed answers nothing; the next waits are
+	// twice as long each, besideMost at most.
+	besideFirst = 250 * time.Millisecond
+	besideMost  = time.Second
 )
 
 // The names of streams and subjects stand in this package as they are with the
@@ -78,6 +84,53 @@ func again[T any](ctx context.Context, s *Store, f func(ctx context.Context, rep
 	}
 }
 
+// asked is again for what only reads. It is asked once more while earlier tries may
+// still be answered, so that a new leader is found soon and a slow one not asked in
+// vain.
+func asked[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T, error)) (T, error) {
+	if !s.clustered {
+		return f(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, electionPatience)
+	defer cancel()
+	type answer struct {
+		v   T
+		err error
+	}
+	answers := make(chan answer)
+	ask := func() {
+		try, cancel := context.WithTimeout(ctx, tryTimeout)
+		defer cancel()
+		v, err := f(try)
+		select {
+		case answers <- answer{v, err}:
+		case <-ctx.Done():
+		}
+	}
+	go ask()
+	wait := besideFirst
+	next := time.NewTimer(wait)
+	defer next.Stop()
+	for {
+		select {
+		case a := <-answers:
+			if a.err == nil || !passing(a.err) || ctx.Err() != nil || s.closed() != nil {
+				return a.v, a.err
+			}
+			if !errors.Is(a.err, context.DeadlineExceeded) { // that was said, not waited for
+				next.Reset(tryPause)
+			}
+		case <-next.C:
+			go ask()
+			wait = min(2*wait, besideMost)
+			next.Reset(wait)
+		case <-ctx.Done():
+			var none T
+			return none, ctx.Err()
+		}
+	}
+}
+
 // passing reports whether an error may go away by itself when a leader is
 // elected or a server is reached again.
 func passing(err error) bool {
@@ -123,7 +176,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // Info is the leader's.
 func (st *stream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	info, err := again(ctx, st.s, func(ctx context.Context, _ bool) (*jetstream.StreamInfo, error) {
+	info, err := asked(ctx, st.s, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 		return st.Stream.Info(ctx, opts...)
 	})
 	if err != nil || st.s.prefix == "pl" || len(info.State.Subjects) == 0 {
@@ -138,14 +191,14 @@ func (st *stream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*j
 }
 
 func (st *stream) GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
-	return st.named(again(ctx, st.s, func(ctx context.Context, _ bool) (*jetstream.RawStreamMsg, error) {
+	return st.named(asked(ctx, st.s, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return st.Stream.GetMsg(ctx, seq, opts...)
 	}))
 }
 
 func (st *stream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	subject = st.s.subject(subject)
-	return st.named(again(ctx, st.s, func(ctx context.Context, _ bool) (*jetstream.RawStreamMsg, error) {
+	return st.named(asked(ctx, st.s, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return st.Stream.GetLastMsgForSubject(ctx, subject)
 	}))
 }
