@@ -126,12 +126,17 @@ func TestServeRefusesNodes(t *testing.T) {
 	})
 	t.Run("an old server", func(t *testing.T) {
 		t.Parallel()
-		refuses(t, "version 2.10.29; Porchlight needs 2.12.0 or newer", nil, serveArgs(config, t.TempDir(), "--cluster", oldServer(t))...)
+		refuses(t, "version 2.10.29; Porchlight needs 2.12.0 or newer", nil, serveArgs(config, t.TempDir(), "--cluster", falseServer(t, "2.10.29", "PONG"))...)
+	})
+	t.Run("long credentials", func(t *testing.T) {
+		t.Parallel()
+		refuses(t, "scoped signing key", nil, serveArgs(config, t.TempDir(), "--cluster", falseServer(t, "2.14.0", "-ERR 'maximum control line exceeded'"))...)
 	})
 }
 
-// oldServer says that it is an old NATS server, and says no more.
-func oldServer(t *testing.T) string {
+// falseServer says that it is a NATS server of that version, and to a connection
+// its one answer.
+func falseServer(t *testing.T, version, answer string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,7 +151,7 @@ func oldServer(t *testing.T) string {
 			}
 			go func() {
 				defer c.Close()
-				fmt.Fprint(c, "INFO {\"server_id\":\"X\",\"version\":\"2.10.29\",\"max_payload\":8388608,\"headers\":true}\r\n")
+				fmt.Fprintf(c, "INFO {\"server_id\":\"X\",\"version\":%q,\"max_payload\":8388608,\"headers\":true}\r\n", version)
 				b := make([]byte, 4096)
 				for {
 					n, err := c.Read(b)
@@ -154,7 +159,7 @@ func oldServer(t *testing.T) string {
 						return
 					}
 					if bytes.Contains(b[:n], []byte("PING")) {
-						fmt.Fprint(c, "PONG\r\n")
+						fmt.Fprint(c, answer+"\r\n")
 					}
 				}
 			}()

@@ -79,6 +79,9 @@ func (b *Bus) dial(ctx context.Context, name string, failed nats.ErrHandler) (*n
 		return nil, fmt.Errorf("natsbus: the NATS cluster (%s) does not take the credentials: %w", b.where(), err)
 	case errors.Is(err, nats.ErrNoServers):
 		return nil, fmt.Errorf("natsbus: no server of the NATS cluster (%s) is reached: is it running, and are the addresses right? %w", b.where(), err)
+	case err != nil && strings.Contains(err.Error(), "maximum control line exceeded"):
+		return nil, fmt.Errorf("natsbus: the credentials are longer than the NATS cluster (%s) takes: put the rights into a scoped signing key of the account in place of the user's JWT, "+
+			"or raise max_control_line of all servers: %w", b.where(), err)
 	case err != nil && strings.Contains(err.Error(), "x509: "):
 		return nil, fmt.Errorf("natsbus: the certificates of the NATS cluster (%s) are not believed: give those of who signed them (cluster.tls.ca, --nats-ca): %w", b.where(), err)
 	case err != nil:
