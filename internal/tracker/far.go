@@ -198,17 +198,23 @@ func (t *Tracker) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// readOn reads the log to its end if that can be done soon.
-func (t *Tracker) readOn(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+// readOn is catchUp for who needs the log anyway: it tries again while that elects a
+// leader.
+func (t *Tracker) readOn(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	again := time.NewTicker(followAgain)
 	defer again.Stop()
-	for t.catchUp(ctx) != nil {
+	for {
+		once, cancel := context.WithTimeout(ctx, askLimit)
+		err = t.catchUp(once)
+		if cancel(); err == nil {
+			return nil
+		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return
+			return err
 		}
 	}
 }

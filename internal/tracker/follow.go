@@ -191,6 +191,9 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 			return t.finishEnd(s, f.Reason, seen)
 		}
 	case presence.RecordHidden, presence.RecordShown:
+		if f.Kind == presence.RecordShown && rec.Kind == presence.RecordMoved {
+			return nil // who moved it did not know that it had hidden: a move shows nothing
+		}
 		// A revision as high was said after it: the log is read late here.
 		if foreign && s.phase.Open() && s.epoch == f.Session.Epoch && s.hidden() != f.Session.Hidden && s.revision < rec.Revision {
 			m := s.turnedTold(f, rec.Status)

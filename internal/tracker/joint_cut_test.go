@@ -36,6 +36,7 @@ type onlooker struct {
 type sighted struct {
 	version        uint32
 	opened, closed int
+	shown          int // how often others saw it come
 	story          string
 }
 
@@ -92,6 +93,10 @@ func (o *onlooker) Changed(p *presence.Presence) {
 		if f.Opened != 0 && int32(f.Opened-s.version) > 0 {
 			s.opened++
 			s.story += fmt.Sprintf(" open %v", time.Since(o.began))
+		}
+		if v.Shown.Opened != 0 && int32(v.Shown.Opened-s.version) > 0 {
+			s.shown++
+			s.story += fmt.Sprintf(" shown %v", time.Since(o.began))
 		}
 		if f.Closed != 0 && int32(f.Closed-s.version) > 0 {
 			s.closed++
@@ -253,8 +258,14 @@ func (d *cutDevice) live(id presence.UserID) {
 		}
 		switch n := d.dice.IntN(10); {
 		case n < 3:
-			_, err := d.at.update(d.ref, presence.Status{Show: presence.Show(d.dice.IntN(3))})
+			_, err := d.at.tr.Update(context.Background(), d.ref, func(old *presence.Status) (*presence.Status, error) {
+				return &presence.Status{Show: presence.Show(d.dice.IntN(3)), Invisible: old.Invisible}, nil
+			})
 			d.tell("update %v", err)
+		case n == 3:
+			_, err := d.at.update(d.ref, presence.Status{Invisible: true})
+			d.tell("hides %v", err)
+			d.late = d.late || err != nil
 		case n < 6:
 			d.tell("unlinks")
 			if !d.comeBack() {
@@ -371,8 +382,8 @@ func (m *cutModel) judge() (trouble []string) {
 			switch open := n.phase(d.ref).Open(); {
 			case d.bye && open:
 				trouble = append(trouble, fmt.Sprintf("%s shows %s, which said goodbye:%s; watchers:%s", n.name, d.ref.User.ID, d.story, s.story))
-			case !d.late && (s.opened > 1 || s.closed > ends):
-				trouble = append(trouble, fmt.Sprintf("a watcher at %s saw %s open %d and close %d times:%s; it:%s", n.name, d.ref.User.ID, s.opened, s.closed, s.story, d.story))
+			case !d.late && (s.opened > 1 || s.closed > ends || s.shown > 1):
+				trouble = append(trouble, fmt.Sprintf("a watcher at %s saw %s open %d (%d for others) and close %d times:%s; it:%s", n.name, d.ref.User.ID, s.opened, s.shown, s.closed, s.story, d.story))
 			}
 			for _, f := range n.tr.foldOf(d.ref) {
 				if d.bye && !d.late && f.Reason != presence.ReasonLeft {

@@ -171,7 +171,7 @@ func TestWhoGoesOverHiddenStaysHidden(t *testing.T) {
 		wait(time.Second)
 		for _, m := range j.all {
 			for _, s := range m.tr.Sessions(ref.User) {
-				if !s.Status.Invisible || s.Shown.Open() {
+				if s.Status == nil || !s.Status.Invisible || s.Shown.Open() {
 					t.Errorf("%s shows her: %+v", m.name, s)
 				}
 			}
@@ -210,6 +210,43 @@ func TestAVeiledEndTellsNoLastSeen(t *testing.T) {
 			p := m.tr.Presence(ref.User)
 			if folded, _ := m.folded(ref.User); p.LastSeenShown != folded.LastSeenShown || p.LastSeen == p.LastSeenShown {
 				t.Errorf("%s tells others last seen %v, the log %v; she was there until %v", m.name, p.LastSeenShown, folded.LastSeenShown, p.LastSeen)
+			}
+		}
+	})
+}
+
+// She hides while the take-over is on its way through the log.
+func TestWhoHidesWhileSheGoesOverStaysHidden(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		seen := onlook(a, b, c)
+		ref, w := c.person("cleo")
+		seen.mind(ref, c.tr.Sessions(ref.User)[0].Public)
+		wait(2 * time.Second)
+		j.net.CutBoth("b", "c")
+		b.store.slow.Store(true)
+		time.AfterFunc(8*time.Second, func() { b.store.slow.Store(false) })
+		time.AfterFunc(7*time.Second, func() {
+			if _, err := c.update(ref, presence.Status{Invisible: true}); err != nil {
+				t.Error(err)
+			}
+		})
+		wait(4 * time.Second) // b calls c silent
+		c.tr.LinkLost(ref, w)
+		if _, err := b.connect(ref, nil); err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second)
+		for i, m := range []*member{a, b, c} {
+			for _, s := range m.tr.Sessions(ref.User) {
+				if s.Status == nil || !s.Status.Invisible || s.Shown.Open() {
+					t.Errorf("%s shows her: %+v", m.name, s)
+				}
+			}
+			if f := m.tr.foldOf(ref); len(f) != 1 || !f[0].Hidden || f[0].Epoch.Incarnation != b.c.Self() {
+				t.Errorf("%s: the log has %+v", m.name, f)
+			}
+			if s := seen[i].of[ref.Session]; s.shown > 0 {
+				t.Errorf("a watcher at %s saw her again:%s", m.name, s.story)
 			}
 		}
 	})

@@ -75,8 +75,13 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 
 // opened makes a stored opening visible. The lock is held.
 func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Status, o opening) (after func()) {
+	rehide := s.foreign && rec.Kind == presence.RecordMoved && s.hidden() && !rec.Invisible
 	if s.foreign {
 		t.adopt(s)
+	}
+	if rehide {
+		status = turnedStatus(status, true) // that it hid was read while this was on its way
+		defer t.rehide(s)
 	}
 	s.epoch, s.revision, s.status, s.device = rec.Epoch, rec.Revision, status, o.device
 	if rec.Kind == presence.RecordMoved && s.truth.Closed == 0 { // else the log opened it anew
@@ -125,4 +130,13 @@ func unavailable(err error) error {
 		return nil
 	}
 	return fault.Retry(fault.LogUnavailable, retryStore, "the opening could not be stored; nothing was announced")
+}
+
+// rehide makes the log say that s is hidden, which its move undid there. The lock is held.
+func (t *Tracker) rehide(s *session) {
+	rec := s.record(presence.RecordHidden, presence.ReasonHidden, t.now())
+	s.revision++
+	rec.Revision = s.revision
+	t.tell(s)
+	t.claim(t.shard(s.user.name), rec, func(error) func() { return nil })
 }

@@ -79,7 +79,10 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 		over := t.overSince(epoch.Incarnation) != 0
 		sh.mu.Unlock()
 		known := false
-		t.readOn(ctx) // it may have hidden, or gone on, and this node did not hear of it
+		// It may have hidden, or gone on, and this node did not hear of it.
+		if err := t.readOn(ctx); err != nil {
+			return Connected{}, err
+		}
 		switch list, known, err = t.listOf(ctx, ref, epoch.Incarnation); {
 		case err != nil:
 			return Connected{}, err
