@@ -269,8 +269,8 @@ func (w *crowd) playQuorum(kill bool) error {
 		}
 	}
 	w.whileAlone(within(w.random, 3*time.Second, 12*time.Second), rest...)
-	w.history.doubt(most...)
-	if kill {
+	if kill { // else nobody sees anything: without a quorum nobody is lost
+		w.history.doubt(most...)
 		if err := w.fleet.start(most...); err != nil {
 			return err
 		}

@@ -118,6 +118,7 @@ func TestExcusesAreOfANode(t *testing.T) {
 		{at: after(10 * time.Second), gone: after(10 * time.Second), harm: harmKilled, nodes: []int{0}},
 		{at: after(60 * time.Second), gone: after(90 * time.Second), harm: harmStopped, nodes: []int{1}},
 		{at: after(200 * time.Second), gone: after(210 * time.Second), harm: harmDoors, nodes: []int{0}},
+		{at: after(300 * time.Second), gone: after(316 * time.Second), harm: harmParted, nodes: []int{0, 1}},
 	}
 	for name, c := range map[string]struct {
 		node         int
@@ -130,6 +131,7 @@ func TestExcusesAreOfANode(t *testing.T) {
 		"its node stood still":           {1, 30 * time.Second, 60 * time.Second, true},
 		"another did":                    {2, 30 * time.Second, 60 * time.Second, false},
 		"its node did, long before that": {1, 30 * time.Second, 150 * time.Second, false},
+		"a majority hears its node":      {0, 250 * time.Second, 310 * time.Second, false},
 		"links of clients alone":         {0, 199 * time.Second, 201 * time.Second, false},
 	} {
 		if got := w.excused(c.node, after(c.opened), after(c.lost)); got != c.want {

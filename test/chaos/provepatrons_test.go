@@ -173,6 +173,9 @@ func TestCertainty(t *testing.T) {
 		"its node is alone for a moment": {func(p *patron) {
 			p.crowd.history.outages = []outage{{at: after(57 * time.Second), harm: harmAlone, nodes: []int{0}}}
 		}, time.Minute, true, true},
+		"a majority hears its node": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(40 * time.Second), harm: harmParted, nodes: []int{0, 1}}}
+		}, time.Minute, true, true},
 		"another node is alone": {func(p *patron) {
 			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmAlone, nodes: []int{1}}}
 		}, time.Minute, true, true},

@@ -22,9 +22,10 @@ func (o *outage) lasted(now time.Time) time.Duration {
 	return o.gone.Sub(o.at)
 }
 
-// keepsLinks reports whether links of clients stay, although the node is not heard.
+// keepsLinks reports whether links of clients stay, although no majority hears the
+// node.
 func (h harm) keepsLinks() bool {
-	return h == harmStopped || h == harmAlone || h == harmQuorum || h == harmParted
+	return h == harmStopped || h == harmAlone || h == harmQuorum
 }
 
 // endsLinks reports whether the links of a node end when it goes, and not before.
