@@ -22,7 +22,8 @@ type ledger struct {
 	picture view
 	changes map[string]*changed
 	seen    lastSeens
-	found   []string // what may never be told
+	told    map[string]time.Time // when that was told
+	backs   []setback
 	notices int
 	resyncs int
 }
@@ -31,6 +32,14 @@ type ledger struct {
 type changed struct {
 	opened, closed, updated int
 	times                   string // of the last openings and closings
+}
+
+// setback is a last seen that was told after a later one.
+type setback struct {
+	user     string
+	from, to time.Time
+	told     time.Time // when the later one was
+	at       time.Time
 }
 
 // mostTimes bounds the text of times.
@@ -42,7 +51,7 @@ func (c *changed) came(kind string) {
 }
 
 func newLedger(keyOf func(user, session string) string) *ledger {
-	return &ledger{keyOf: keyOf, picture: view{}, changes: map[string]*changed{}, seen: lastSeens{}}
+	return &ledger{keyOf: keyOf, picture: view{}, changes: map[string]*changed{}, seen: lastSeens{}, told: map[string]time.Time{}}
 }
 
 // resync begins the picture anew: what follows tells all of it.
@@ -67,8 +76,13 @@ func (l *ledger) hear(n *notice) {
 	l.notices++
 	l.picture.hear(n)
 	if n.GetLastSeen() != nil {
-		if back := l.seen.check(n.GetUserId(), n.GetLastSeen().AsTime()); len(l.found) < mostBlame {
-			l.found = append(l.found, back...)
+		user, at, now := n.GetUserId(), n.GetLastSeen().AsTime(), time.Now()
+		if old := l.seen[user]; len(l.seen.check(user, at)) == 0 {
+			if at.After(old) {
+				l.told[user] = now
+			}
+		} else if len(l.backs) < mostBlame {
+			l.backs = append(l.backs, setback{user, old, at, l.told[user], now})
 		}
 	}
 	kind := n.GetSession().GetKind()
@@ -106,11 +120,22 @@ func (l *ledger) shows() view {
 	return v
 }
 
-// take gives what may never be told, once.
-func (l *ledger) take() (found []string) {
+// wentBack gives, once, the last seens that went back, but for those that parted
+// excuses: a node that was cut off told of an end of which the others could not know.
+// They must know it in the end.
+func (l *ledger) wentBack(parted func(setback) bool) (found []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	found, l.found = l.found, nil
+	for _, b := range l.backs {
+		p, ok := l.picture[b.user]
+		switch {
+		case !parted(b):
+			found = append(found, fmt.Sprintf("last seen of %s went back from %s to %s", b.user, clock(b.from), clock(b.to)))
+		case ok && !p.online && p.lastSeen.Before(b.from):
+			found = append(found, fmt.Sprintf("last seen of %s went back from %s to %s for good", b.user, clock(b.from), clock(p.lastSeen)))
+		}
+	}
+	l.backs = nil
 	return found
 }
 
@@ -146,7 +171,8 @@ func flaps(lives map[string]*life, counts map[string]changed, from, to time.Time
 			continue
 		}
 		if l == nil {
-			found = append(found, fmt.Sprintf("a watcher was told of a session %s that nobody made", id))
+			found = append(found, fmt.Sprintf("a watcher was told of a session %s that nobody made, or of which all was told a minute ago: %d times open, %d closed, %d statuses (%s)",
+				id, c.opened, c.closed, c.updated, strings.TrimSpace(c.times)))
 			continue
 		}
 		if opened, closed := l.explained(from, to); c.opened > opened || c.closed > closed {

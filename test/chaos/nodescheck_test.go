@@ -315,7 +315,7 @@ func (w *crowd) checkNotices() {
 		w.history.note(func() { found = append(found, flaps(w.history.lives, counts, time.Time{}, time.Now())...) })
 		w.count(func(f *nodeFigures) { f.flaps += len(found) })
 		w.blameAll(found)
-		w.blameAll(l.take())
+		w.blameAll(l.wentBack(w.parted))
 	}
 }
 

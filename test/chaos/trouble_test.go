@@ -194,3 +194,16 @@ func (w *crowd) doubtPatrons() {
 		}
 	}
 }
+
+// parted reports whether the later of two last seens was told while some node was cut
+// off, by that one as far as is known, and the earlier one before it could be known
+// elsewhere.
+func (w *crowd) parted(b setback) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			yes = yes || o.harm == harmAlone && o.at.Before(b.told) && (o.gone.IsZero() || b.told.Before(o.gone) && b.at.Before(o.gone.Add(afterTrouble)))
+		}
+	})
+	return yes
+}
