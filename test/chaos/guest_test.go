@@ -159,6 +159,15 @@ func (g *guest) enter() error {
 	return g.subscribe(g.someUsers()...)
 }
 
+// goodbye is bye. At a node that is cut off its watchers are told; who goes from there
+// to another one sees the session once more, and its end.
+func (g *guest) goodbye() error {
+	if l := g.life; g.crowd.severed(g.at) {
+		g.w.history.note(func() { l.losses++ })
+	}
+	return g.bye()
+}
+
 // refused settles SESSION_GONE where that is allowed: of a session that may not
 // have been stored, or whose watches may not.
 func (g *guest) refused(err error) error {
@@ -178,7 +187,7 @@ func (g *guest) comeBack() {
 	g.move(g.crowd.anyNode(g.random))
 	l := g.life
 	if asked, _ := l.bye(); asked {
-		err := g.bye()
+		err := g.goodbye()
 		if gone(err) { // it was stored, or the session was lost before
 			g.w.history.note(func() { l.byes[len(l.byes)-1].acked, l.ended, l.held = time.Now(), endClosed, false })
 			g.life, err = nil, nil
@@ -278,7 +287,7 @@ func (g *guest) once() error {
 		}
 		return nil
 	case n < 79:
-		return g.anywhere(g.bye)
+		return g.anywhere(g.goodbye)
 	case n < 83:
 		g.unlink(time.Now())
 		g.next = time.Now()

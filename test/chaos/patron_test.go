@@ -323,6 +323,9 @@ func (p *patron) leave() {
 	p.mu.Lock()
 	p.meant, p.since, p.pending = left, time.Now(), true
 	p.closes.asked++
+	if p.crowd.severed(p.at) {
+		p.closes.may++ // who goes from there to another node sees him once more, and his end
+	}
 	p.mu.Unlock()
 	_, err := p.ask(word, callLimit)
 	now := time.Now()

@@ -169,6 +169,17 @@ func (w *crowd) alone(node int) (since time.Time) {
 	return since
 }
 
+// severed reports whether a node is cut from all others now.
+func (w *crowd) severed(node int) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			yes = yes || o.harm == harmAlone && o.hits(node) && o.gone.IsZero()
+		}
+	})
+	return yes
+}
+
 // doubtPatrons notes what patrons cannot see: that a session was closed and opened
 // anew under their link, as its node was not heard.
 func (w *crowd) doubtPatrons() {
