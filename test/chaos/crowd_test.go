@@ -52,6 +52,8 @@ type crowd struct {
 	read         []int       // of each node: how much of its log was looked at
 	awayUntil    []time.Time // of each node: when it was last away; guarded by fleet.mu
 
+	severedIn map[string]bool // users who said goodbye at a node that was cut off; guarded by history
+
 	left    []ghost // guarded by world.mu, as is found
 	found   nodeFigures
 	counted nodeFigures // before the round

@@ -164,6 +164,7 @@ func (g *guest) enter() error {
 func (g *guest) goodbye() error {
 	if l := g.life; g.crowd.severed(g.at) {
 		g.w.history.note(func() { l.losses++ })
+		g.crowd.wentSevered(g.user)
 	}
 	return g.bye()
 }

@@ -342,6 +342,7 @@ func (w *crowd) checkKnown() error {
 				found = []string{err.Error()}
 				return false
 			}
+			w.knowLate(told, snapshot)
 			found = differKnown(told, snapshot)
 			return len(found) == 0
 		})

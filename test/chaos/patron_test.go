@@ -325,6 +325,7 @@ func (p *patron) leave() {
 	p.closes.asked++
 	if p.crowd.severed(p.at) {
 		p.closes.may++ // who goes from there to another node sees him once more, and his end
+		p.crowd.wentSevered(p.user)
 	}
 	p.mu.Unlock()
 	_, err := p.ask(word, callLimit)

@@ -66,3 +66,20 @@ func TestPartedIsTold(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatAWebhookKnowsLate(t *testing.T) {
+	t.Parallel()
+	w := &crowd{world: &world{history: newHistory()}}
+	at := func(d time.Duration) known { return known{lastSeen: after(d)} }
+	of := func(bob, carol known) map[string]known { return map[string]known{"bob": bob, "carol": carol} }
+	differ := func(told, snapshot map[string]known) []string {
+		w.knowLate(told, snapshot)
+		return differKnown(told, snapshot)
+	}
+	early, late := at(time.Second), at(2*time.Second)
+	expect(t, differ(of(early, late), of(late, late)), "bob: told last seen")
+	w.wentSevered("bob")
+	expect(t, differ(of(early, late), of(late, late)), "")
+	expect(t, differ(of(late, late), of(early, late)), "bob: told last seen")
+	expect(t, differ(of(early, early), of(late, late)), "carol: told last seen")
+}

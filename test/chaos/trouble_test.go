@@ -180,6 +180,32 @@ func (w *crowd) severed(node int) (yes bool) {
 	return yes
 }
 
+// wentSevered notes a goodbye at such a node.
+func (w *crowd) wentSevered(user string) {
+	w.history.note(func() {
+		if w.severedIn == nil {
+			w.severedIn = map[string]bool{}
+		}
+		w.severedIn[user] = true
+	})
+}
+
+// knowLate takes the last seen of a snapshot for that which a webhook was told, where
+// it may be later: the end was told as that of the node's silence, and the goodbye
+// that the log has behind it is no event. The user's next one has it.
+func (w *crowd) knowLate(told, snapshot map[string]known) {
+	w.history.note(func() {
+		for user := range w.severedIn {
+			k, ok := told[user]
+			s := snapshot[user]
+			if ok && k.lastSeen.Before(s.lastSeen) {
+				k.lastSeen = s.lastSeen
+				told[user] = k
+			}
+		}
+	})
+}
+
 // doubtPatrons notes what patrons cannot see: that a session was closed and opened
 // anew under their link, as its node was not heard.
 func (w *crowd) doubtPatrons() {
