@@ -64,6 +64,7 @@ type nodeFigures struct {
 	rounds                          map[string]int
 	returns, inTime                 int // returns of guests; those within their grace
 	young, doubtful, flaps, lost    int
+	late                            int // openings that were refused late, and may have been stored
 	ghosts                          int
 	worstDoors, worstHook, worstAll time.Duration // R1 at doors, at the webhook, and R6
 	worstStop, worstKnew            time.Duration
@@ -326,6 +327,7 @@ func (w *crowd) print(t *testing.T) {
 	row("worst last seen, of who went / of who was lost (R12, 1 s; 36 s)", fmt.Sprintf("%v, %v", r.SeenOwn, r.SeenWith))
 	row("gRPC devices whose last seen was held against their last word", f.goodbyes)
 	row("refused because not noted yet / returns too late to be judged", fmt.Sprintf("%d / %d", f.young, f.doubtful))
+	row("openings refused so late that they may have been stored", f.late)
 	row("violations", r.Violations)
 	t.Logf("seed %d\n%s", w.seed, b.String())
 }

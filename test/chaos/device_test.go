@@ -258,15 +258,18 @@ func away(err error) bool {
 }
 
 // gone reports SESSION_GONE.
-func gone(err error) bool {
+func gone(err error) bool { return reasonOf(err) == "SESSION_GONE" }
+
+// reasonOf is the reason that a node gave; "": none did.
+func reasonOf(err error) string {
 	st, ok := status.FromError(err)
 	if !ok {
-		return false
+		return ""
 	}
 	for _, detail := range st.Details() {
 		if e, ok := detail.(*errdetails.ErrorInfo); ok {
-			return e.GetReason() == "SESSION_GONE"
+			return e.GetReason()
 		}
 	}
-	return false
+	return ""
 }

@@ -27,6 +27,8 @@ type guest struct {
 	next  time.Time // not before does it come back
 	place int       // among all guests
 
+	doubted bool // its session may have been closed since the loss, and that is noted
+
 	unsure map[string]bool // whom it may watch or not, as it ended it without an answer
 }
 
@@ -147,8 +149,9 @@ func (g *guest) enter() error {
 	if g.random.IntN(3) == 0 {
 		g.move(g.crowd.anyNode(g.random))
 	}
-	g.began = time.Now()
+	g.began, g.doubted = time.Now(), false
 	if err := g.connect(opens, true); err != nil {
+		g.late(g.life, g.began, err)
 		g.lost = g.began // it may have opened all the same, and was lost at once
 		return g.refused(err)
 	}
@@ -201,20 +204,11 @@ func (g *guest) comeBack() {
 		how = opens
 	}
 	sent := time.Now()
-	// Perhaps it was closed, and opens anew; also one whose opening nobody answered,
-	// and one whose return came through too late.
-	doubted := false
-	doubt := func() {
-		if !doubted && l.held && l.opening().asked() && time.Since(g.lost) > nodesGrace-graceMargin {
-			doubted = true
-			g.w.history.note(func() { l.doubtful, l.losses = l.doubtful+1, l.losses+1 })
-			g.crowd.count(func(f *nodeFigures) { f.doubtful++ })
-		}
-	}
-	doubt()
+	g.doubt()
 	g.began = sent
 	err := g.connect(how, g.random.IntN(2) == 0)
-	doubt()
+	g.doubt()
+	g.late(l, sent, err)
 	if err == nil {
 		g.back(sent)
 		return
@@ -233,6 +227,31 @@ func (g *guest) comeBack() {
 	g.next = time.Now().Add(50*time.Millisecond + time.Duration(g.random.Int64N(int64(250*time.Millisecond))))
 }
 
+// doubt notes, once while it is away, that its session may have been closed, and opens
+// anew; also one whose opening nobody answered, and one whose return came through too
+// late.
+func (g *guest) doubt() {
+	if l := g.life; !g.doubted && l.held && l.opening().asked() && time.Since(g.lost) > nodesGrace-graceMargin {
+		g.doubted = true
+		g.w.history.note(func() { l.doubtful, l.losses = l.doubtful+1, l.losses+1 })
+		g.crowd.count(func(f *nodeFigures) { f.doubtful++ })
+	}
+}
+
+// slowRefusal is how long the refusal of an opening takes, at least, of which the log
+// may have a record: then it is shown until it is undone (docs/design/007, open
+// issues).
+const slowRefusal = 5 * time.Second
+
+// late notes that an opening may have been stored although it was refused, or not
+// answered.
+func (g *guest) late(l *life, sent time.Time, err error) {
+	if err != nil && (reasonOf(err) == "" || time.Since(sent) > slowRefusal) {
+		g.w.history.note(func() { l.doubtful, l.losses = l.doubtful+1, l.losses+1 })
+		g.crowd.count(func(f *nodeFigures) { f.late++ })
+	}
+}
+
 // back settles a return.
 func (g *guest) back(sent time.Time) {
 	away := sent.Sub(g.lost)
@@ -242,7 +261,7 @@ func (g *guest) back(sent time.Time) {
 			f.inTime++
 		}
 	})
-	g.lost = time.Time{}
+	g.lost, g.doubted = time.Time{}, false
 	g.settled()
 	c := g.line.connected
 	if c.GetResync() {

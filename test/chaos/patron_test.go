@@ -45,7 +45,8 @@ type standing struct {
 	node          int       // of the last link
 	resume        string    // of the live door
 	sequence      uint64
-	said, acked   int // numbers of statuses
+	said, acked   int  // numbers of statuses
+	doubted       bool // his session may have been closed since the loss, and that is noted
 	young         time.Time
 	watches       map[string]act
 	picture       view            // of who is watched

@@ -41,6 +41,7 @@ func (p *patron) come() {
 			p.overlaps++ // the one he left may be there still
 		}
 		p.opens.asked++
+		p.doubted = false
 		p.meant, p.since, p.pending, p.young = here, sent, true, time.Time{}
 		p.resume, p.sequence, p.picture = "", 0, view{}
 		clear(p.watches)
@@ -49,16 +50,40 @@ func (p *patron) come() {
 		if p.pending {
 			p.overlaps++
 		}
-		p.opens.may++
-		p.closes.may++
+		p.doubt()
 	}
 	p.mu.Unlock()
 	a, err := p.ask(p.door.enter(p), callLimit)
 	if err != nil {
+		p.late(sent, err)
 		p.refused(a, err, away)
 		return
 	}
 	p.entered(a, entry{sent: sent, away: away, back: back, sure: sure, fresh: fresh})
+}
+
+// doubt notes, once while he is away, that his session may have been closed, and opens
+// anew; mu is held.
+func (p *patron) doubt() {
+	if !p.doubted {
+		p.doubted = true
+		p.opens.may++
+		p.closes.may++
+	}
+}
+
+// late notes that an opening may have been stored although it was refused, or not
+// answered.
+func (p *patron) late(sent time.Time, err error) {
+	var no *refusal
+	if errors.As(err, &no) && time.Since(sent) < slowRefusal {
+		return
+	}
+	p.mu.Lock()
+	p.opens.may++
+	p.closes.may++
+	p.mu.Unlock()
+	p.crowd.count(func(f *nodeFigures) { f.late++ })
 }
 
 // entry is how a patron came.
@@ -77,9 +102,9 @@ func (p *patron) entered(a answer, e entry) {
 	p.mu.Lock()
 	if late := e.away + now.Sub(e.sent); e.sure && late > nodesGrace-graceMargin {
 		e.sure = false // it came through too late
-		p.opens.may++
-		p.closes.may++
+		p.doubt()
 	}
+	p.doubted = false
 	if !e.sure || p.pending {
 		p.since = now
 	}

@@ -5,6 +5,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // TestWebhookFlapsCanFail: a webhook that is told of more than a device explains.
@@ -276,4 +280,53 @@ func TestSteadiness(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
+}
+
+// TestOneAbsenceIsOneDoubt: however often a device tries to come back.
+func TestOneAbsenceIsOneDoubt(t *testing.T) {
+	t.Parallel()
+	w, _ := crowdOf(nil)
+	l := bobs(nil)
+	g := &guest{device: &device{w: w.world, life: l}, crowd: w, lost: time.Now().Add(-time.Minute)}
+	for range 20 {
+		g.doubt()
+		g.late(l, time.Now(), refusedWith(t, "NODE_UNAVAILABLE"))
+	}
+	if l.doubtful != 1 || l.losses != 1 {
+		t.Errorf("refused at once, 20 times: %d doubts and %d losses, want 1 and 1", l.doubtful, l.losses)
+	}
+	g.late(l, time.Now().Add(-9*time.Second), refusedWith(t, "LOG_UNAVAILABLE"))
+	g.late(l, time.Now().Add(-9*time.Second), nil)
+	if l.doubtful != 2 || l.losses != 2 {
+		t.Errorf("refused after 9 s: %d doubts and %d losses, want 2 and 2", l.doubtful, l.losses)
+	}
+	g.late(l, time.Now(), status.Error(codes.Unavailable, "the connection broke"))
+	if l.doubtful != 3 || l.losses != 3 {
+		t.Errorf("not answered: %d doubts and %d losses, want 3 and 3", l.doubtful, l.losses)
+	}
+
+	_, p := crowdOf(nil)
+	for range 20 {
+		p.mu.Lock()
+		p.doubt()
+		p.mu.Unlock()
+		p.late(time.Now(), &refusal{"NODE_UNAVAILABLE"})
+	}
+	if p.opens.may != 1 || p.closes.may != 1 {
+		t.Errorf("a patron who was refused at once, 20 times: %s, want one doubt", p)
+	}
+	p.late(time.Now().Add(-9*time.Second), &refusal{"LOG_UNAVAILABLE"})
+	if p.late(time.Now(), errNoAnswer); p.opens.may != 3 || p.closes.may != 3 {
+		t.Errorf("refused late, and not answered: %s, want three doubts", p)
+	}
+}
+
+// refusedWith is what a node refuses with.
+func refusedWith(t *testing.T, reason string) error {
+	t.Helper()
+	st, err := status.New(codes.Unavailable, "").WithDetails(&errdetails.ErrorInfo{Reason: reason})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Err()
 }
