@@ -39,6 +39,7 @@ type Conn struct {
 	turn  atomic.Int32  // whose turn it is to write, see turn.go
 	since atomic.Uint32 // moment at which the write began that has not ended; 0: none
 	begun atomic.Uint32 // moment at which a message began that is not whole; 0: none
+	deaf  atomic.Uint32 // moment until which the peer is not heard for sure; 0: none
 	next  [2]*Conn      // in the lines of readers and writers; guarded by them
 	by    *worker       // that reads now, in epoll mode; only it uses this
 
@@ -96,6 +97,20 @@ func (c *Conn) RemoteAddr() net.Addr { return c.counted.RemoteAddr() }
 // LastRead is when the last byte came from the peer, pings and pongs included,
 // on the wheel's clock.
 func (c *Conn) LastRead() time.Duration { return c.counted.LastRead() }
+
+// hearing is how long it takes at most until what came while the door waited is read.
+const hearing = time.Second
+
+// Deaf reports that the peer may have said something that was not read, since the door
+// waits for something or just did (MayBlock): its silence means nothing then.
+func (c *Conn) Deaf() bool { return c.deaf.Load() > c.now() }
+
+// heed ends the deafness of a door that waited.
+func (c *Conn) heed() {
+	if c.deaf.Load() == ^moment(0) {
+		c.deaf.Store(c.now() + momentOf(hearing))
+	}
+}
 
 // Send queues one text message, in front of what the door is asked to Fill. It is for
 // answers: b is copied. While 16 KB of them wait for the peer no message of it
@@ -272,6 +287,7 @@ func (c *Conn) message(kind Kind, b []byte) (more bool) {
 }
 
 func (c *Conn) tell(kind Kind, b []byte) {
+	defer c.heed()
 	defer c.guard()
 	c.door.Message(c, kind, b)
 }

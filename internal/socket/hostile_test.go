@@ -530,3 +530,32 @@ func TestHalfOpen(t *testing.T) {
 		<-ended
 	})
 }
+
+// A connection is deaf while its door waits, and until what came meanwhile is read.
+func TestDeaf(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, cfg Config) {
+		conns, release := make(chan *Conn, 1), make(chan struct{})
+		s := serve(t, cfg, nil, Options{}, func(c *Conn) Door {
+			conns <- c
+			return &waits{says: true, release: release}
+		})
+		p := s.join(t)
+		c := <-conns
+		if c.Deaf() {
+			t.Error("deaf before anything was said")
+		}
+		p.send(frame(aText, "wait")...)
+		p.expect(aText, "soon")
+		if !c.Deaf() {
+			t.Error("its door waits, and it is not deaf")
+		}
+		close(release)
+		p.expect(aText, "done")
+		for began := time.Now(); c.Deaf(); <-time.After(10 * time.Millisecond) {
+			if time.Since(began) > 10*time.Second {
+				t.Fatal("deaf for good")
+			}
+		}
+	})
+}

@@ -73,6 +73,7 @@ func (w *worker) write(c *Conn) {
 // something: another worker takes over what waits in line, and what was given
 // to Send goes out meanwhile.
 func (c *Conn) MayBlock() {
+	c.deaf.Store(^moment(0))
 	if w := c.by; w != nil {
 		w.line.goAway(w)
 		c.letGo(nil)

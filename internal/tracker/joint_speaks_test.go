@@ -108,3 +108,116 @@ func TestWhoStayedSpeaks(t *testing.T) {
 		})
 	}
 }
+
+// A call on a session whose node stands still is to be repeated, also when the others
+// gave the session up: it is opened anew when that node goes on, and whoever was told
+// to make a new one would be there twice.
+func TestCallsWhileTheNodeStandsStill(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, _, c *member) {
+		ref, w := c.person("cleo")
+		busy := func(*presence.Status) (*presence.Status, error) { return &presence.Status{Show: presence.Busy}, nil }
+		wait(time.Second)
+		closed, refused := false, func(err error) {
+			t.Helper()
+			if fault.KindOf(err) != fault.NodeUnavailable {
+				t.Fatalf("got %v, want NODE_UNAVAILABLE", err)
+			}
+		}
+		c.pause(30*time.Second, func() {
+			open, _ := a.shows("cleo")
+			closed = closed || !open
+			_, err := a.tr.Update(t.Context(), ref, busy)
+			refused(err)
+			_, err = a.tr.Check(t.Context(), ref)
+			refused(err)
+		})
+		if !closed {
+			t.Error("the others never gave it up")
+		}
+		if err := c.tr.Speaks(t.Context(), ref, w); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.tr.Update(t.Context(), ref, busy); err != nil {
+			t.Errorf("a call on the session that was opened anew: %v", err)
+		}
+		j.agree(map[presence.UserID]bool{"cleo": true})
+		c.kill()
+		wait(15*time.Second + defaults.ResumeWindow)
+		if _, err := a.tr.Update(t.Context(), ref, busy); fault.KindOf(err) != fault.SessionGone {
+			t.Errorf("when nothing can resume it any more: %v", err)
+		}
+	})
+}
+
+// The same for what waits for the log when the session ends: here a late hide, which
+// the node that goes on claims for a session that the others gave up.
+func TestALateHideIsToBeRepeated(t *testing.T) {
+	inJoint(t, func(t *testing.T, _ *joint, _, _, c *member) {
+		ref, w := c.person("cleo")
+		wait(time.Second)
+		c.pause(30*time.Second, func() {})
+		hide := make(chan error, 1)
+		go func() {
+			_, err := c.tr.Update(t.Context(), ref, func(*presence.Status) (*presence.Status, error) { return &presence.Status{Invisible: true}, nil })
+			hide <- err
+		}()
+		c.tr.LinkLost(ref, w) // it was sent away
+		if err := <-hide; fault.KindOf(err) != fault.NodeUnavailable && fault.KindOf(err) != fault.LogUnavailable {
+			t.Errorf("got %v, want NODE_UNAVAILABLE", err)
+		}
+	})
+}
+
+// The owner of a session stood still while a device took it elsewhere, and goes on before
+// the log has that: what it tells then of the session was shown to watchers, so it is
+// what the session says, and not what was known when the device came.
+func TestALateStatusIsNotShownAndForgotten(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		ref, _ := c.person("cleo")
+		wait(20 * time.Second)
+		set := func(m *member, show presence.Show) error {
+			_, err := m.tr.Update(t.Context(), ref, func(*presence.Status) (*presence.Status, error) { return &presence.Status{Show: show}, nil })
+			return err
+		}
+		if err := set(c, presence.Away); err != nil {
+			t.Fatal(err)
+		}
+		came, free := make(chan error, 1), func() {}
+		began := time.Now()
+		c.pause(6*time.Second, func() {
+			if time.Since(began) == 4*time.Second {
+				free = j.mem.Hold()
+				go func() {
+					_, err := a.connect(ref, nil)
+					came <- err
+				}()
+			}
+		})
+		if err := set(c, presence.Busy); err != nil {
+			t.Fatalf("what waited on the link of the former owner: %v", err)
+		}
+		wait(500 * time.Millisecond)
+		if is := a.status(ref); is != presence.Busy {
+			t.Fatalf("the taker was told %v", is)
+		}
+		free()
+		if err := <-came; err != nil {
+			t.Fatalf("the device at the other node: %v", err)
+		}
+		wait(5 * time.Second)
+		for _, m := range []*member{a, b, c} {
+			if is := m.status(ref); is != presence.Busy {
+				t.Errorf("%s says %v, watchers know busy", m.name, is)
+			}
+		}
+	})
+}
+
+// status is what a node shows of a user's only session.
+func (m *member) status(ref Ref) presence.Show {
+	s := m.tr.Presence(ref.User).Sessions[0].Status
+	if s == nil {
+		return presence.Online
+	}
+	return s.Show
+}

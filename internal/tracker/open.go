@@ -76,6 +76,9 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 // opened makes a stored opening visible. The lock is held.
 func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Status, o opening) (after func()) {
 	rehide := s.foreign && rec.Kind == presence.RecordMoved && s.hidden() && !rec.Invisible
+	if rec.Kind == presence.RecordMoved && s.phase.Open() {
+		status = s.status // who had it may have told of another while this was on its way, and was believed
+	}
 	if s.foreign {
 		t.adopt(s)
 	}

@@ -104,6 +104,7 @@ const sweepEvery = 200 * time.Millisecond
 
 var (
 	errElsewhere = fault.Retry(fault.NodeUnavailable, time.Second, "another node has the session; ask again")
+	errNodeGone  = fault.Retry(fault.NodeUnavailable, time.Second, "the node that had the session is not heard; connect the session's stream again, to another node")
 	errIsolated  = fault.Retry(fault.NodeUnavailable, 2*time.Second, "this node is cut off from the others; connect to another one")
 )
 

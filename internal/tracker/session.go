@@ -226,8 +226,9 @@ func (t *Tracker) acquireOpen(ctx context.Context, ref Ref, inTheWay func(*opera
 	}
 	switch s.phase {
 	case presence.PhaseClosed:
+		err := t.closedError(s)
 		sh.mu.Unlock()
-		return nil, nil, errGone
+		return nil, nil, err
 	case presence.PhaseCreated:
 		sh.mu.Unlock()
 		return nil, nil, fault.New(fault.SessionNotConnected, "the session has no stream yet: call ConnectToIsOnlineSession first")
@@ -244,6 +245,26 @@ func (t *Tracker) acquireOpen(ctx context.Context, ref Ref, inTheWay func(*opera
 	}
 	t.heard(s)
 	return sh, s, nil
+}
+
+// closedError refuses a call on a closed session. One that the nodes closed because its
+// own is not heard may be connected there all the while, and is opened anew when that
+// node goes on, or as soon as its device comes to another: whoever made a new one would
+// be there twice. The lock is held.
+func (t *Tracker) closedError(s *session) error {
+	if t.peers != nil && s.truth.Reason == presence.ReasonNodeLost && !s.over {
+		return errNodeGone
+	}
+	return errGone
+}
+
+// wentError refuses what waited for the store while its session ended, or went to
+// another node. The lock is held.
+func (t *Tracker) wentError(s *session) error {
+	if t.peers != nil && s.phase.Open() {
+		return errElsewhere
+	}
+	return t.closedError(s)
 }
 
 // heard notes a call on the session as a sign of life; a lost session gets its
@@ -270,7 +291,7 @@ func (t *Tracker) Check(_ context.Context, ref Ref) (*presence.Device, error) {
 	defer sh.mu.Unlock()
 	switch {
 	case s.phase == presence.PhaseClosed:
-		return nil, errGone
+		return nil, t.closedError(s)
 	case s.foreign && s.phase.Open():
 		return nil, errElsewhere // its node is gone, and it has not come back here: nobody would keep what it watches
 	}

@@ -22,6 +22,10 @@ func (s *session) sign() time.Duration {
 	return s.life.heard
 }
 
+// deafAgain is how often a session is looked at that would have timed out, had its link
+// been read.
+const deafAgain = 100 * time.Millisecond
+
 // setUntil sets the one deadline of a session that is not live.
 func (t *Tracker) setUntil(s *session, d time.Duration) {
 	s.life.until = t.wheel.Now() + max(d, 0)
@@ -63,6 +67,10 @@ func (t *Tracker) fired(s *session) (after func()) {
 		return nil
 	case s.phase == presence.PhaseLive:
 		if sign := s.sign(); now-sign >= t.policy(s).HeartbeatTimeout {
+			if l, ok := s.life.link.(Deaf); ok && l.Deaf() && s.life.counts(s.life.link) {
+				t.wheel.Set(&s.life.timer, deafAgain)
+				return nil
+			}
 			return t.part(s, presence.ReasonTimedOut, t.wall(sign))
 		}
 		t.arm(s)

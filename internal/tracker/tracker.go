@@ -52,6 +52,10 @@ type Link interface {
 	End(End)
 }
 
+// Deaf is a Link that is not read while its door waits for the store or another node:
+// silence proves nothing then, and no session times out for it.
+type Deaf interface{ Deaf() bool }
+
 // End says why a link ends.
 type End struct {
 	Cause      EndCause

@@ -128,7 +128,7 @@ func (t *Tracker) turn(ctx context.Context, sh *shard, s *session, status *prese
 		case s.phase.Open() && s.epoch == rec.Epoch:
 			after = t.turned(s, status, rec.Time)
 		default:
-			op.err = errGone // it ended meanwhile
+			op.err = t.wentError(s)
 		}
 		updated = Updated{s.truth.Revision, rec.Time, false}
 		op.finish()

@@ -143,9 +143,10 @@ func (w *crowd) playStop(d time.Duration) error {
 	if err := w.fleet.signal(i, syscall.SIGSTOP); err != nil {
 		return err
 	}
-	w.wait(d)
+	w.wait(min(d, beforeClosed))
 	if d > beforeClosed {
-		w.history.doubt(i)
+		w.history.doubt(i) // also who goes elsewhere, or says goodbye, before it goes on
+		w.wait(d - beforeClosed)
 	}
 	if err := w.fleet.signal(i, syscall.SIGCONT); err != nil {
 		return err

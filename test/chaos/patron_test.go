@@ -143,8 +143,18 @@ func (p *patron) read(s *socket) {
 	})
 }
 
-// live is what a patron does until stop.
+// wake makes him read again.
+func (p *patron) wake() {
+	p.mute = time.Time{}
+	if p.sock != nil {
+		p.stick(false)
+	}
+}
+
+// live is what a patron does until stop. Then he reads: what follows may take longer
+// than a device may be deaf to pings.
 func (p *patron) live(stop <-chan struct{}) {
+	defer p.wake()
 	for {
 		var cut <-chan struct{}
 		if p.sock != nil {

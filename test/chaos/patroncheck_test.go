@@ -12,10 +12,7 @@ import (
 // rest brings a patron to rest: he comes back if he means to, reads, and states a
 // status.
 func (p *patron) rest() {
-	p.mute = time.Time{}
-	if p.sock != nil {
-		p.stick(false)
-	}
+	p.wake()
 	limit := time.Now().Add(patience)
 	for {
 		linked := p.linked()

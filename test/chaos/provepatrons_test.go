@@ -3,6 +3,7 @@ package chaos
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -278,6 +279,21 @@ func TestLostSince(t *testing.T) {
 		if with != c.with || at != after(c.want) {
 			t.Errorf("%s: %v, by the node %v, want %v, %v", name, at, with, after(c.want), c.with)
 		}
+	}
+}
+
+// Whoever does not read for a while reads when his round is over: how long it takes
+// until others have come back is not his doing, and the server ends who is deaf.
+func TestWhoDoesNotReadReadsInTheEnd(t *testing.T) {
+	t.Parallel()
+	p := &patron{crowd: &crowd{}, random: rand.New(rand.NewPCG(1, 1)), mute: time.Now().Add(time.Minute), sock: &socket{done: make(chan struct{})}}
+	p.crowd.patronPace = time.Minute
+	p.sock.stuck.Store(true)
+	stop := make(chan struct{})
+	close(stop)
+	p.live(stop)
+	if p.sock.stuck.Load() || time.Now().Before(p.mute) {
+		t.Error("he does not read, and nobody will make him for a while")
 	}
 }
 

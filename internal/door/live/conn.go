@@ -55,12 +55,16 @@ type conn struct {
 
 var (
 	_ tracker.Link = (*conn)(nil)
+	_ tracker.Deaf = (*conn)(nil)
 	_ socket.Door  = (*conn)(nil)
 )
 
 // LastRead is when the connection last gave a sign of life: any byte, pongs
 // included.
 func (c *conn) LastRead() time.Duration { return c.sock.LastRead() }
+
+// Deaf implements tracker.Deaf.
+func (c *conn) Deaf() bool { return c.sock.Deaf() }
 
 // Shared reports that nobody shares it.
 func (c *conn) Shared() bool { return false }

@@ -57,6 +57,46 @@ func TestHalfOpenDevices(t *testing.T) {
 	}
 }
 
+// A call of a device waits for the store for longer than the heartbeat time-out, and
+// nothing is read of the device meanwhile: it does not time out, as long as it answers
+// when it is heard again. One that does not was silent all the while.
+func TestWhoIsNotHeardDoesNotTimeOut(t *testing.T) {
+	t.Parallel()
+	for name, mute := range map[string]bool{"it lives": false, "it is gone": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, doortest.Config{Policy: tracker.Policy{HeartbeatTimeout: 3 * time.Second, Grace: 2 * time.Second}}, func(t *testing.T, n *node) {
+				alice := n.hello("alice", "")
+				shown := func() *presence.Face {
+					return &n.Tracker.Presence(presence.User{App: doortest.App, ID: "alice"}).Sessions[0].True
+				}
+				release := n.Store.Hold()
+				alice.send(`{"t":"set","id":1,"status":{"invisible":true}}`)
+				if mute {
+					alice.Mute()
+				}
+				sent := time.Now()
+				for time.Since(sent) < 8*time.Second {
+					if wait(100 * time.Millisecond); !shown().Open() {
+						t.Fatalf("closed %v after it asked for what waits for the store: %v", time.Since(sent), shown().Reason)
+					}
+				}
+				release()
+				wait(1500 * time.Millisecond)
+				if !mute {
+					wait(10 * time.Second)
+				}
+				if shown().Open() == mute {
+					t.Errorf("it is open: %v, and it is mute: %v", shown().Open(), mute)
+				}
+				if seen := n.Tracker.Presence(presence.User{App: doortest.App, ID: "alice"}).LastSeen; mute && seen.Time().After(sent.Add(1500*time.Millisecond)) {
+					t.Errorf("last seen %v after it said its last word", seen.Time().Sub(sent))
+				}
+			})
+		})
+	}
+}
+
 // R3: back within the grace, a page that is loaded anew, and a node that stops
 // and starts within ten seconds show nothing to anybody.
 func TestNoFalseOffline(t *testing.T) {

@@ -68,6 +68,7 @@ type visit struct {
 
 var (
 	_ tracker.Link = (*visit)(nil)
+	_ tracker.Deaf = (*visit)(nil)
 	_ socket.Door  = (*device)(nil)
 )
 
@@ -135,6 +136,9 @@ func (c *device) late() {
 
 // LastRead is when the connection last gave a sign of life.
 func (c *device) LastRead() time.Duration { return c.sock.LastRead() }
+
+// Deaf implements tracker.Deaf.
+func (c *device) Deaf() bool { return c.sock.Deaf() }
 
 // Shared reports that nobody shares it.
 func (c *device) Shared() bool { return false }
