@@ -179,21 +179,31 @@ func (a *App) mine(duty string) bool {
 	if a.nodes.leases == nil {
 		return true
 	}
-	term, _ := a.nodes.leases.Held(duty)
-	return term != 0
+	term, until := a.nodes.leases.Held(duty)
+	return term != 0 && time.Now().Before(until)
 }
 
 // seats is the cluster as leases know it.
 type seats struct{ *cluster.Cluster }
 
-// Renewed implements lease.Cluster.
-func (s seats) Renewed() (time.Time, bool) { return s.Cluster.Renewed(), s.Joined() }
+// Renewed implements lease.Cluster. The quorum may go on acknowledging a node that
+// others do not hear, and may call lost.
+func (s seats) Renewed() (time.Time, bool) {
+	at := s.Cluster.Renewed()
+	if heard := s.Witnessed(); heard.Before(at) {
+		at = heard
+	}
+	return at, s.Joined()
+}
 
 // Heard implements lease.Cluster.
 func (s seats) Heard(incarnation uint64) (at time.Time, left bool) {
 	for _, m := range s.Members() {
 		if m.Incarnation == incarnation {
-			return m.Heard, m.Standing == cluster.Left
+			if at = m.Heard; m.Witnessed.After(at) {
+				at = m.Witnessed
+			}
+			return at, m.Standing == cluster.Left
 		}
 	}
 	return time.Time{}, false

@@ -151,6 +151,7 @@ type Member struct {
 	Self        bool
 	Heard       time.Time     // when its last heartbeat came; zero: never
 	Alive       presence.Time // when that was sent, by its own clock
+	Witnessed   time.Time     // of one that is lost: no member who called it so, nor the quorum, heard it later
 	Loaded      bool          // its sessions were all copied once
 	Position    uint64        // the last of its batches that was applied here; of Self the last sent
 	Lag         uint64        // how many of its batches are not applied yet

@@ -16,14 +16,14 @@ const beatSubject = "hb"
 type beats struct {
 	counter uint64
 	at      [32]time.Duration // of counter, by counter modulo the length
-	real    [32]time.Time     // the same
+	wall    [32]time.Time     // the same
 }
 
 // next counts one more. The cluster's mu is held, as for sent.
 func (b *beats) next(now time.Duration) uint64 {
 	b.counter++
 	i := b.counter % uint64(len(b.at))
-	b.at[i], b.real[i] = now, time.Now()
+	b.at[i], b.wall[i] = now, time.Now()
 	return b.counter
 }
 
@@ -40,7 +40,16 @@ func (b *beats) age(counter uint64) (time.Duration, bool) {
 	if _, ok := b.sent(counter); !ok {
 		return 0, false
 	}
-	return time.Since(b.real[counter%uint64(len(b.real))]), true
+	return time.Since(b.real(counter)), true
+}
+
+// real is when a heartbeat was sent, by the clock that goes on; the zero time: that is
+// not remembered.
+func (b *beats) real(counter uint64) time.Time {
+	if _, ok := b.sent(counter); !ok {
+		return time.Time{}
+	}
+	return b.wall[counter%uint64(len(b.wall))]
 }
 
 // beat sends a heartbeat.

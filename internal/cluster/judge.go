@@ -113,10 +113,7 @@ func (c *Cluster) condemned(p *peer, now time.Duration) bool {
 			continue
 		}
 		members++
-		if q == p || q.standing != Alive || !c.recent(q, now) {
-			continue
-		}
-		if r, ok := of(q.reports, p.incarnation); ok && (r.standing >= Lost || r.silence >= LostAfter) {
+		if _, ok := c.against(q, p, now); ok {
 			silent++
 		}
 	}
@@ -144,6 +141,7 @@ func (c *Cluster) lose(p *peer, now time.Duration) {
 	if p.doomed == 0 || now-p.doomed > electionLimit {
 		p.doomed = now
 	}
+	p.witnessed = c.heardLast(p, now)
 	c.counts.lost.Add(1)
 	c.log.Warn("a node is lost: a majority has not heard it", "node", p.name, "incarnation", p.incarnation,
 		"alive", p.alive, "waited", (now - p.doomed).Round(time.Millisecond))

@@ -16,17 +16,18 @@ type peer struct {
 	standing    Standing
 	differs     bool
 
-	origin  *origin       // nil: it was never heard, but the quorum knows it
-	heard   time.Duration // when its last heartbeat came, or it became known; pauses do not count
-	heardAt time.Time     // the same by the wall clock; zero: never
-	alive   presence.Time // when that was sent, by its own clock
-	counter uint64        // of it
-	echo    uint64        // the highest counter of ours that it had heard then
-	told    uint64        // the position in it
-	reports []report      // what it said of others
-	silent  time.Time     // when it had been silent for LostAfter; zero: it is not
-	doomed  time.Duration // since when a majority is silent, while this node takes part; 0: it is not
-	leaving time.Duration // not zero: it said goodbye, with position told
+	origin    *origin       // nil: it was never heard, but the quorum knows it
+	heard     time.Duration // when its last heartbeat came, or it became known; pauses do not count
+	heardAt   time.Time     // the same by the wall clock; zero: never
+	alive     presence.Time // when that was sent, by its own clock
+	counter   uint64        // of it
+	echo      uint64        // the highest counter of ours that it had heard then
+	told      uint64        // the position in it
+	reports   []report      // what it said of others
+	silent    time.Time     // when it had been silent for LostAfter; zero: it is not
+	witnessed time.Time     // it is lost: who called it so heard it no later
+	doomed    time.Duration // since when a majority is silent, while this node takes part; 0: it is not
+	leaving   time.Duration // not zero: it said goodbye, with position told
 }
 
 // counts reports whether the peer is one of those of whom a majority is needed. A
@@ -138,7 +139,7 @@ func (c *Cluster) Members() []Member {
 	for _, p := range c.peers {
 		m := Member{
 			Name: p.name, Incarnation: p.incarnation, Version: p.version, Standing: p.standing,
-			Heard: p.heardAt, Alive: p.alive, Differs: p.differs,
+			Heard: p.heardAt, Alive: p.alive, Witnessed: p.witnessed, Differs: p.differs,
 		}
 		if o := p.origin; o != nil {
 			m.Loaded, m.Position = o.loaded.Load(), o.position.Load()

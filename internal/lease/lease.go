@@ -5,10 +5,14 @@
 // It keeps nothing on disk but the counter of terms. Who is to have a duty
 // follows from the members of the cluster alone (rendezvous), so all nodes with
 // the same view agree; what keeps two of different views apart is time. A node
-// has its duties only while its own liveness is acknowledged by the quorum, for
-// Length after the last one, and who follows it begins not before that is over
-// (design §6: an attempt starts only if the lease outlives its time-out). What
-// slips through all the same is fenced by the term, which the store checks.
+// has its duties for Length after it was confirmed last: acknowledged by the quorum,
+// and heard by so many of the others that the rest could not call it lost. Who
+// follows it begins no sooner than Length after any of those who called it lost
+// heard it last. That is the same moment or a later one, so no two have a duty at
+// once (design §6: an attempt starts only if the lease outlives its time-out).
+// What slips through all the same is fenced by the term, which the store checks: a
+// process that stood still between asking Held and acting; a new node that is not
+// heard by who had the duty, and hears him; clocks of which one runs faster.
 package lease
 
 import (
@@ -18,9 +22,9 @@ import (
 	"time"
 )
 
-// Length is how long after its last acknowledged sign of life a node still has
-// its duties, and how long its successor waits at most: so much less than 5 s that
-// he has begun by then.
+// Length is how long after it was last confirmed a node still has its duties, and
+// how long its successor waits at most: so much less than 5 s that he has begun by
+// then.
 const Length = 4500 * time.Millisecond
 
 // retry is the pause after a term that could not be had.
@@ -32,11 +36,12 @@ type Cluster interface {
 	Self() uint64
 	// Owner is whose the key is among those who are alive, 0 when nobody's.
 	Owner(key []byte) uint64
-	// Renewed is when this node's liveness was last acknowledged by the quorum, and
-	// whether it may claim anything now.
+	// Renewed is when this node was last confirmed, by the quorum and by enough of the
+	// others, and whether it may claim anything now.
 	Renewed() (at time.Time, joined bool)
-	// Heard is when a member was last heard of; left says that it went with a word,
-	// after it gave up all its duties. The zero time: nothing is known of it.
+	// Heard is when a member was last heard of, by anybody whose word made it lost if it
+	// is; left says that it went with a word, after it gave up all its duties. The zero
+	// time: nothing is known of it.
 	Heard(incarnation uint64) (at time.Time, left bool)
 }
 

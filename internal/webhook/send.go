@@ -19,9 +19,10 @@ const (
 	// ownerPoll is how often a node looks whether it may serve an endpoint now.
 	ownerPoll = 100 * time.Millisecond
 	// ownerMargin bounds how long before its right ends a node makes no more
-	// attempts: of formats with a longer time-out one may outlast it, which is then
-	// a repeat under the same numbers.
-	ownerMargin = 3500 * time.Millisecond
+	// attempts: what is left of a right is more than passes between two confirmations
+	// of it. Of formats with a longer time-out one may outlast it, which is then a
+	// repeat under the same numbers.
+	ownerMargin = 3 * time.Second
 	// maxDetail bounds what is kept of an error for people.
 	maxDetail = 256
 )
