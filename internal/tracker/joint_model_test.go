@@ -66,6 +66,7 @@ type jointDevice struct {
 // answered is what came of asking.
 type answered struct {
 	d      *jointDevice
+	one    jointDevice // as it is since
 	at     *member
 	wire   *wire
 	resync bool
@@ -324,11 +325,12 @@ func (m *jointModel) ask(d *jointDevice) {
 		m.say(d, n)
 		return
 	}
+	one := *d
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		resync, err := m.comes(ctx, d, maker, n, w)
-		m.answers <- answered{d, n, w, resync, err, asksConnect}
+		resync, err := m.comes(ctx, &one, maker, n, w)
+		m.answers <- answered{d, one, n, w, resync, err, asksConnect}
 	}()
 }
 
@@ -353,6 +355,9 @@ func (m *jointModel) answer(a answered) {
 		return
 	}
 	d.busy, d.refused = false, a.err
+	if a.what == asksConnect && d.anew && !a.one.anew {
+		d.ref, d.maker, d.anew, d.hidden = a.one.ref, a.one.maker, false, false
+	}
 	switch {
 	case a.what == asksBye:
 		d.bye = a.err != nil
@@ -397,11 +402,11 @@ func (m *jointModel) whole() bool {
 
 // update has a device state a status at its node.
 func (m *jointModel) update(d *jointDevice, status *presence.Status) {
-	at, w := d.at, d.wire
+	at, w, ref := d.at, d.wire, d.ref
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		_, err := at.tr.Update(ctx, d.ref, func(*presence.Status) (*presence.Status, error) { return status, nil })
+		_, err := at.tr.Update(ctx, ref, func(*presence.Status) (*presence.Status, error) { return status, nil })
 		m.answers <- answered{d: d, at: at, wire: w, err: err, what: asksUpdate}
 	}()
 }

@@ -196,9 +196,9 @@ type watchModel struct {
 // shows, at all nodes (R6).
 func TestJointWatchers(t *testing.T) {
 	t.Parallel()
-	count := 15
+	count := 5
 	if testing.Short() {
-		count = 4
+		count = 1
 	}
 	if n, err := strconv.Atoi(os.Getenv("PORCHLIGHT_JOINT")); err == nil {
 		count = n
@@ -218,12 +218,15 @@ func TestJointWatchers(t *testing.T) {
 // Histories that failed once.
 func TestJointWatchersAgain(t *testing.T) {
 	t.Parallel()
-	for _, seed := range []int{
+	for i, seed := range []int{
 		232629118,            // what was opened too late, and had gone on by the time that its node read so, closed there
 		562910935, 265283066, // a device that did not hear that it must begin anew was not told so again
 		35403150, 676305159, // who was away when a session hid was not told, once a node without its former faces had it
 		298735834, 869237583, // what was opened too late and given up was refused for two minutes, not for good
 	} {
+		if testing.Short() && i%2 > 0 {
+			continue // one takes some seconds under the race detector
+		}
 		playSeed(t, uncut, seed)
 	}
 }
@@ -319,15 +322,16 @@ func (m *watchModel) step(s jointStep) {
 	case "hide":
 		if d != nil && !m.stands(d.at) {
 			d.hidden = !d.hidden
-			go d.hide(d.at, d.hidden)
+			go d.at.hide(d.ref, d.hidden)
 		}
 	case "close":
 		if d != nil && !m.stands(n) {
 			m.leave(d)
+			ref := d.ref
 			go func() {
 				ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 				defer cancel()
-				_, _ = n.tr.Close(ctx, d.ref, presence.ReasonLogout)
+				_, _ = n.tr.Close(ctx, ref, presence.ReasonLogout)
 			}()
 		}
 	case "forget":
@@ -388,10 +392,11 @@ func (m *watchModel) leave(d *jointDevice) {
 	m.devices = slices.DeleteFunc(m.devices, func(o *jointDevice) bool { return o == d })
 }
 
-func (d *jointDevice) hide(n *member, hidden bool) {
+// hide hides or shows a session that is there.
+func (m *member) hide(ref Ref, hidden bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	_, _ = n.tr.Update(ctx, d.ref, func(old *presence.Status) (*presence.Status, error) {
+	_, _ = m.tr.Update(ctx, ref, func(old *presence.Status) (*presence.Status, error) {
 		return &presence.Status{Show: old.Show, Invisible: hidden}, nil
 	})
 }
