@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -232,8 +233,9 @@ func (n *node) complaints() ([]string, error) {
 	}
 	found := blots(string(b))
 	for line := range strings.Lines(string(b)) {
-		if strings.Contains(line, "level=ERROR") || strings.Contains(line, "porchlight:") {
-			found = append(found, strings.TrimSpace(line))
+		line = strings.TrimSpace(line)
+		if (strings.Contains(line, "level=ERROR") || strings.Contains(line, "porchlight:")) && !slices.Contains(found, line) {
+			found = append(found, line)
 		}
 	}
 	return found, nil

@@ -199,6 +199,10 @@ func TestLogOfNodesCanFail(t *testing.T) {
 	for line, want := range map[string]string{
 		`time=1 level=ERROR msg="the checkpoint cannot be written"`:  "",
 		`time=1 level=ERROR msg="internal error" method=X error="y"`: "internal error",
+		`time=1 level=ERROR msg="a node is refused" error="x"`:       "a node is refused",
+		`time=1 level=WARN msg="a node is silent"`:                   "",
+		`time=1 level=ERROR msg="engine: Route Error"`:               "",
+		`time=1 level=ERROR msg=odd error="the log cannot be read"`:  "odd",
 		`panic: runtime error: index out of range`:                   "panic",
 		`WARNING: DATA RACE`: "DATA RACE",
 		`time=1 level=INFO msg="a call" header="Bearer abc"`:            "holds a token",
