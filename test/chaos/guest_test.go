@@ -168,6 +168,8 @@ func (g *guest) goodbye() error {
 	if l := g.life; g.crowd.severed(g.at) {
 		g.w.history.note(func() { l.losses++ })
 		g.crowd.wentSevered(g.user)
+	} else if g.crowd.standsStill(g.at) {
+		g.crowd.wentSevered(g.user)
 	}
 	return g.bye()
 }

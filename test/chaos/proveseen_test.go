@@ -53,7 +53,10 @@ func TestPartedIsTold(t *testing.T) {
 		{"long after it", harmAlone, 12, 40, false},
 		{"told before it", harmAlone, 8, 15, false},
 		{"told after it", harmAlone, 21, 22, false},
-		{"another harm", harmStopped, 12, 15, false},
+		{"another harm", harmKilled, 12, 15, false},
+		{"read when it goes on", harmStopped, 21, 22, true},
+		{"long after it went on", harmStopped, 21, 40, false},
+		{"told before it stood still", harmStopped, 8, 15, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

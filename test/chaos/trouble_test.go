@@ -169,6 +169,18 @@ func (w *crowd) alone(node int) (since time.Time) {
 	return since
 }
 
+// standsStill reports whether a node stands still now: what is said to it is read
+// when it goes on, and its session may have ended for all others.
+func (w *crowd) standsStill(node int) (yes bool) {
+	w.history.note(func() {
+		for i := range w.history.outages {
+			o := &w.history.outages[i]
+			yes = yes || o.harm == harmStopped && o.hits(node) && o.gone.IsZero()
+		}
+	})
+	return yes
+}
+
 // severed reports whether a node is cut from all others now.
 func (w *crowd) severed(node int) (yes bool) {
 	w.history.note(func() {
@@ -239,7 +251,9 @@ func (w *crowd) parted(b setback) (yes bool) {
 	w.history.note(func() {
 		for i := range w.history.outages {
 			o := &w.history.outages[i]
-			yes = yes || o.harm == harmAlone && o.at.Before(b.told) && (o.gone.IsZero() || b.told.Before(o.gone) && b.at.Before(o.gone.Add(afterTrouble)))
+			yes = yes || o.harm == harmAlone && o.at.Before(b.told) && (o.gone.IsZero() || b.told.Before(o.gone) && b.at.Before(o.gone.Add(afterTrouble))) ||
+				// What waited for a node that stood still is read when it goes on.
+				o.harm == harmStopped && o.lasted(time.Now()) > lostAfter && o.at.Before(b.told) && (o.gone.IsZero() || b.at.Before(o.gone.Add(afterTrouble)))
 		}
 	})
 	return yes
