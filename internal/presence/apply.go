@@ -170,10 +170,13 @@ func (st *step) place(s *FoldedSession) int {
 }
 
 // opened: the session opens at a newer epoch; the same one is open already, or
-// was closed before its opened was read and stays closed.
+// was closed before its opened was read and stays closed. One that another node
+// claimed before the claim that has the session open is void, whatever its epoch:
+// it was refused, and stored late, and the device has opened it elsewhere since. If
+// that is the clocks' mistake, the claimant asks who has the session and moves it.
 func (st *step) opened() {
 	s := st.session()
-	if st.place(s) <= 0 {
+	if st.place(s) <= 0 || s.Phase == FoldOpen && s.Epoch.Incarnation != st.r.Epoch.Incarnation && st.r.Time < max(s.OpenedAt, s.moved) {
 		return
 	}
 	if s.Phase == FoldOpen { // nobody told us how the old epoch ended
@@ -265,7 +268,7 @@ func (st *step) open(s *FoldedSession) {
 	early := s.takeEarly(st.r.Epoch)
 	*s = FoldedSession{
 		ID: st.r.Session, Public: st.r.Public, Epoch: st.r.Epoch, Phase: FoldOpen,
-		OpenedAt: max(st.r.Time, s.ClosedAt), Device: st.r.Device,
+		OpenedAt: st.r.Time, ClosedAt: s.ClosedAt, Device: st.r.Device,
 		Hidden: st.r.Invisible, HiddenRev: st.r.Revision,
 		CustomRev: st.r.Revision, Status: st.r.Status,
 		early: s.early, // of a later epoch still
@@ -297,7 +300,7 @@ func (st *step) closed() {
 func (st *step) close(s *FoldedSession, e Epoch, reason Reason) {
 	s.takeEarly(e)
 	s.Phase, s.Epoch, s.Reason = FoldClosed, e, reason
-	s.ClosedAt, s.moved = max(st.r.Time, s.OpenedAt), 0
+	s.ClosedAt, s.moved = max(st.r.Time, s.OpenedAt, s.ClosedAt), 0
 }
 
 // said: hidden, shown or custom.
@@ -337,7 +340,9 @@ func (st *step) emit(kind RecordKind, reason Reason, s *FoldedSession) {
 		LastSeen: st.u.LastSeen, Shown: st.u.LastSeenShown,
 		Before: st.truth, ShownBefore: st.shown,
 	}
-	f.Session.early = nil
+	if f.Session.early = nil; s.Phase == FoldOpen {
+		f.Session.ClosedAt = 0
+	}
 	if kind != RecordMoved {
 		st.u.Seq++
 		f.Seq = st.u.Seq

@@ -229,6 +229,19 @@ func TestApplyTimesOfASessionNeverGoBack(t *testing.T) {
 	}
 }
 
+// An opening that was refused and stored late takes nothing from the node at which
+// the device came instead; a move, and an opening that was claimed later, do.
+func TestApplyAnOldOpeningTakesNothing(t *testing.T) {
+	other := func(r *Record) { r.Epoch.Incarnation = 2 }
+	checkFactCases(t, []factCase{
+		{"old opening", []Record{rec(RecordOpened, 1, 0, 20, other), rec(RecordOpened, 1, 1, 10)}, []string{"1 opened 1@0 opened"}},
+		{"older than the move", []Record{rec(RecordOpened, 1, 0, 5, other), rec(RecordMoved, 1, 1, 20, other), rec(RecordOpened, 1, 2, 10)}, []string{"1 opened 1@0 opened", "0 moved 1@1 moved"}},
+		{"later opening", []Record{rec(RecordOpened, 1, 0, 10, other), rec(RecordOpened, 1, 1, 20)}, []string{"1 opened 1@0 opened", "2 closed 1@0 link lost", "3 opened 1@1 opened"}},
+		{"the same node's", []Record{rec(RecordOpened, 1, 0, 20), rec(RecordOpened, 1, 1, 10)}, []string{"1 opened 1@0 opened", "2 closed 1@0 link lost", "3 opened 1@1 opened"}},
+		{"what had ended", []Record{rec(RecordOpened, 1, 0, 20, other), rec(RecordClosed, 1, 0, 30, other, why(ReasonLinkLost)), rec(RecordOpened, 1, 1, 10)}, []string{"1 opened 1@0 opened", "2 closed 1@0 link lost", "3 opened 1@1 opened"}},
+	})
+}
+
 // A move without a status keeps the one there is, because the node that moves
 // a session may know it only from here.
 func TestApplyMoveKeepsTheStatus(t *testing.T) {

@@ -8,7 +8,7 @@ type FoldedSession struct {
 	Phase     FoldPhase
 	Reason    Reason // why it closed; ReasonNone while open
 	OpenedAt  Time
-	ClosedAt  Time
+	ClosedAt  Time // when it ended; of one that is open when it had ended before, in the fold only
 	Device    Device
 	Hidden    bool
 	HiddenRev uint64  // revision of the last hidden or shown that counted (they are one kind)

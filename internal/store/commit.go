@@ -45,6 +45,12 @@ type Claim struct {
 	// the reason why it is not stored. It must be quick and must not wait for
 	// the Committer. Nil is fine.
 	Done func(pos Position, err error)
+
+	// Withdrawn reports whether nobody wants the record any more. It is asked when
+	// the first message with it is made; then the record is not stored, and Done
+	// gets ErrRefused. What is at the store already cannot be withdrawn. It must be
+	// as quick as Done. Nil is never.
+	Withdrawn func() bool
 }
 
 // CommitterConfig tunes a Committer; the zero value is right for a node.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -144,9 +145,13 @@ func (l *loop) send() {
 	}
 	if l.parked.len() > 0 && l.unpark == nil {
 		m.claims, m.parked = l.parked.take(m.claims[:0], MaxRecords), true
-	} else if !l.gather(m) {
-		l.spare = m
-		return
+	} else {
+		for found := false; !found; found = l.wanted(m) {
+			if !l.gather(m) {
+				l.spare = m
+				return
+			}
+		}
 	}
 	l.made++
 	m.id = l.prefix + strconv.FormatUint(l.made, 36)
@@ -182,6 +187,21 @@ func (l *loop) gather(m *message) bool {
 	m.claims, m.parked = l.queue.take(m.claims[:0], MaxRecords), false
 	return true
 }
+
+// wanted gives back the claims of m that were withdrawn while they waited, and
+// reports whether any others are left.
+func (l *loop) wanted(m *message) bool {
+	m.claims = slices.DeleteFunc(m.claims, func(w waiting) bool {
+		if w.Withdrawn == nil || !w.Withdrawn() {
+			return false
+		}
+		l.giveUp(&w, errWithdrawn)
+		return true
+	})
+	return len(m.claims) > 0
+}
+
+var errWithdrawn = fmt.Errorf("withdrawn while it waited for the store: %w", ErrRefused)
 
 // keepPace counts a message that goes out now.
 func (l *loop) keepPace(now time.Time) {

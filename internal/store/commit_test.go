@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,12 +51,15 @@ type result struct {
 }
 
 // submit hands in record n of the given kind.
-func (s *submitter) submit(n int, kind presence.RecordKind) {
+func (s *submitter) submit(n int, kind presence.RecordKind) { s.submitWhile(n, kind, nil) }
+
+// submitWhile hands it in as long as it is not withdrawn.
+func (s *submitter) submitWhile(n int, kind presence.RecordKind, withdrawn func() bool) {
 	r := storetest.Records(1, n%1000+1)[n%1000]
 	r.Kind, r.Revision = kind, uint64(n)
 	s.mu.Lock() // held on purpose: Done takes it, so Submit must not call Done
 	defer s.mu.Unlock()
-	s.Submit(store.Claim{Record: r, Done: func(pos store.Position, err error) {
+	s.Submit(store.Claim{Record: r, Withdrawn: withdrawn, Done: func(pos store.Position, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.results = append(s.results, result{n, pos, err})
@@ -222,6 +226,41 @@ func TestCommitTriesUnknownAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What nobody wants any more when its message is made is not stored, and holds up
+// nobody; what is at the store already is.
+func TestCommitStoresNothingWithdrawn(t *testing.T) {
+	commit(t, store.CommitterConfig{}, func(t *testing.T, m *storetest.Memory, c *submitter) {
+		var gone atomic.Bool
+		release := m.Hold()
+		c.submitWhile(0, opened, gone.Load)
+		synctest.Wait() // it is at the store
+		c.submitWhile(1, opened, gone.Load)
+		c.submit(2, opened)
+		gone.Store(true)
+		release()
+		pass(time.Second)
+		var results []string
+		for _, r := range c.take() {
+			results = append(results, fmt.Sprint(r.n, " ", errors.Is(r.err, store.ErrRefused)))
+		}
+		if diff := cmp.Diff([]string{"0 false", "1 true", "2 false"}, results); diff != "" {
+			t.Errorf("claims, and whether they were refused (-want +got):\n%s", diff)
+		}
+		c.submitWhile(3, opened, gone.Load) // alone
+		pass(time.Second)
+		c.want(t, store.ErrRefused, 3)
+		c.submit(4, opened)
+		pass(time.Second)
+		c.want(t, nil, 4)
+		if diff := cmp.Diff([]int{0, 2, 4}, revisions(m)); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
+		}
+		if s := c.Stats(); s.Refused != 2 || s.Waiting != 0 {
+			t.Errorf("Stats: got %+v, want 2 refused and none waiting", s)
+		}
+	})
 }
 
 func TestCommitGivesUnknownUp(t *testing.T) {

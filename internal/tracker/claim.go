@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
@@ -31,11 +32,17 @@ func (s *session) record(kind presence.RecordKind, reason presence.Reason, at pr
 // returns runs after the lock is released. The caller may hold the lock: the
 // committer never calls back on its stack.
 func (t *Tracker) claim(sh *shard, rec presence.Record, applied func(err error) (after func())) {
+	t.claimWhile(sh, rec, nil, applied)
+}
+
+// claimWhile is claim for a record that is not to be stored any more once withdrawn
+// says so; then applied is told that the store refused it.
+func (t *Tracker) claimWhile(sh *shard, rec presence.Record, withdrawn func() bool, applied func(err error) (after func())) {
 	if t.peers != nil {
-		t.fly(sh, rec, applied)
+		t.fly(sh, rec, withdrawn, applied)
 		return
 	}
-	t.committer.Submit(store.Claim{Record: rec, Done: func(pos store.Position, err error) {
+	t.committer.Submit(store.Claim{Record: rec, Withdrawn: withdrawn, Done: func(pos store.Position, err error) {
 		sh.mu.Lock()
 		var replaced []func()
 		if err == nil {
@@ -90,6 +97,8 @@ type operation struct {
 	err     error
 	over    bool
 	refused bool // the caller gave up waiting
+
+	gaveUp atomic.Bool // the same, for who holds no lock
 }
 
 // finish ends the operation: the lock is held.
@@ -122,5 +131,6 @@ func (op *operation) wait(ctx context.Context) error {
 		return op.err
 	}
 	op.refused = true
+	op.gaveUp.Store(true)
 	return fault.Retry(fault.LogUnavailable, retryStore, "the log did not answer in time; nothing was announced")
 }

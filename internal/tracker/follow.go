@@ -29,12 +29,12 @@ func keyOf(r *presence.Record) claimKey {
 
 // fly submits a record; applied runs when the follower has read and folded it,
 // or the log refused it.
-func (t *Tracker) fly(sh *shard, rec presence.Record, applied func(err error) (after func())) {
+func (t *Tracker) fly(sh *shard, rec presence.Record, withdrawn func() bool, applied func(err error) (after func())) {
 	p, key := t.peers, keyOf(&rec)
 	p.mu.Lock()
 	p.flying[key] = append(p.flying[key], applied)
 	p.mu.Unlock()
-	t.committer.Submit(store.Claim{Record: rec, Done: func(_ store.Position, err error) {
+	t.committer.Submit(store.Claim{Record: rec, Withdrawn: withdrawn, Done: func(_ store.Position, err error) {
 		if err == nil {
 			return // the follower comes to it
 		}

@@ -41,7 +41,8 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 	}
 	op := &operation{sh: sh, s: s, opening: true, done: make(chan struct{})}
 	s.pending = op
-	t.claim(sh, rec, func(err error) (after func()) {
+	// One that is repeated at another node meanwhile must not come behind that.
+	t.claimWhile(sh, rec, op.gaveUp.Load, func(err error) (after func()) {
 		switch f := s.user.folded.Session(s.id); {
 		case err != nil:
 			op.err = unavailable(err)

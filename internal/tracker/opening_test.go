@@ -61,6 +61,29 @@ func TestOpeningHeldTooLong(t *testing.T) {
 	})
 }
 
+// One that is still waiting for its turn when its caller is refused is not stored at
+// all: the device may have come elsewhere by then.
+func TestOpeningRefusedWhileItWaits(t *testing.T) {
+	in(t, nil, func(t *testing.T, r *rig) {
+		first, ref := r.make(presence.Device{}), r.make(presence.Device{})
+		release := r.mem.Hold()
+		go func() { _, _ = r.connect(first, nil) }()
+		synctest.Wait() // it is at the store
+		_, err := r.connect(ref, nil)
+		wantKind(t, "Connect behind another's", err, fault.LogUnavailable)
+		release()
+		wait(time.Minute)
+		for _, rec := range r.mem.Records() {
+			if rec.Session == ref.Session {
+				t.Errorf("the log has %v of a session that was refused before its turn", rec.Kind)
+			}
+		}
+		if len(r.mem.Records()) == 0 {
+			t.Error("the one at the store was not stored")
+		}
+	})
+}
+
 func TestOpeningWithUnknownResult(t *testing.T) {
 	for name, stored := range map[string]bool{"stored": true, "not stored": false} {
 		t.Run(name, func(t *testing.T) {
