@@ -107,10 +107,18 @@ func (u *user) outrun(m *told) bool {
 // hear is merge of what the owner says: where the log is ahead of it, what it says
 // next counts.
 func (t *Tracker) hear(sh *shard, m *told) (after func()) {
-	if u := sh.known(m.ref.User); u != nil && u.outrun(m) {
+	if u := sh.known(m.ref.User); u != nil && (u.outrun(m) || u.session(m.ref.Session).contends(m)) {
 		return func() {}
 	}
 	return t.merge(sh, m)
+}
+
+// contends reports whether a device is connected here to s, which m says another node
+// took over from the same former owner: the log decides which of the two has it
+// (outruns), and its record is read here soon.
+func (s *session) contends(m *told) bool {
+	return s != nil && !s.foreign && s.life.link != nil && s.phase.Open() &&
+		m.epoch.Counter == s.epoch.Counter && m.epoch.Incarnation != s.epoch.Incarnation
 }
 
 // erasedSince reports whether m is from before the user was erased.

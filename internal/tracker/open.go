@@ -41,8 +41,13 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 	}
 	op := &operation{sh: sh, s: s, opening: true, done: make(chan struct{})}
 	s.pending = op
-	// One that is repeated at another node meanwhile must not come behind that.
-	t.claimWhile(sh, rec, op.gaveUp.Load, func(err error) (after func()) {
+	// An opening that is repeated at another node meanwhile must not come behind that;
+	// a move that comes late keeps the session for its device.
+	var withdrawn func() bool
+	if o.kind == presence.RecordOpened {
+		withdrawn = op.gaveUp.Load
+	}
+	t.claimWhile(sh, rec, withdrawn, func(err error) (after func()) {
 		switch f := s.user.folded.Session(s.id); {
 		case err != nil:
 			op.err = unavailable(err)
