@@ -19,7 +19,8 @@ const KeepClosed = time.Hour
 // which records are read: records of a lower epoch, doubled records and those
 // of an epoch that ended are void and conclude nothing, but what they say of
 // last seen counts always, because it is a maximum. A record of unknown kind
-// is void.
+// is void. One exception knows an order: an opened at a higher epoch is void when
+// it is read where a later claim of another node has the session open.
 //
 // Times of one session's facts never go back, though nodes' clocks differ and a
 // move may be claimed before, and written after, the end that it undoes.
