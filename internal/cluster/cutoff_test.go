@@ -1,8 +1,10 @@
 package cluster_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -148,6 +150,34 @@ func TestUnheardNodeIsIsolated(t *testing.T) {
 		w.net.Heal()
 		w.agree(t)
 		w.nodes["c"].is(t, "heard again", "joined 3")
+	})
+}
+
+// Whom those do not hear yet who start, because the servers between them have not met,
+// sends nobody away.
+func TestWhoStartsSaysNothingAgainstOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		w.start("a")
+		w.net.Cut("a", "b")
+		w.net.Cut("a", "c")
+		var starting sync.WaitGroup
+		for _, name := range []string{"b", "c"} {
+			n := w.make(name, nil)
+			starting.Go(func() {
+				if err := n.c.Start(context.Background()); err != nil {
+					t.Errorf("start of %s: %v", name, err)
+				}
+			})
+		}
+		wait(2400 * time.Millisecond)
+		w.net.Heal()
+		starting.Wait()
+		w.agree(t)
+		if s := w.nodes["a"].table.seen(); slices.Contains(s, "isolated") {
+			t.Errorf("a heard %v: those who did not hear it were only starting", s)
+		}
 	})
 }
 

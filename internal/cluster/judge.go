@@ -50,6 +50,11 @@ const (
 func (c *Cluster) judge(now time.Duration) (crossed bool) {
 	changed := false
 	for _, p := range c.everybody() {
+		if c.place == outside && p.origin == nil {
+			// Who starts may not be reached yet by those whom the quorum knows: that
+			// is no word against them.
+			p.heard = now
+		}
 		silence := now - p.heard
 		if p.leaving != 0 && p.counts() && (p.origin == nil || p.origin.position.Load() >= p.told || now-p.leaving > byeWait) {
 			c.left(p)

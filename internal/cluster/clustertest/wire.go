@@ -81,7 +81,7 @@ func (w *Wire) Request(ctx context.Context, subject string, b []byte) ([]byte, e
 				default:
 				}
 			}
-			if d <= 0 { // Go 1.26's race detector may crash where two timers of no time run at once in a bubble
+			if d <= 0 { // timers of no time that run at once crash the race detector in a bubble (golang/go#78156)
 				arrive()
 				return
 			}
