@@ -121,6 +121,17 @@ func (o *origin) learn(w *goneWord, now time.Duration) {
 	}
 }
 
+// learn is origin's, and knows what follows from it: a node that was only guessed to be
+// gone, and said goodbye, left nothing untold; what was read at this node's start is
+// not old. mu is held.
+func (p *peering) learn(o *origin, w *goneWord, now time.Duration) {
+	guessed := o.guess
+	o.learn(w, now)
+	if guessed && !o.guess && o.kept {
+		p.catch(o)
+	}
+}
+
 // asking is how often the others are asked: after a verdict again and again for a
 // moment, then ever more seldom.
 type asking struct {
@@ -237,7 +248,7 @@ func (t *Tracker) askGone(ctx context.Context, list []goneWord) (same []bool) {
 			w := &answer[i]
 			same[i] = same[i] && w.waited >= 0 && w.alive == list[i].alive
 			if o := p.origins[w.incarnation]; o != nil {
-				o.learn(w, now)
+				p.learn(o, w, now)
 			}
 		}
 	}
@@ -257,7 +268,7 @@ func (t *Tracker) serveGone(_ context.Context, _ uint64, b []byte) (answer []byt
 	for i := range list {
 		w := &list[i]
 		if o := p.origins[w.incarnation]; o != nil {
-			o.learn(w, now)
+			p.learn(o, w, now)
 			*w = o.word(now)
 		} else if slices.Contains(heard, w.incarnation) {
 			w.waited = -1

@@ -109,6 +109,24 @@ func TestAVerdictAfterAGuess(t *testing.T) {
 	})
 }
 
+// TestWhoStartsKnowsOfAGoodbye: what a node reads at its start of one that said goodbye
+// before is not old, once the others have said so.
+func TestWhoStartsKnowsOfAGoodbye(t *testing.T) {
+	inNodes(t, 2, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		a.open(presence.Device{})
+		wait(2 * time.Second)
+		c.leave(a)
+		fresh := c.start(3)
+		wait(2 * time.Second)
+		for _, n := range []*node{b, fresh} {
+			if p := n.tr.Presence(bob); n.looks(bob) != "[online] [online]" || p.Stale != 0 {
+				t.Errorf("node %d: sees %s, stale since %v, want him waited for", n.name, n.looks(bob), p.Stale)
+			}
+		}
+	})
+}
+
 // TestTheTimeOfAGoodbyeIsItsSenders: who hears it later knows no later last seen.
 func TestTheTimeOfAGoodbyeIsItsSenders(t *testing.T) {
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
