@@ -113,7 +113,7 @@ func playStretch(t *testing.T, w *crowd, p *schedule) {
 		w.count(func(figures *nodeFigures) { figures.rounds[f.name]++ })
 		bad := w.judge(t, where)
 		t.Logf("%s took %v", where, time.Since(began).Round(100*time.Millisecond))
-		if err != nil || bad && w.figures.violations > 5*mostBlame {
+		if err != nil || bad && (p.first || w.figures.violations > 5*mostBlame) {
 			break
 		}
 	}
@@ -153,6 +153,7 @@ type schedule struct {
 	seed    uint64
 	random  *rand.Rand
 	only    string    // part of the names of the faults; "": all
+	first   bool      // the first violation ends it: what nodes keep of it is soon gone
 	least   int       // rounds
 	until   time.Time // no round begins after it, once there were enough
 	queue   []fault
@@ -166,7 +167,7 @@ type schedule struct {
 // PORCHLIGHT_CHAOS_ROUNDS, or each fault once.
 func newSchedule(t *testing.T) *schedule {
 	t.Helper()
-	p := &schedule{seed: seedOf(t), only: os.Getenv("PORCHLIGHT_CHAOS_FAULTS")}
+	p := &schedule{seed: seedOf(t), only: os.Getenv("PORCHLIGHT_CHAOS_FAULTS"), first: os.Getenv("PORCHLIGHT_CHAOS_FIRST") != ""}
 	p.random = rand.New(rand.NewPCG(p.seed, 11))
 	switch text := os.Getenv("PORCHLIGHT_CHAOS_MINUTES"); {
 	case text != "":

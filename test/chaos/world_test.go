@@ -40,7 +40,8 @@ func newWorld(t *testing.T, n *node, seed uint64, users []string) *world {
 	t.Helper()
 	w := &world{ctx: t.Context(), node: n, seed: seed, history: newHistory(), jwts: map[string]string{}, asker: "asker"}
 	for _, u := range append([]string{w.asker}, users...) {
-		signed, err := token.Sign(n.issuer, presence.UserID(u), 24*time.Hour, time.Now())
+		// A node whose clock was put back refuses, rightly, what was issued since then.
+		signed, err := token.Sign(n.issuer, presence.UserID(u), 24*time.Hour, time.Now().Add(-mostStep))
 		if err != nil {
 			t.Fatal(err)
 		}
