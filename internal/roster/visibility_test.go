@@ -3,7 +3,6 @@ package roster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -120,25 +119,6 @@ func TestBlockOfSomebodyWhoLeavesMeanwhile(t *testing.T) {
 		r.wantSight("alice", "bob", false, begin, begin+20)
 		r.restart()
 		r.wantSight("alice", "bob", false, begin, begin+20)
-	})
-}
-
-func TestFormerFriendsAreBounded(t *testing.T) {
-	t.Parallel()
-	inBubble(t, AppConfig{Visibility: Friends, MaxFriends: 3}, func(t *testing.T, r *rig) {
-		r.session("alice", 1)
-		for i := range 10 {
-			id := presence.UserID(fmt.Sprint("friend ", i))
-			r.present.goes(presence.Time(100+i), id)
-			if _, _, err := r.Replace(context.Background(), demo("alice"), []presence.UserID{id}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		now := presence.At(time.Now())
-		r.wantSight("alice", "friend 9", true, 0, 0)
-		r.wantSight("alice", "friend 8", false, now, 108)
-		r.wantSight("alice", "friend 6", false, now, 106)
-		r.wantSight("alice", "friend 5", false, 0, 0)
 	})
 }
 
@@ -298,149 +278,6 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 		r.wantSight("alice", "bob", true, 0, 0)
 		r.store.RefuseRosters(nil)
 		r.wantFriends("carol")
-	})
-}
-
-func TestErase(t *testing.T) {
-	t.Parallel()
-	for _, v := range []Visibility{Everyone, Friends} {
-		inBubble(t, AppConfig{Visibility: v}, func(t *testing.T, r *rig) {
-			ctx := context.Background()
-			r.present.comes("alice")
-			must[bool](t)(r.Add(ctx, demo("alice"), "bob", true))
-			r.add("carol", "alice")
-			r.add("carol", "bob")
-			r.add("dave", "alice")
-			must[bool](t)(r.Remove(ctx, demo("dave"), "alice", false)) // a former friend
-			must[bool](t)(r.Block(ctx, demo("alice"), "erin"))
-			must[bool](t)(r.Block(ctx, demo("bob"), "alice"))
-			must[bool](t)(r.Block(ctx, demo("bob"), "erin"))
-			other := presence.User{App: "other", ID: "carol"}
-			must[bool](t)(r.Add(ctx, other, "alice", false))
-			r.session("carol", 1)
-			r.session("erin", 2)
-			r.heard.take()
-			if err := r.Erase(ctx, demo("alice")); err != nil {
-				t.Fatal(err)
-			}
-			heard := map[string]bool{}
-			for _, line := range r.heard.take() {
-				heard[line] = true
-			}
-			for _, want := range []string{"friends of carol: +[] -[alice]", "friends of bob: +[] -[alice]", "friends of alice: +[] -[bob]", "sight of erin: [alice]"} {
-				if !heard[want] {
-					t.Errorf("the listener did not hear %q", want)
-				}
-			}
-			for range 2 {
-				r.wantFriends("alice")
-				r.wantFriends("bob")
-				r.wantFriends("carol", "bob")
-				if got := must[[]presence.UserID](t)(r.Blocks(ctx, demo("bob"))); len(got) != 1 || got[0] != "erin" {
-					t.Errorf("blocks of bob: got %v, want erin alone", got)
-				}
-				if got := must[[]presence.UserID](t)(r.Friends(ctx, other)); len(got) != 1 {
-					t.Errorf("the list of another app: got %v, want alice on it", got)
-				}
-				r.session("dave", 3)
-				r.wantSight("erin", "alice", v == Everyone, 0, 0)
-				r.wantSight("dave", "alice", v == Everyone, 0, 0)
-				r.restart()
-				r.session("erin", 2)
-			}
-			if err := r.Erase(ctx, demo("alice")); err != nil {
-				t.Errorf("a second time: got %v, want no error", err)
-			}
-		})
-	}
-}
-
-// TestEraseBesideASource: what was stored before the lists were somebody else's
-// goes too, and what the source says stays.
-func TestEraseBesideASource(t *testing.T) {
-	t.Parallel()
-	inBubble(t, AppConfig{}, func(t *testing.T, r *rig) {
-		ctx := context.Background()
-		r.add("alice", "bob")
-		r.add("carol", "alice")
-		b := &backend{lists: map[presence.UserID][]presence.UserID{"carol": {"alice", "dave"}}}
-		r.SetApps(map[presence.AppID]AppConfig{"demo": {Source: b}})
-		r.wantFollow("carol", "alice", "dave")
-		r.heard.take()
-		if err := r.Erase(ctx, demo("alice")); err != nil {
-			t.Fatal(err)
-		}
-		r.wantHeard()
-		r.wantFollow("carol", "alice", "dave")
-		r.SetApps(map[presence.AppID]AppConfig{"demo": {}})
-		r.wantFriends("alice")
-		r.wantFriends("carol")
-	})
-}
-
-// TestCacheIsBounded: lists that no session needs go, the others stay.
-func TestCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, AppConfig{Visibility: Friends})
-		r.stop()
-		r.cache = 100_000
-		r.start()
-		for i := range 200 {
-			user := presence.UserID(fmt.Sprint("user ", i))
-			r.add(user, "bob")
-			if i < 10 {
-				r.session(user, byte(i))
-			}
-		}
-		r.mu.RLock()
-		if len(r.pages) > 200 || len(r.pages) < 100 || r.bytes > r.cache {
-			t.Errorf("got %d pages in memory and %d bytes of idle ones, want it near the limit of %d", len(r.pages), r.bytes, r.cache)
-		}
-		r.mu.RUnlock()
-		for i := range 10 {
-			r.wantSight(presence.UserID(fmt.Sprint("user ", i)), "bob", true, 0, 0)
-			r.Gone(presence.SessionID{byte(i)})
-			r.Gone(presence.SessionID{byte(i)})
-		}
-		r.wantFriends("user 5", "bob")
-		r.mu.RLock()
-		if r.bytes > r.cache || len(r.sessions) > 0 {
-			t.Errorf("after all sessions went: %d bytes of idle pages and %d sessions, want at most %d and none", r.bytes, len(r.sessions), r.cache)
-		}
-		total := 0
-		for _, p := range r.pages {
-			total += p.size
-			if p.idle == nil || p.users > 0 || p.sessions > 0 {
-				t.Errorf("page of %s is still in use", p.user.ID)
-			}
-		}
-		if total != r.bytes {
-			t.Errorf("idle pages have %d bytes, and %d are counted", total, r.bytes)
-		}
-		r.mu.RUnlock()
-		r.stop()
-	})
-}
-
-// TestCacheCountsEmptyLists: users without friends, whom anybody may ask about,
-// take room too.
-func TestCacheCountsEmptyLists(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, AppConfig{Visibility: Friends})
-		r.stop()
-		r.cache = 20_000
-		r.start()
-		for i := range 1000 {
-			r.wantFriends(presence.UserID(fmt.Sprint("user ", i)))
-		}
-		r.mu.RLock()
-		if n := len(r.pages); n > 100 || n < 10 {
-			t.Errorf("got %d pages of users without friends in memory, want the limit of %d bytes to count them", n, r.cache)
-		}
-		r.mu.RUnlock()
-		r.stop()
 	})
 }
 
