@@ -128,6 +128,8 @@ func (a *App) startNodes(ctx context.Context) error {
 		select {
 		case <-c.Failed():
 			a.failed <- c.Err()
+		case err := <-a.tracker.Failed():
+			a.failed <- err
 		case <-hearing.Done():
 		}
 	})

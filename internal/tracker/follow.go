@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -70,7 +71,7 @@ func (p *peering) landed(key claimKey) (applied func(error) func()) {
 // followAgain is how long the follower waits after the log could not be read.
 const followAgain = 200 * time.Millisecond
 
-// follow reads the log until ctx ends.
+// follow reads the log until ctx ends, or the log no longer has what comes next.
 func (t *Tracker) follow(ctx context.Context) {
 	defer close(t.peers.stopped)
 	said := false
@@ -87,16 +88,13 @@ func (t *Tracker) follow(ctx context.Context) {
 		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
 			return
 		}
+		if errors.Is(err, store.ErrGap) {
+			t.peers.failed <- fmt.Errorf("the log was cut behind this node while it stood still or was cut off; start it anew: it reads what it missed from the checkpoint: %w", err)
+			return // applied stays: what this node has not read it must not call saved
+		}
 		if !said {
 			t.log.Error("the log cannot be read; openings wait, statuses go on", "from", from, "error", err)
 			said = true
-		}
-		if errors.Is(err, store.ErrGap) {
-			// What is missing was cut because a checkpoint has it; the next start reads
-			// that. Until then last seen times of the gap are missing here.
-			if first, _, err := t.peers.Reading.Ends(ctx); err == nil && first > from {
-				t.applied.Store(first - 1)
-			}
 		}
 		select {
 		case <-time.After(followAgain):

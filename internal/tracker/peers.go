@@ -66,6 +66,7 @@ type peering struct {
 	ctx     context.Context // of what runs behind; ends with Stop
 	end     context.CancelFunc
 	stopped chan struct{}
+	failed  chan error // takes one
 }
 
 // origin is what is known of a node that has, or had, sessions here.
@@ -112,7 +113,7 @@ func newPeering(c *Cluster) *peering {
 	return &peering{
 		Peers: c.Peers, Reading: c.Reading, Notes: c.Notes,
 		origins: map[uint64]*origin{}, flying: map[claimKey][]func(error) func(){}, lists: map[listKey]*listing{},
-		end: func() {}, stopped: make(chan struct{}),
+		end: func() {}, stopped: make(chan struct{}), failed: make(chan error, 1),
 	}
 }
 
@@ -259,6 +260,15 @@ func (t *Tracker) join(c *Cluster) {
 	for i := range t.shards {
 		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, retaking: map[*session]bool{}, fire: t.fire, owing: &t.peers.owing}
 	}
+}
+
+// Failed gives an error when this node, one of several, cannot go on until it is
+// started anew: it cannot read on in the log. On a single node it never does.
+func (t *Tracker) Failed() <-chan error {
+	if t.peers == nil {
+		return nil
+	}
+	return t.peers.failed
 }
 
 func (t *Tracker) startPeers() {

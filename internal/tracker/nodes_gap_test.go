@@ -1,0 +1,64 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+)
+
+// TestWhoseLogWasCutIsGivenUp: a node that was away for so long that the log was cut
+// behind it says that it must be started anew, and puts nothing into the checkpoint
+// meanwhile that lacks what it has not read.
+func TestWhoseLogWasCutIsGivenUp(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		at, late := c.all[1], c.all[0]
+		users := make([]presence.User, 12)
+		put := func(name string) {
+			t.Helper()
+			for i := range users {
+				users[i] = presence.User{App: app, ID: presence.UserID(fmt.Sprint("u", i))}
+				if _, err := at.tr.PutPresence(context.Background(), PutParams{User: users[i], Name: name, Status: &presence.Status{}, TTL: time.Hour}); err != nil {
+					t.Fatalf("PutPresence: %v", err)
+				}
+			}
+		}
+		c.isolate(late)
+		at.open(presence.Device{})
+		wait(20 * time.Second) // late stands before that
+		put("desk")
+		wait(3 * time.Minute)
+		put("bot")
+		_, next, err := c.mem.Ends(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.mem.Forget(next)
+		c.heal(late, false)
+		wait(2 * time.Minute)
+		select {
+		case err := <-late.tr.Failed():
+			if !errors.Is(err, store.ErrGap) || !strings.Contains(err.Error(), "start it anew") {
+				t.Errorf("got %v", err)
+			}
+		default:
+			t.Error("the node that misses a part of the log goes on")
+		}
+		for _, n := range slices.Clone(c.all) {
+			c.kill(n)
+		}
+		wait(time.Minute)
+		fresh := c.start(0)
+		for _, u := range users {
+			if got := fresh.looks(u); got != "[online online] [online online]" {
+				t.Errorf("after a start of all, %s is %s", u.ID, got)
+			}
+		}
+	})
+}
