@@ -99,7 +99,7 @@ func (t *Tracker) settleLost(sh *shard, s *session, seen presence.Time) {
 		t.claim(sh, rec, func(error) func() { return nil })
 		return
 	}
-	t.claimMoved(sh, s, nil)
+	t.claimMoved(sh, s)
 }
 
 // unclosed is a session of a lost node that closed here, or must be adopted,

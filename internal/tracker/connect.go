@@ -54,8 +54,8 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 		if owner, ok := t.elsewhere(ref, p.Maker); ok {
 			return t.takeOver(ctx, ref, owner, p)
 		}
-		if t.peers.frozen.Load() {
-			return Connected{}, errIsolated
+		if t.peers.frozen.Load() || !t.peers.Here() {
+			return Connected{}, errIsolated // its device may have given up long ago
 		}
 	}
 	sh, s, err := t.acquire(ctx, ref, connectOperation)

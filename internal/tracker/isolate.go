@@ -102,11 +102,13 @@ func (t *Tracker) rejoin(sh *shard, s *session, anew bool) (after func()) {
 	switch {
 	case s.phase == presence.PhaseClosed:
 		t.setUntil(s, max(0, s.life.until-t.wheel.Now()))
-	case anew && s.phase.Open() && (s.life.link != nil || s.life.ttl > 0):
+	case anew && s.phase.Open() && (s.life.link != nil && !s.life.deaf() || s.life.ttl > 0):
 		return t.retake(s)
 	case anew && s.phase.Open():
-		after = t.yield(sh, s)
+		// Also of a device that was sent away on a link that is not read now, at the
+		// end of which it may have left long ago.
 		m := s.told()
+		after = t.yield(sh, s)
 		t.mirror(sh, s, &m)
 		return after
 	case s.phase == presence.PhaseLive && s.life.ttl == 0:
@@ -123,11 +125,11 @@ func (t *Tracker) rejoin(sh *shard, s *session, anew bool) (after func()) {
 // returns is called without it.
 func (t *Tracker) retake(s *session) (after func()) {
 	switch {
-	case t.peers.frozen.Load(): // Joined does it
+	case t.peers.frozen.Load() || !t.peers.Here(): // Joined does it
 	case t.outdone(s):
 		return t.finishEnd(s, presence.ReasonReplaced, t.now())
 	default:
-		t.claimMoved(t.shard(s.user.name), s, s.life.link)
+		t.claimMoved(t.shard(s.user.name), s)
 	}
 	return nil
 }
@@ -169,9 +171,9 @@ func (t *Tracker) outdone(s *session) bool {
 	return false
 }
 
-// claimMoved claims the next epoch of s, on a link it has or without one, for no
-// caller. The lock is held.
-func (t *Tracker) claimMoved(sh *shard, s *session, link Link) {
+// claimMoved claims the next epoch of s, with the link that it has by then or without
+// one, for no caller. The lock is held.
+func (t *Tracker) claimMoved(sh *shard, s *session) {
 	if s.pending != nil && !s.pending.taken {
 		sh.peers.retaking[s] = true // an operation decides first; the sweep comes back to it
 		sh.peers.owing.Store(true)
@@ -188,7 +190,7 @@ func (t *Tracker) claimMoved(sh *shard, s *session, link Link) {
 	t.claim(sh, rec, func(err error) (after func()) {
 		f := s.user.folded.Session(s.id)
 		if err == nil && f != nil && f.Phase == presence.FoldOpen && f.Epoch == rec.Epoch && !s.dead {
-			after = t.retaken(s, &rec, link)
+			after = t.retaken(s, &rec)
 		}
 		op.finish()
 		return after
@@ -196,12 +198,9 @@ func (t *Tracker) claimMoved(sh *shard, s *session, link Link) {
 }
 
 // retaken makes s this node's own at the epoch of rec, as it is. The lock is held.
-func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after func()) {
+func (t *Tracker) retaken(s *session, rec *presence.Record) (after func()) {
 	if s.phase == presence.PhaseClosed && spoken(s.truth.Reason) {
 		return t.endTaken(s, rec)
-	}
-	if s.life.link != nil {
-		link = s.life.link
 	}
 	if s.foreign {
 		t.adopt(s)
@@ -230,8 +229,8 @@ func (t *Tracker) retaken(s *session, rec *presence.Record, link Link) (after fu
 		s.enter(presence.PhaseLive)
 		t.outlive(s)
 	} else {
-		t.take(s, link)
-		if link == nil {
+		t.take(s, s.life.link)
+		if s.life.link == nil {
 			s.enter(presence.PhaseLost)
 			t.setUntil(s, t.policy(s).Grace)
 		}

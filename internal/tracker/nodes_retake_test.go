@@ -53,3 +53,59 @@ func TestASessionIsRetakenOnce(t *testing.T) {
 		}
 	})
 }
+
+// A link that is lost while its session is opened anew is not the session's any more:
+// the grace begins.
+func TestALinkIsLostWhileItsSessionIsRetaken(t *testing.T) {
+	inNodes(t, 2, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, w := a.open(presence.Device{})
+		wait(time.Second)
+		release := c.mem.Hold()
+		sh, s, err := a.tr.find(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.tr.retake(s)
+		sh.mu.Unlock()
+		wait(100 * time.Millisecond)
+		a.tr.LinkLost(ref, w)
+		release()
+		wait(defaults.Grace - time.Second)
+		if got := b.looks(bob); got != "[online] [online]" {
+			t.Errorf("within the grace the other node sees %s", got)
+		}
+		wait(2 * time.Second)
+		if got := b.looks(bob); got != "[] []" {
+			t.Errorf("after it the other node sees %s", got)
+		}
+	})
+}
+
+// A node that stood still reads that the others gave its sessions up before it has
+// noticed. It opens nothing anew until it knows which of them are there.
+func TestNothingIsRetakenBeforeItsNodeIsHere(t *testing.T) {
+	inNodes(t, 2, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, w := a.open(presence.Device{})
+		wait(time.Second)
+		a.stood.Store(true)
+		sh, s, err := b.tr.find(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := s.record(presence.RecordClosed, presence.ReasonNodeLost, b.tr.now())
+		b.tr.claim(sh, rec, func(error) func() { return nil })
+		sh.mu.Unlock()
+		wait(100 * time.Millisecond)
+		a.tr.LinkLost(ref, w)
+		a.stood.Store(false)
+		a.tr.Isolated()
+		wait(time.Second)
+		for _, rec := range c.mem.Records() {
+			if rec.Kind == presence.RecordMoved {
+				t.Errorf("it was claimed: %+v", rec)
+			}
+		}
+	})
+}

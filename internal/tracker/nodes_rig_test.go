@@ -42,7 +42,8 @@ type node struct {
 	number uint64 // incarnation
 	store  *shared
 	inbox  chan func()
-	cut    bool // reaches nobody and nothing
+	stood  atomic.Bool // still, and the tracker was not told yet
+	cut    bool        // reaches nobody and nothing
 	dead   bool
 	left   bool // and said so
 	born   time.Time
@@ -299,7 +300,7 @@ func (n *node) ranked(key []byte) (first, second uint64) {
 }
 
 // Here implements Peers: whoever stands still is told so.
-func (n *node) Here() bool { return true }
+func (n *node) Here() bool { return !n.stood.Load() }
 
 // Owner implements Peers.
 func (n *node) Owner(key []byte) uint64 {

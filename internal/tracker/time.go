@@ -14,6 +14,12 @@ func (l *life) counts(link Link) bool {
 	return link != nil && !l.heartbeat && !link.Shared()
 }
 
+// deaf reports whether there is a link that is not read for now.
+func (l *life) deaf() bool {
+	d, ok := l.link.(Deaf)
+	return ok && d.Deaf()
+}
+
 // sign is the wheel's time of the session's last sign of life.
 func (s *session) sign() time.Duration {
 	if s.life.counts(s.life.link) {
@@ -67,7 +73,7 @@ func (t *Tracker) fired(s *session) (after func()) {
 		return nil
 	case s.phase == presence.PhaseLive:
 		if sign := s.sign(); now-sign >= t.policy(s).HeartbeatTimeout {
-			if l, ok := s.life.link.(Deaf); ok && l.Deaf() && s.life.counts(s.life.link) {
+			if s.life.deaf() && s.life.counts(s.life.link) {
 				t.wheel.Set(&s.life.timer, deafAgain)
 				return nil
 			}
