@@ -94,6 +94,8 @@ func (c *Config) checkNodes(p *problems) {
 }
 
 func (c *Cluster) check(p *problems, at place) {
+	checkExample(p, at.key("password"), c.Password)
+	checkExample(p, at.key("token"), c.Token)
 	if len(c.URLs) == 0 {
 		return // the addresses may come with the command line
 	}
@@ -127,7 +129,15 @@ func (c *Cluster) check(p *problems, at place) {
 	c.TLS.check(p, at.key("tls"))
 }
 
+// checkExample refuses a secret that was copied from the documents.
+func checkExample(p *problems, at place, s Secret) {
+	if strings.HasPrefix(string(s), exampleSecret) {
+		p.add(at, stillExample)
+	}
+}
+
 func (c *Peers) check(p *problems, at place) {
+	checkExample(p, at.key("password"), c.Password)
 	if len(c.Nodes) == 0 {
 		if c.Listen != "" {
 			p.add(at, "needs nodes, the addresses of all nodes")

@@ -108,7 +108,7 @@ func (b *Bus) start(ctx context.Context) (err error) {
 		}
 		return b.connectMessages(ctx)
 	}
-	if err := b.startServer(); err != nil {
+	if err := b.startServer(ctx); err != nil {
 		return err
 	}
 	if err := b.connect(ctx); err != nil {
@@ -127,7 +127,7 @@ func (b *Bus) start(ctx context.Context) (err error) {
 }
 
 // startServer starts the embedded server; mu is held.
-func (b *Bus) startServer() (err error) {
+func (b *Bus) startServer(ctx context.Context) (err error) {
 	if b.cfg.Visitor {
 		opts, err := b.visitorOptions()
 		if err != nil {
@@ -147,6 +147,9 @@ func (b *Bus) startServer() (err error) {
 	opts := b.options()
 	if b.cfg.Peers != nil {
 		if err := b.cfg.Peers.checkListen(); err != nil {
+			return err
+		}
+		if err := b.cfg.Peers.checkName(ctx); err != nil {
 			return err
 		}
 		if err := claimName(b.cfg.Dir, b.cfg.Peers.Name); err != nil {
