@@ -15,12 +15,22 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/fault"
 )
 
-// callers starts a, and b that serves some methods.
-func callers(t *testing.T) (w *world, served *atomic.Int32) {
-	w = newWorld(t, 1)
-	w.start("a")
-	b := w.make("b", nil)
-	served = &atomic.Int32{}
+// inCalls plays f in a world with a, and b that serves some methods; served counts
+// what it has done.
+func inCalls(t *testing.T, f func(t *testing.T, w *world, served *atomic.Int32)) {
+	t.Helper()
+	inWorld(t, "", func(t *testing.T, w *world) {
+		w.start("a")
+		served := serves(t, w, "b")
+		wait(time.Second)
+		f(t, w, served)
+	})
+}
+
+// serves starts a node that serves some methods.
+func serves(t *testing.T, w *world, name string) *atomic.Int32 {
+	t.Helper()
+	b, served := w.make(name, nil), &atomic.Int32{}
 	b.c.Handle("fault", func(context.Context, cluster.Incarnation, []byte) ([]byte, error) {
 		return nil, &fault.Error{Kind: fault.SessionGone, Detail: "it is over", RetryAfter: time.Second, Fields: []fault.Field{{Path: "p", Rule: "r"}}}
 	})
@@ -34,14 +44,11 @@ func callers(t *testing.T) (w *world, served *atomic.Int32) {
 	if err := b.c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wait(time.Second)
-	return w, served
+	return served
 }
 
 func TestCalls(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, served := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, served *atomic.Int32) {
 		a := w.nodes["a"].c
 		for _, to := range []cluster.Incarnation{1, 2} {
 			if b, err := a.Call(t.Context(), to, "echo", []byte("hello")); err != nil || string(b) != "hello" {
@@ -77,9 +84,7 @@ func TestCalls(t *testing.T) {
 }
 
 func TestCallsToWhoIsNotThere(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, _ := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, _ *atomic.Int32) {
 		a := w.nodes["a"].c
 		refused := func(what string, to cluster.Incarnation) {
 			t.Helper()
@@ -109,9 +114,7 @@ func TestCallsToWhoIsNotThere(t *testing.T) {
 }
 
 func TestACallToWhoFallsSilentIsOver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, _ := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, _ *atomic.Int32) {
 		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 		defer cancel()
 		began, a := time.Now(), w.nodes["a"].c
@@ -125,9 +128,7 @@ func TestACallToWhoFallsSilentIsOver(t *testing.T) {
 }
 
 func TestDoubledCallIsServedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, served := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, served *atomic.Int32) {
 		w.net.SetFaults(clustertest.Faults{Double: 1, Jitter: 10 * time.Millisecond, Reorder: true})
 		for range 100 {
 			if _, err := w.nodes["a"].c.Call(t.Context(), 2, "count", nil); err != nil {
@@ -146,9 +147,7 @@ func TestDoubledCallIsServedOnce(t *testing.T) {
 
 // What waited in a link is not served when everybody has forgotten it.
 func TestLateCallIsNotServed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, served := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, served *atomic.Int32) {
 		a, b := w.nodes["a"].c, w.nodes["b"].c
 		call := func(within time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), within)
@@ -179,9 +178,7 @@ func TestLateCallIsNotServed(t *testing.T) {
 
 // Nor what waited here for its turn, behind calls that take long.
 func TestCallThatWaitedForItsTurnIsNotServed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, served := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, served *atomic.Int32) {
 		a, b := w.nodes["a"].c, w.nodes["b"].c
 		var asked sync.WaitGroup
 		call := func(method string, within time.Duration) {
@@ -225,9 +222,7 @@ func TestCallThatWaitedForItsTurnIsNotServed(t *testing.T) {
 
 // Nor what waited for a node that stood still, though it does not know yet that it did.
 func TestCallOfBeforeAPauseIsNotServed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, served := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, served *atomic.Int32) {
 		w.net.Pause("b")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -244,9 +239,7 @@ func TestCallOfBeforeAPauseIsNotServed(t *testing.T) {
 }
 
 func TestACallToOneselfEnds(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w, served := callers(t)
-		defer w.end()
+	inCalls(t, func(t *testing.T, w *world, served *atomic.Int32) {
 		began := time.Now()
 		_, err := w.nodes["b"].c.Call(context.WithoutCancel(t.Context()), 2, "hang", nil)
 		if took := time.Since(began); err == nil || took != 5*time.Second || served.Load() != 1 {

@@ -10,9 +10,7 @@ import (
 )
 
 func TestThreeNodesKnowEachOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a", "b", "c")
 		for i := range 5000 {
 			w.nodes["a"].table.change(uint64(i), false)
@@ -44,9 +42,7 @@ func TestThreeNodesKnowEachOther(t *testing.T) {
 }
 
 func TestFreshNodeLoadsAll(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.net.SetFaults(clustertest.Faults{Delay: 2 * time.Millisecond})
 		w.start("a", "b")
 		for i := range 20_000 {
@@ -74,9 +70,7 @@ func TestFreshNodeLoadsAll(t *testing.T) {
 }
 
 func TestKilledNodeIsLost(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a", "b", "c")
 		wait(time.Second)
 		for _, name := range w.names() {
@@ -113,9 +107,7 @@ func TestKilledNodeIsLost(t *testing.T) {
 }
 
 func TestGoodbye(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a", "b", "c")
 		for _, name := range w.names() {
 			w.nodes[name].table.seen()

@@ -18,10 +18,7 @@ func TestPartialCuts(t *testing.T) {
 		"two ways": func(w *world) { w.net.CutBoth("c", "a") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				w := newWorld(t, 1)
-				defer w.end()
-				w.calm("a", "b", "c")
+			inWorld(t, "a b c", func(t *testing.T, w *world) {
 				cut(w)
 				for i := range 60 {
 					w.nodes["c"].table.change(uint64(i), false)
@@ -45,10 +42,7 @@ func TestCutOffNode(t *testing.T) {
 	for _, quorum := range []bool{true, false} {
 		for _, d := range []time.Duration{4 * time.Second, 20 * time.Second} {
 			t.Run(fmt.Sprint(d, " quorum ", quorum), func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
-					w := newWorld(t, 1)
-					defer w.end()
-					w.calm("a", "b", "c")
+				inWorld(t, "a b c", func(t *testing.T, w *world) {
 					w.alone("c")
 					w.quorum.Cut("c", !quorum)
 					began := time.Now()
@@ -83,10 +77,7 @@ func TestCutOffNode(t *testing.T) {
 // Of the two others one cannot be heard and the other does not hear: both may call
 // this node lost.
 func TestUnheardInTwoWaysIsIsolated(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.net.CutBoth("c", "a")
 		w.net.Cut("c", "b")
 		wait(2900 * time.Millisecond)
@@ -100,10 +91,7 @@ func TestUnheardInTwoWaysIsIsolated(t *testing.T) {
 // Who is left of three when the others die serves on, as the quorum stands behind
 // it and nobody lives who could call it lost.
 func TestTheLastNodeStays(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.kill("b")
 		w.kill("c")
 		wait(30 * time.Second)
@@ -114,10 +102,7 @@ func TestTheLastNodeStays(t *testing.T) {
 // Of five, two that the quorum acknowledges are cut off all the same: the three
 // others may call them lost.
 func TestASmallerSideIsIsolated(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c", "d", "e")
+	inWorld(t, "a b c d e", func(t *testing.T, w *world) {
 		for _, x := range []string{"a", "b"} {
 			for _, y := range []string{"c", "d", "e"} {
 				w.net.CutBoth(x, y)
@@ -138,10 +123,7 @@ func TestASmallerSideIsIsolated(t *testing.T) {
 // Who can send to nobody learns it from the others, though the quorum still
 // acknowledges it.
 func TestUnheardNodeIsIsolated(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.net.Cut("c", "a")
 		w.net.Cut("c", "b")
 		wait(2500 * time.Millisecond)
@@ -156,9 +138,7 @@ func TestUnheardNodeIsIsolated(t *testing.T) {
 // Whom those do not hear yet who start, because the servers between them have not met,
 // sends nobody away.
 func TestWhoStartsSaysNothingAgainstOthers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a")
 		w.net.Cut("a", "b")
 		w.net.Cut("a", "c")
@@ -183,10 +163,7 @@ func TestWhoStartsSaysNothingAgainstOthers(t *testing.T) {
 
 // With two nodes the quorum's own record is the third vote.
 func TestTwoNodes(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		w.net.CutBoth("a", "b")
 		wait(time.Minute)
 		w.nodes["a"].is(t, "b renews", "silent 2")
@@ -196,11 +173,7 @@ func TestTwoNodes(t *testing.T) {
 		w.nodes["a"].table.seen()
 		w.kill("b")
 		began := time.Now()
-		for w.nodes["a"].standing("b") != "lost" {
-			if wait(10 * time.Millisecond); time.Since(began) > 5*time.Second {
-				t.Fatal("not lost")
-			}
-		}
+		w.until("b is lost", began.Add(5*time.Second), func() bool { return w.nodes["a"].standing("b") == "lost" })
 		t.Logf("lost after %v", time.Since(began))
 		w.nodes["a"].is(t, "b is dead", "silent 2", "lost 2")
 	})

@@ -24,10 +24,7 @@ func TestPauses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.pause.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				w := newWorld(t, 1)
-				defer w.end()
-				w.calm("a", "b", "c")
+			inWorld(t, "a b c", func(t *testing.T, w *world) {
 				w.net.Pause("c")
 				for range 100 {
 					wait(tt.pause / 100)
@@ -55,10 +52,7 @@ func TestPauses(t *testing.T) {
 // The election of a leader takes 4 to 9 s. Who is heard by a majority is not cut
 // off meanwhile.
 func TestAnElectionIsolatesNobody(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.kill("c")
 		w.quorum.SetDown(true)
 		wait(9 * time.Second)
@@ -70,98 +64,91 @@ func TestAnElectionIsolatesNobody(t *testing.T) {
 	})
 }
 
+// ending is how a node's end may come about, and since when it counts as lost then.
+type ending struct {
+	name          string
+	before, after func(w *world) // of the end of c
+	min, max      time.Duration  // of since, after that end
+}
+
+var endings = []ending{
+	{"at once", nil, nil, 2500 * time.Millisecond, 3800 * time.Millisecond},
+	{"an election", nil, func(w *world) {
+		w.quorum.SetDown(true)
+		wait(8500 * time.Millisecond)
+		w.quorum.Heal()
+	}, 2500 * time.Millisecond, 3800 * time.Millisecond},
+	{"no quorum", nil, func(w *world) {
+		w.quorum.SetDown(true)
+		wait(15 * time.Second)
+		w.quorum.Heal()
+	}, 15 * time.Second, 17 * time.Second},
+	{"others heard it", func(w *world) {
+		w.net.Cut("c", "a")
+		wait(30 * time.Second)
+	}, nil, 2500 * time.Millisecond, 3800 * time.Millisecond},
+	{"cut off itself", func(w *world) {
+		w.alone("a")
+		w.quorum.Cut("a", true)
+	}, func(w *world) {
+		wait(5 * time.Second)
+		w.net.Heal()
+		w.quorum.Heal()
+	}, 6 * time.Second, 7500 * time.Millisecond},
+	{"it stood still", nil, func(w *world) {
+		w.quorum.SetDown(true)
+		wait(4 * time.Second)
+		w.net.Pause("a")
+		wait(3 * time.Second)
+		if c := w.nodes["a"].c; c.Here() || !c.Joined() {
+			w.t.Errorf("it stands still, and has not noticed: here %v, joined %v", c.Here(), c.Joined())
+		}
+		w.net.Resume("a")
+		w.quorum.Heal()
+	}, 8 * time.Second, 9500 * time.Millisecond},
+}
+
 // The grace of a lost node's sessions runs since a majority is silent to it: while
 // a leader is elected too, but neither while the quorum was away for longer, nor
 // before the others were silent, nor while the judge took no part.
 func TestSinceWhenANodeIsLost(t *testing.T) {
 	t.Parallel()
-	const ms = time.Millisecond
-	tests := []struct {
-		name          string
-		before, after func(w *world) // of the end of c
-		min, max      time.Duration  // of since, after that end
-	}{
-		{"at once", nil, nil, 2500 * ms, 3800 * ms},
-		{"an election", nil, func(w *world) {
-			w.quorum.SetDown(true)
-			wait(8500 * ms)
-			w.quorum.Heal()
-		}, 2500 * ms, 3800 * ms},
-		{"no quorum", nil, func(w *world) {
-			w.quorum.SetDown(true)
-			wait(15 * time.Second)
-			w.quorum.Heal()
-		}, 15 * time.Second, 17 * time.Second},
-		{"others heard it", func(w *world) {
-			w.net.Cut("c", "a")
-			wait(30 * time.Second)
-		}, nil, 2500 * ms, 3800 * ms},
-		{"cut off itself", func(w *world) {
-			w.alone("a")
-			w.quorum.Cut("a", true)
-		}, func(w *world) {
-			wait(5 * time.Second)
-			w.net.Heal()
-			w.quorum.Heal()
-		}, 6 * time.Second, 7500 * ms},
-		{"it stood still", nil, func(w *world) {
-			w.quorum.SetDown(true)
-			wait(4 * time.Second)
-			w.net.Pause("a")
-			wait(3 * time.Second)
-			if c := w.nodes["a"].c; c.Here() || !c.Joined() {
-				w.t.Errorf("it stands still, and has not noticed: here %v, joined %v", c.Here(), c.Joined())
-			}
-			w.net.Resume("a")
-			w.quorum.Heal()
-		}, 8 * time.Second, 9500 * ms},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				w := newWorld(t, 1)
-				defer w.end()
-				w.calm("a", "b", "c")
-				if tt.before != nil {
-					tt.before(w)
-				}
-				w.kill("c")
-				killed := time.Now()
-				if tt.after != nil {
-					tt.after(w)
-				}
-				a := w.nodes["a"]
-				for a.c.Counts().Members.Lost == 0 {
-					if wait(10 * ms); time.Since(killed) > time.Minute {
-						t.Fatal("not lost")
-					}
-				}
-				took, since := time.Since(killed), a.table.lost[0].since.Time()
-				t.Logf("lost %v after its end, since %v after it", took, since.Sub(killed))
-				if d := since.Sub(killed); d < tt.min || d > tt.max {
-					t.Errorf("lost since %v after its end, want %v to %v", d, tt.min, tt.max)
-				}
-				for a.standing("c") != "gone" {
-					if wait(10 * ms); time.Since(killed) > time.Minute {
-						t.Fatal("not gone")
-					}
-				}
-				limit := max(took, since.Sub(killed)+cluster.DefaultReturn) + 500*ms
-				if d := time.Since(killed); time.Since(since) < cluster.DefaultReturn || d > limit {
-					t.Errorf("gone %v after its end, want the time of return after since", d)
-				}
-			})
+	for _, e := range endings {
+		t.Run(e.name, func(t *testing.T) {
+			inWorld(t, "a b c", func(t *testing.T, w *world) { e.play(t, w) })
 		})
+	}
+}
+
+// play ends c, and holds against e since when a counts it as lost and how long it may
+// return.
+func (e *ending) play(t *testing.T, w *world) {
+	if e.before != nil {
+		e.before(w)
+	}
+	w.kill("c")
+	killed := time.Now()
+	if e.after != nil {
+		e.after(w)
+	}
+	a := w.nodes["a"]
+	w.until("c is lost", killed.Add(time.Minute), func() bool { return a.c.Counts().Members.Lost > 0 })
+	took, since := time.Since(killed), a.table.lost[0].since.Time()
+	t.Logf("lost %v after its end, since %v after it", took, since.Sub(killed))
+	if d := since.Sub(killed); d < e.min || d > e.max {
+		t.Errorf("lost since %v after its end, want %v to %v", d, e.min, e.max)
+	}
+	w.until("c is gone", killed.Add(time.Minute), func() bool { return a.standing("c") == "gone" })
+	limit := max(took, since.Sub(killed)+cluster.DefaultReturn) + 500*time.Millisecond
+	if d := time.Since(killed); time.Since(since) < cluster.DefaultReturn || d > limit {
+		t.Errorf("gone %v after its end, want the time of return after since", d)
 	}
 }
 
 // A node that stood still takes part again when it has read what waited, however
 // long that takes.
 func TestThawWaitsForTheBacklog(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		for _, from := range w.names() {
 			w.net.Slow(from, "c", 3*time.Second)
 		}
@@ -187,9 +174,7 @@ func (s slowEars) Lost(origin cluster.Incarnation, alive, since presence.Time) {
 }
 
 func TestSlowListenerDelaysNoHeartbeat(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		a := w.make("a", func(cfg *cluster.Config) { cfg.Listener = slowEars{cfg.Listener.(*sessions)} })
 		if err := a.c.Start(t.Context()); err != nil {
 			t.Fatal(err)

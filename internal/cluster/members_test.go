@@ -10,10 +10,7 @@ import (
 // Who the members are, and what falls to whom.
 
 func TestRestartUnderTheSameName(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.kill("c")
 		wait(200 * time.Millisecond)
 		w.start("c")
@@ -31,10 +28,7 @@ func TestRestartUnderTheSameName(t *testing.T) {
 }
 
 func TestOwnersFollowMembers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c", "d")
+	inWorld(t, "a b c d", func(t *testing.T, w *world) {
 		owned := map[uint64]int{}
 		before := map[string][2]uint64{}
 		for i := range 4000 {
@@ -66,10 +60,7 @@ func TestOwnersFollowMembers(t *testing.T) {
 }
 
 func TestMembersSayWhatIsKnown(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		var got []string
 		for _, m := range w.nodes["b"].c.Members() {
 			got = append(got, fmt.Sprintf("%s %d %v %s %v %v %d", m.Name, m.Incarnation, m.Standing, m.Version, m.Self, m.Loaded, m.Lag))

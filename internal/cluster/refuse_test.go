@@ -41,9 +41,7 @@ func refusedBy(cfg cluster.Config) string {
 }
 
 func TestStartNeedsAQuorum(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.quorum.SetDown(true)
 		n := w.make("a", nil)
 		began := time.Now()
@@ -58,9 +56,7 @@ func TestStartNeedsAQuorum(t *testing.T) {
 }
 
 func TestStopTolerates(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		n := w.make("a", nil)
 		if n.c.Stop(t.Context()) != nil || n.c.Stop(t.Context()) != nil || n.c.Start(t.Context()) == nil {
 			t.Error("Stop before Start: nothing, for good")
@@ -80,10 +76,7 @@ func TestStopTolerates(t *testing.T) {
 // Who starts with another configuration is told so, and nobody else minds: two
 // clusters under one prefix are that, too.
 func TestAnotherConfigurationIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		n := w.make("c", func(cfg *cluster.Config) { cfg.Fingerprint = 8 })
 		err := n.c.Start(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "another configuration") || !strings.Contains(err.Error(), `"pl"`) {
@@ -103,10 +96,7 @@ func TestAnotherConfigurationIsRefused(t *testing.T) {
 
 // Two that could not hear each other at their start: the later one goes.
 func TestRefusedAfterStart(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		n := w.make("c", func(cfg *cluster.Config) { cfg.Fingerprint = 8 })
 		w.net.CutBoth("a", "c")
 		w.net.CutBoth("b", "c")
@@ -130,10 +120,7 @@ func TestRefusedAfterStart(t *testing.T) {
 }
 
 func TestAnotherProtocolIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a")
+	inWorld(t, "a", func(t *testing.T, w *world) {
 		hello := func(incarnation uint64) []byte {
 			b := binary.LittleEndian.AppendUint64([]byte{9, 1}, incarnation)
 			return append(binary.LittleEndian.AppendUint64(b, 7), "\x01z and what nobody knows"...)
@@ -173,10 +160,7 @@ func (l later) Publish(subject string, b []byte) error {
 // A later version of the same protocol has more to say: it is a member all the
 // same, and what it adds is passed over.
 func TestLaterVersionIsMember(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a")
+	inWorld(t, "a", func(t *testing.T, w *world) {
 		n := w.make("b", func(cfg *cluster.Config) { cfg.Transport = later{cfg.Transport} })
 		if err := n.c.Start(t.Context()); err != nil {
 			t.Fatal(err)
@@ -200,10 +184,7 @@ func TestLaterVersionIsMember(t *testing.T) {
 }
 
 func TestNameIsTaken(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		first := w.nodes["a"]
 		w.start("a") // another process
 		wait(time.Second)
@@ -220,10 +201,7 @@ func TestNameIsTaken(t *testing.T) {
 }
 
 func TestReloadKeepsMembers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		w.nodes["a"].c.SetFingerprint(8)
 		wait(10 * time.Second)
 		if d := w.differ(); d != "" {

@@ -13,10 +13,7 @@ import (
 )
 
 func TestLossesAreRepaired(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.net.SetFaults(clustertest.Faults{Loss: 0.3, Double: 0.1, Jitter: 30 * time.Millisecond, Reorder: true})
 		for i := range 2000 {
 			w.nodes["a"].table.change(uint64(i%700), i%3 == 0)
@@ -42,9 +39,7 @@ func TestLossesAreRepaired(t *testing.T) {
 
 // One lost batch costs the shards that were in it, not all.
 func TestOneLossIsASmallRepair(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a", "b")
 		for i := range 5000 {
 			w.nodes["a"].table.change(uint64(i), false)
@@ -64,10 +59,7 @@ func TestOneLossIsASmallRepair(t *testing.T) {
 
 // Whatever made them differ, tables that do are made equal, and say why.
 func TestDriftIsRepaired(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		b := w.nodes["b"].table
 		r := b.replica(1)
 		b.mu.Lock()
@@ -92,9 +84,7 @@ type stubborn struct{ *sessions }
 func (stubborn) Replace(cluster.Incarnation, int, [][]byte) {}
 
 func TestFutileRepairsGrowRare(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a")
 		n := w.make("b", func(cfg *cluster.Config) { cfg.Table = stubborn{cfg.Table.(*sessions)} })
 		w.nodes["a"].table.change(5, false)
@@ -129,9 +119,7 @@ func (d deaf) Subscribe(subject string, f func(string, []byte, func([]byte))) (f
 }
 
 func TestMuteLogIsSubscribedAnew(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a")
 		lose := true
 		n := w.make("b", func(cfg *cluster.Config) { cfg.Transport = deaf{cfg.Transport.(*clustertest.Wire), &lose} })
@@ -154,9 +142,7 @@ func TestMuteLogIsSubscribedAnew(t *testing.T) {
 }
 
 func TestLargeShardComesInParts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a")
 		w.nodes["a"].table.grow(3000)
 		for i := range 500 {
@@ -177,10 +163,7 @@ func TestLargeShardComesInParts(t *testing.T) {
 
 // What is asked for at once is bounded, and lost answers are asked for again.
 func TestRepairsSurviveLoss(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		for i := range 20_000 {
 			w.nodes["a"].table.change(uint64(i), false)
 		}
@@ -199,10 +182,7 @@ func TestRepairsSurviveLoss(t *testing.T) {
 }
 
 func TestFullOutboxDropsTheOldest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		w.nodes["a"].table.grow(60_000)
 		w.net.Pause("a")
 		for i := range 1000 { // 60 MB while nothing is taken
@@ -218,10 +198,7 @@ func TestFullOutboxDropsTheOldest(t *testing.T) {
 }
 
 func TestWhatIsTooLongIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b")
+	inWorld(t, "a b", func(t *testing.T, w *world) {
 		a := w.nodes["a"].c
 		if a.Tell("topic", make([]byte, cluster.MaxMessage)) == nil || a.Tell(strings.Repeat("t", 300), nil) == nil {
 			t.Error("got no error")
@@ -269,9 +246,7 @@ func (l lagging) Publish(subject string, b []byte) error {
 }
 
 func load(t *testing.T, late bool) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		a := w.make("a", func(cfg *cluster.Config) {
 			if late {
 				cfg.Transport = lagging{cfg.Transport.(*clustertest.Wire)}
@@ -340,10 +315,7 @@ func (n *node) watch(t *testing.T, was map[uint64]string) {
 // TestCaughtUp: a node that is heard again is caught up with when what it told
 // meanwhile is copied, and not before.
 func TestCaughtUp(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		a, b := w.nodes["a"], w.nodes["b"]
 		w.net.CutBoth("a", "b")
 		wait(2 * time.Second)

@@ -178,7 +178,31 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
+// inWorld plays f in a bubble with a world of its own, in which these nodes are
+// calm. f may start more.
+func inWorld(t *testing.T, calm string, f func(t *testing.T, w *world)) {
+	t.Helper()
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.end()
+		if names := strings.Fields(calm); len(names) > 0 {
+			w.calm(names...)
+		}
+		f(t, w)
+	})
+}
+
 func wait(d time.Duration) { <-time.After(d); synctest.Wait() }
+
+// until waits until something is so, to the hundredth of a second.
+func (w *world) until(what string, limit time.Time, so func() bool) {
+	w.t.Helper()
+	for !so() {
+		if wait(10 * time.Millisecond); time.Now().After(limit) {
+			w.t.Fatalf("it does not come about that %s", what)
+		}
+	}
+}
 
 // is compares what a node's listener heard.
 func (n *node) is(t *testing.T, what string, want ...string) {

@@ -40,9 +40,7 @@ func (s *stuck) Subscribe(subject string, f func(string, []byte, func([]byte))) 
 // A transport that takes long to subscribe holds up no heartbeat, and when the node
 // stops meanwhile nothing is left.
 func TestSlowSubscriptions(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		slow, lose := &stuck{}, true
 		a := w.make("a", func(cfg *cluster.Config) {
 			slow.Transport = deaf{cfg.Transport.(*clustertest.Wire), &lose}
@@ -73,9 +71,7 @@ func TestSlowSubscriptions(t *testing.T) {
 
 // A node that came anew, and could not listen to calls at once, hears them soon.
 func TestCallsReachANewIncarnation(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
+	inWorld(t, "", func(t *testing.T, w *world) {
 		w.start("a", "b")
 		slow := &stuck{}
 		c := w.make("c", func(cfg *cluster.Config) { slow.Transport, cfg.Transport = cfg.Transport, slow })

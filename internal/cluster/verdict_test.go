@@ -16,10 +16,7 @@ import (
 // What convicts nobody: votes that are old, or of who has none.
 
 func TestNobodyIsLostWithoutQuorum(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.quorum.SetDown(true)
 		wait(4 * time.Second)
 		w.kill("c")
@@ -44,14 +41,8 @@ func TestNobodyIsLostWithoutQuorum(t *testing.T) {
 // The record of the quorum votes as it is now: a reading from before it was renewed
 // does not count.
 func TestOldReadingsDoNotCount(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		var dark atomic.Bool
-		a := w.make("a", func(cfg *cluster.Config) { cfg.Liveness = blind{cfg.Liveness, &dark} })
-		if err := a.c.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	inWorld(t, "", func(t *testing.T, w *world) {
+		a, dark := startBlind(t, w, "a")
 		w.calm("b", "c", "d")
 		w.net.Cut("d", "a")
 		w.quorum.Cut("d", true)
@@ -70,10 +61,7 @@ func TestOldReadingsDoNotCount(t *testing.T) {
 // The judge's own liveness must be acknowledged within three seconds, though it
 // was when the silence began.
 func TestNoVerdictOnAnOldLease(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.net.Cut("c", "a") // a has not heard c for long, b has
 		wait(10 * time.Second)
 		w.quorum.SetDown(true)
@@ -85,10 +73,7 @@ func TestNoVerdictOnAnOldLease(t *testing.T) {
 
 // A report that was long on its way says nothing of now.
 func TestOldReportsDoNotCount(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		w.net.Cut("c", "a")
 		w.net.Slow("b", "a", 6*time.Second)
 		wait(10 * time.Second) // a hears b again, as it was
@@ -116,20 +101,25 @@ func (b blind) Members(ctx context.Context) ([]store.Life, error) {
 	return b.Liveness.Members(ctx)
 }
 
+// startBlind starts a node that cannot read the quorum's records while it is dark.
+func startBlind(t *testing.T, w *world, name string) (n *node, dark *atomic.Bool) {
+	t.Helper()
+	dark = &atomic.Bool{}
+	n = w.make(name, func(cfg *cluster.Config) { cfg.Liveness = blind{cfg.Liveness, dark} })
+	if err := n.c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n, dark
+}
+
 // A majority is one of all members, those that were never heard among them; who
 // cannot read who they are convicts nobody.
 func TestMajorityIsOfAll(t *testing.T) {
 	t.Parallel()
 	for _, sees := range []bool{true, false} {
 		t.Run(fmt.Sprint("reads ", sees), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				w := newWorld(t, 1)
-				defer w.end()
-				var dark atomic.Bool
-				a := w.make("a", func(cfg *cluster.Config) { cfg.Liveness = blind{cfg.Liveness, &dark} })
-				if err := a.c.Start(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+			inWorld(t, "", func(t *testing.T, w *world) {
+				a, dark := startBlind(t, w, "a")
 				w.calm("b", "c")
 				dark.Store(!sees)
 				for _, late := range []string{"d", "e"} {
@@ -154,10 +144,7 @@ func TestMajorityIsOfAll(t *testing.T) {
 // Who takes no part judges nobody: here a node whose name was taken by another
 // process while it still had its lease.
 func TestWhoTakesNoPartJudgesNobody(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		first := w.nodes["a"]
 		w.kill("c")
 		wait(2400 * time.Millisecond)
@@ -171,10 +158,7 @@ func TestWhoTakesNoPartJudgesNobody(t *testing.T) {
 
 // A heartbeat that comes again, or late, is no sign of life.
 func TestOldHeartbeatsAreNoLife(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		defer w.end()
-		w.calm("a", "b", "c")
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
 		ghost := w.net.Wire("ghost")
 		defer ghost.Close()
 		var words [][]byte

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"pgregory.net/rapid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,6 +70,25 @@ func held(l *Leases) uint64 {
 	return term
 }
 
+// ours returns leases that have the duty under their first term; w says that it is
+// theirs, and since when.
+func ours(t *testing.T, w *world, c *counter) *Leases {
+	t.Helper()
+	l := newLeases(t, w, c)
+	l.Held("a")
+	pass(Length)
+	if got := held(l); got != 1 {
+		t.Fatalf("got term %d, want 1", got)
+	}
+	return l
+}
+
+func inBubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, f)
+}
+
 func pass(d time.Duration) { <-time.After(d); synctest.Wait() }
 
 func TestTakeOver(t *testing.T) {
@@ -87,8 +105,7 @@ func TestTakeOver(t *testing.T) {
 		"lost longer than it is": {time.Minute, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
 				w := &world{self: 2, owner: 1, joined: true, heard: map[uint64]time.Time{}, left: map[uint64]bool{}}
 				l := newLeases(t, w, &counter{})
 				if got := held(l); got != 0 {
@@ -125,15 +142,9 @@ func TestTakeOver(t *testing.T) {
 }
 
 func TestOutOfReach(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		w := &world{self: 1, owner: 1, joined: true, renewed: time.Now().Add(Length)}
-		l := newLeases(t, w, &counter{})
-		l.Held("a")
-		pass(Length)
-		if got := held(l); got != 1 {
-			t.Fatalf("got term %d, want 1", got)
-		}
+		l := ours(t, w, &counter{})
 		renewed := time.Now()
 		w.set(func() { w.renewed, w.joined = renewed, false })
 		pass(Length - time.Millisecond)
@@ -159,20 +170,12 @@ func TestOutOfReach(t *testing.T) {
 // TestCutOffWithTheQuorum: nobody hears this node and the quorum does. The others
 // may call it lost, so what it has ends as if the quorum were silent, too.
 func TestCutOffWithTheQuorum(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{self: 1, owner: 1, joined: true}
-		l := newLeases(t, w, &counter{})
-		renew := func(joined bool) { w.set(func() { w.renewed, w.joined = time.Now(), joined }) }
-		l.Held("a")
-		pass(Length)
-		renew(true)
-		if got := held(l); got != 1 {
-			t.Fatalf("got term %d, want 1", got)
-		}
+	inBubble(t, func(t *testing.T) {
+		w := &world{self: 1, owner: 1, joined: true, renewed: time.Now().Add(Length)}
+		l := ours(t, w, &counter{})
 		for range 9 {
 			pass(Length / 9)
-			renew(false)
+			w.set(func() { w.renewed, w.joined = time.Now(), false })
 		}
 		if got, _ := l.Held("a"); got != 0 {
 			t.Errorf("cut off for %v: has term %d still", Length, got)
@@ -182,8 +185,7 @@ func TestCutOffWithTheQuorum(t *testing.T) {
 }
 
 func TestNoTerm(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		c := &counter{fail: true}
 		w := &world{self: 1, owner: 1, joined: true, renewed: time.Now().Add(time.Hour)}
 		l := newLeases(t, w, c)
@@ -207,8 +209,7 @@ func TestNoTerm(t *testing.T) {
 // second before; five seconds after that its heir has its duties, though it asks only
 // as often as webhooks do.
 func TestWithinFiveSeconds(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		w := &world{self: 2, owner: 1, joined: true, heard: map[uint64]time.Time{}, left: map[uint64]bool{}}
 		l := newLeases(t, w, &counter{})
 		held(l)
@@ -237,16 +238,10 @@ func TestWithinFiveSeconds(t *testing.T) {
 // TestOutdone: a term that a later one followed is given up, and another is taken
 // when that one's right may have ended.
 func TestOutdone(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		c := &counter{}
 		w := &world{self: 1, owner: 1, joined: true, renewed: time.Now().Add(time.Hour)}
-		l := newLeases(t, w, c)
-		l.Held("a")
-		pass(Length)
-		if got := held(l); got != 1 {
-			t.Fatalf("got term %d, want 1", got)
-		}
+		l := ours(t, w, c)
 		c.next(t.Context()) // another node believes that the duty is its own
 		l.Outdone("a", 0)   // of a former term
 		if got := held(l); got != 1 {
@@ -261,68 +256,5 @@ func TestOutdone(t *testing.T) {
 			t.Errorf("got term %d, want 3", got)
 		}
 		l.Stop()
-	})
-}
-
-// TestTermsDiffer: whatever nodes see of each other, no two ever have a duty under
-// one term, and who has it is, in his own view, its owner.
-func TestTermsDiffer(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
-			c := &counter{}
-			worlds := make([]*world, 3)
-			all := make([]*Leases, 3)
-			for i := range worlds {
-				worlds[i] = &world{self: uint64(i + 1), owner: 1, joined: true, renewed: time.Now(), heard: map[uint64]time.Time{}, left: map[uint64]bool{}}
-				all[i] = newLeases(t, worlds[i], c)
-			}
-			alive := []bool{true, true, true} // its renewals arrive
-			terms := map[uint64]int{}
-			for range rapid.IntRange(20, 120).Draw(rt, "steps") {
-				i := rapid.IntRange(0, 2).Draw(rt, "node")
-				switch rapid.IntRange(0, 3).Draw(rt, "what") {
-				case 0:
-					alive[i] = !alive[i]
-					worlds[i].set(func() { worlds[i].joined = alive[i] })
-				case 1: // its view of the owner changes: only to nodes that are alive
-					to := uint64(rapid.IntRange(1, 3).Draw(rt, "to"))
-					if alive[to-1] {
-						worlds[i].set(func() { worlds[i].owner = to })
-					}
-				}
-				pass(time.Duration(rapid.IntRange(0, 1500).Draw(rt, "ms")) * time.Millisecond)
-				now := time.Now()
-				for j, w := range worlds {
-					if alive[j] {
-						w.set(func() { w.renewed = now })
-						for _, o := range worlds {
-							o.set(func() { o.heard[w.self] = now })
-						}
-					}
-				}
-				for j, l := range all {
-					l.Held("a")
-					synctest.Wait()
-					term, until := l.Held("a")
-					if term == 0 {
-						continue
-					}
-					if owner := worlds[j].Owner(nil); owner != worlds[j].self {
-						rt.Fatalf("node %d has what is node %d's", worlds[j].self, owner)
-					}
-					if !time.Now().Before(until) {
-						rt.Fatalf("node %d has what it may not have since %v", worlds[j].self, time.Since(until))
-					}
-					if was, ok := terms[term]; ok && was != j {
-						rt.Fatalf("nodes %d and %d have term %d", was, j, term)
-					}
-					terms[term] = j
-				}
-			}
-			for _, l := range all {
-				l.Stop()
-			}
-		})
 	})
 }
