@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -28,10 +29,10 @@ const (
 
 // Answer is what one node said to a CallAll.
 type Answer struct {
-	Name        string
+	Name        string // of the node
 	Incarnation Incarnation
-	B           []byte
-	Err         error
+	B           []byte // what it answered, if Err is nil
+	Err         error  // as of Call
 }
 
 // Handle makes f serve a method. It is called before Start.
@@ -69,7 +70,7 @@ func (c *Cluster) Call(ctx context.Context, to Incarnation, method string, b []b
 		return nil, fault.Retry(fault.NodeUnavailable, retryCall, "node %q, which has it, is not heard; try again", name)
 	}
 	if len(b) > MaxMessage {
-		return nil, errors.New("cluster: a call that is too long for a message")
+		return nil, fmt.Errorf("cluster: a call of %d bytes to method %s of node %q is too long: at most %d", len(b), method, name, MaxMessage)
 	}
 	c.counts.calls.Add(1)
 	answer, err := c.ask(ctx, to, method, b)
@@ -120,7 +121,9 @@ func (c *Cluster) cutCalls() {
 	}
 }
 
-// CallAll asks every other member that is heard, at once.
+// CallAll asks every other member that is heard, at once, and returns when each has
+// answered, has fallen silent or let its time pass; ctx bounds them as it does a Call.
+// Nobody else being heard is no answers.
 func (c *Cluster) CallAll(ctx context.Context, method string, b []byte) []Answer {
 	c.mu.Lock()
 	var all []Answer
@@ -233,7 +236,7 @@ func (c *Cluster) serve(ctx context.Context, from Incarnation, method string, b 
 	}
 	f := c.methods[method]
 	if f == nil {
-		return nil, errors.New("method " + method + " is not known to this node")
+		return nil, fmt.Errorf("method %q is not known to node %q (version %s): let all nodes run the same version", method, c.cfg.Name, c.cfg.Version)
 	}
 	return f(ctx, from, b)
 }

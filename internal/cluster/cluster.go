@@ -25,7 +25,7 @@ type Cluster struct {
 	serving  chan struct{} // pulls being served
 	memory   recall        // of the goroutine that takes calls
 	uncalled bool          // of the goroutine that keeps the lease: no calls come to this incarnation
-	kick     chan struct{} // the lease should be seen to
+	poke     chan struct{} // the lease should be seen to
 	news     chan struct{} // events wait
 	failed   chan struct{} // closed with err
 
@@ -71,7 +71,7 @@ func New(cfg Config) (*Cluster, error) {
 		cfg: cfg, log: cfg.Logger, out: newOutbox(cfg.Incarnation),
 		topics: map[string]Topic{}, methods: map[string]Call{},
 		slots: make(chan struct{}, maxCalls), serving: make(chan struct{}, maxServing),
-		kick: make(chan struct{}, 1), news: make(chan struct{}, 1), failed: make(chan struct{}),
+		poke: make(chan struct{}, 1), news: make(chan struct{}, 1), failed: make(chan struct{}),
 		membership: membership{
 			self: cfg.Incarnation, fingerprint: cfg.Fingerprint,
 			peers: map[Incarnation]*peer{}, past: map[string]Incarnation{}, refusals: map[Incarnation]bool{}, calls: map[uint64]waiting{},

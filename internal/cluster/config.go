@@ -29,11 +29,14 @@ type Config struct {
 	// of sessions. Zero means DefaultReturn.
 	Return time.Duration
 
+	// What the node stands on; all four are needed. Transport must be open before
+	// Start and stay so until Stop has returned.
 	Transport Transport
 	Liveness  Liveness
 	Table     Table
 	Listener  Listener
-	Logger    *slog.Logger // nil: silence
+
+	Logger *slog.Logger // nil: silence
 }
 
 // What Config says when it says nothing.

@@ -93,7 +93,7 @@ type Listener interface {
 	Left(origin Incarnation, alive presence.Time)
 
 	// Isolated says that this node can reach neither the quorum nor a majority of
-	// the others, or that they do not hear it: it must send its clients away and
+	// the others, or that they do not hear it: it must send its devices away and
 	// claim nothing until Joined.
 	Isolated()
 	// Frozen says that this node stood still: no claims until Joined.
@@ -148,7 +148,7 @@ type Member struct {
 	Incarnation Incarnation
 	Version     string // of its program
 	Standing    Standing
-	Self        bool
+	Self        bool          // it is this node
 	Heard       time.Time     // when its last heartbeat came; zero: never
 	Alive       presence.Time // when that was sent, by its own clock
 	Witnessed   time.Time     // of one that is lost: no member who called it so, nor the quorum, heard it later
@@ -156,15 +156,15 @@ type Member struct {
 	Position    uint64        // the last of its batches that was applied here; of Self the last sent
 	Lag         uint64        // how many of its batches are not applied yet
 	Differs     bool          // it has another configuration since a reload
-	Repairs     Repairs
+	Repairs     Repairs       // of its sessions here
 }
 
 // Repairs counts what was copied again from one member.
 type Repairs struct {
-	Shards   uint64 // copied in all
-	Sessions uint64 // in them
-	Last     time.Time
-	Reason   Reason // of the last
+	Shards   uint64    // copied in all
+	Sessions uint64    // in them
+	Last     time.Time // zero: never
+	Reason   Reason    // of the last
 }
 
 // Reason says why shards were copied.

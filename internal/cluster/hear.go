@@ -192,7 +192,7 @@ func (c *Cluster) heard(h *heartbeat) (meet *origin) {
 			c.fenced = true
 			c.log.Warn("the others gave this node up: it takes another incarnation", "incarnation", c.self, "node", p.name)
 			c.locate(now) // at once: it must not be another incarnation before it was isolated
-			c.kickLease()
+			c.pokeLease()
 		}
 	}
 	if h.leaving {

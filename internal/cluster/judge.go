@@ -18,7 +18,7 @@ const (
 	// old the acknowledgement of the judge's own liveness may be.
 	LostAfter = 3 * time.Second
 
-	// isolateAfter leaves a node time to send its clients away before others could
+	// isolateAfter leaves a node time to send its devices away before others could
 	// call it lost.
 	isolateAfter = 2 * time.Second
 	// settle is how long all must be well before a node takes part again.

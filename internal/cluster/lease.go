@@ -56,9 +56,9 @@ func (c *Cluster) Renewed() time.Time {
 	return c.acked
 }
 
-func (c *Cluster) kickLease() {
+func (c *Cluster) pokeLease() {
 	select {
-	case c.kick <- struct{}{}:
+	case c.poke <- struct{}{}:
 	default:
 	}
 }
@@ -71,7 +71,7 @@ func (c *Cluster) lease() {
 	for {
 		select {
 		case <-ticker.C:
-		case <-c.kick:
+		case <-c.poke:
 		case <-c.ctx.Done():
 			return
 		}

@@ -60,7 +60,7 @@ func (c *Cluster) locate(now time.Duration) {
 	case bad && c.place != isolated:
 		c.place = isolated
 		c.counts.isolated.Add(1)
-		c.log.Warn("this node is isolated: clients are sent away", "quorum", c.leased(isolateAfter))
+		c.log.Warn("this node is isolated: its devices are sent away", "quorum", c.leased(isolateAfter))
 		c.emit(nil, func(l Listener) { l.Isolated() })
 	case !bad && c.place != here && now-c.wellSince >= settle && c.drained(now):
 		c.place = here

@@ -225,7 +225,7 @@ func (l *pull) grow(parts int) {
 // maxParts bounds what an answer may claim: 32 shards of ten million sessions each.
 const maxParts = 1 << 16
 
-// parts takes one message of the subject on which shards come.
+// part takes one message of the subject on which shards come.
 func (c *Cluster) part(b []byte) {
 	r := reader{b: b}
 	protocol, kind, from := r.byte(), r.byte(), r.fixed()

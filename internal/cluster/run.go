@@ -56,11 +56,11 @@ func (c *Cluster) look(gap time.Duration) (urgent bool) {
 	if gap > standstill {
 		c.freeze(gap)
 		urgent = true
-		c.kickLease()
+		c.pokeLease()
 	}
 	if c.judge(now) {
 		urgent = true
-		c.kickLease() // the members must be read since
+		c.pokeLease() // the members must be read since
 	}
 	c.locate(now)
 	c.cutCalls()
