@@ -64,7 +64,7 @@ func TestWakeContract(t *testing.T) {
 func TestNoWakeIsLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const devices, changers, changes = 8, 4, 300
+		const devices, changers = 8, 4
 		w := newWorld()
 		users := []presence.UserID{"a", "b", "c", "d", "e"}
 		var readers, others sync.WaitGroup
@@ -80,46 +80,10 @@ func TestNoWakeIsLost(t *testing.T) {
 			readers.Go(func() { r.run(t, stop) })
 		}
 		for c := range changers {
-			others.Go(func() {
-				rnd := rand.New(rand.NewPCG(1, uint64(c)))
-				for n := range changes {
-					id := users[rnd.IntN(len(users))]
-					if n == 0 {
-						w.tell(w.opens(id, number(100+c), nil))
-						continue
-					}
-					if open := w.publics(id, (*stay).open); len(open) > 0 {
-						w.tell(w.updates(id, open[0], saying(n)))
-					}
-				}
-			})
+			others.Go(func() { w.churn(users, c) })
 		}
-		others.Go(func() { // others come and go, so that targets are made and dropped
-			for n := range 300 {
-				id := presence.SessionID{200, byte(n % 7)}
-				v := w.hub.Join(id, Params{User: named("guest"), Limit: 10})
-				if n%3 == 0 {
-					w.hub.Gone(id)
-				}
-				v.Watch(users[:n%5], ScopeNone)
-				v.Unwatch(users[n%5])
-				w.hub.Watches(id)
-				w.hub.Counts()
-				w.hub.Gone(id)
-			}
-		})
-		others.Go(func() { // and their lists and what they may see change meanwhile
-			for n := range 300 {
-				u := users[n%5]
-				w.veil("guest", u, n%2 == 0)
-				w.hub.FriendsChanged(named("guest"), users[:n%3], []presence.UserID{u})
-				if v := w.hub.Watcher(presence.SessionID{200, byte(n % 7)}); v != nil {
-					v.WatchFriends(users[n%5:])
-					v.UnwatchFriends()
-					v.WatchFriendsLater()
-				}
-			}
-		})
+		others.Go(func() { w.guests(users) })
+		others.Go(func() { w.guestsLists(users) })
 		others.Wait()
 		synctest.Wait() // the readers have read all that they were woken for
 		for i, r := range watchers {
@@ -139,6 +103,56 @@ func TestNoWakeIsLost(t *testing.T) {
 			t.Errorf("after all are gone: %+v, want nothing", c)
 		}
 	})
+}
+
+// rounds is how often each of those who disturb does what he does.
+const rounds = 300
+
+// churn opens one session and changes others, by the dice of one who does so.
+func (w *world) churn(users []presence.UserID, dice int) {
+	rnd := rand.New(rand.NewPCG(1, uint64(dice)))
+	for n := range rounds {
+		id := users[rnd.IntN(len(users))]
+		if n == 0 {
+			w.tell(w.opens(id, number(100+dice), nil))
+			continue
+		}
+		if open := w.publics(id, (*stay).open); len(open) > 0 {
+			w.tell(w.updates(id, open[0], saying(n)))
+		}
+	}
+}
+
+func guest(n int) presence.SessionID { return presence.SessionID{200, byte(n % 7)} }
+
+// guests come and go, so that targets are made and dropped.
+func (w *world) guests(users []presence.UserID) {
+	for n := range rounds {
+		id := guest(n)
+		v := w.hub.Join(id, Params{User: named("guest"), Limit: 10})
+		if n%3 == 0 {
+			w.hub.Gone(id)
+		}
+		v.Watch(users[:n%5], ScopeNone)
+		v.Unwatch(users[n%5])
+		w.hub.Watches(id)
+		w.hub.Counts()
+		w.hub.Gone(id)
+	}
+}
+
+// guestsLists changes the lists of guests, and what they may see.
+func (w *world) guestsLists(users []presence.UserID) {
+	for n := range rounds {
+		u := users[n%5]
+		w.veil("guest", u, n%2 == 0)
+		w.hub.FriendsChanged(named("guest"), users[:n%3], []presence.UserID{u})
+		if v := w.hub.Watcher(guest(n)); v != nil {
+			v.WatchFriends(users[n%5:])
+			v.UnwatchFriends()
+			v.WatchFriendsLater()
+		}
+	}
 }
 
 // reader is a device with a goroutine that drains when it is woken, as a door's.

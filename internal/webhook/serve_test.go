@@ -42,74 +42,95 @@ func TestOneLaneStopsNobody(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := patient()
 				p.Breaker = Breaker{Consecutive: 10, Pause: 30 * time.Second}
-				r := newRig(t, p)
+				r := &wardRig{rig: newRig(t, p), users: apart(16), answer: answer, bad: true, sent: map[string]time.Time{}}
 				defer r.stop()
-				users := apart(16)
-				var mu sync.Mutex // guards what follows
-				bad, worst := true, time.Duration(0)
-				sent := map[string]time.Time{}
-				var sick []string
-				r.receiver.answers(func(q request) (int, time.Duration) {
-					mu.Lock()
-					defer mu.Unlock()
-					if strings.HasPrefix(q.events[0], users[0]+" ") {
-						if bad {
-							return answer(q)
-						}
-						sick = append(sick, q.events...)
-						return 200, 0
-					}
-					for _, e := range q.events {
-						worst = max(worst, time.Since(sent[e]))
-					}
-					return 200, 0
-				})
+				r.receiver.answers(r.answers)
 				synctest.Wait()
-				for i := range 400 {
-					for n, user := range users {
-						if n > 0 && i%2 == 1 {
-							continue
-						}
-						mu.Lock()
-						for _, e := range r.log.append(opened, user, byte(i), nth(uint32(i))) {
-							sent[fmt.Sprintf("%s %d %s", user, e.Seq, e.Kind)] = time.Now()
-						}
-						mu.Unlock()
-					}
-					elapse(3600 * time.Second / 400)
-				}
+				r.write()
 				// A lane that stalls is waited for once, until that is seen.
-				if worst > 10*ms+patience {
-					t.Errorf("the others waited up to %v, want 10ms, and %v once", worst, patience)
+				if r.worst > 10*ms+patience {
+					t.Errorf("the others waited up to %v, want 10ms, and %v once", r.worst, patience)
 				}
 				if s := r.status(); s.Doing != "waiting" && s.Doing != "behind" {
 					t.Errorf("got %+v, want a lane that waits", s)
 				}
-				mu.Lock()
-				bad = false
-				mu.Unlock()
+				r.mu.Lock()
+				r.bad = false
+				r.mu.Unlock()
 				elapse(10 * time.Minute)
-				want := make([]string, 0, 400)
-				for _, e := range r.log.events {
-					if string(e.User.ID) == users[0] {
-						want = append(want, fmt.Sprintf("%s %d %s", users[0], e.Seq, e.Kind))
-					}
-				}
-				if diff := cmp.Diff(want, sick); diff != "" {
+				want := r.owed()
+				if diff := cmp.Diff(want, r.sick); diff != "" {
 					t.Errorf("the lane that failed, afterwards (-want +got):\n%s", diff)
 				}
 				if s := r.status(); s.Doing != "live" || s.Waiting != 0 || s.Dead != 0 {
 					t.Errorf("got %+v, want it live", s)
 				}
-				more := r.log.append(opened, users[0], 250, nth(9000))
+				more := r.log.append(opened, r.users[0], 250, nth(9000))
 				elapse(10 * ms)
 				synctest.Wait()
-				if got := sick[len(sick)-1]; !strings.HasPrefix(got, users[0]) || len(sick) != len(want)+len(more) {
-					t.Errorf("got %d events, %q last, want it to be live again", len(sick), got)
+				if got := r.sick[len(r.sick)-1]; !strings.HasPrefix(got, r.users[0]) || len(r.sick) != len(want)+len(more) {
+					t.Errorf("got %d events, %q last, want it to be live again", len(r.sick), got)
 				}
 			})
 		})
 	}
+}
+
+// wardRig is a rig of users in lanes of their own, of whom the first is sick.
+type wardRig struct {
+	*rig
+	users  []string
+	answer func(request) (int, time.Duration) // to the sick one while bad
+
+	mu    sync.Mutex // guards what follows
+	bad   bool
+	worst time.Duration        // that another one waited
+	sent  map[string]time.Time // by event
+	sick  []string             // events that the sick one's lane delivered, in order
+}
+
+func (r *wardRig) answers(q request) (int, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if strings.HasPrefix(q.events[0], r.users[0]+" ") {
+		if r.bad {
+			return r.answer(q)
+		}
+		r.sick = append(r.sick, q.events...)
+		return 200, 0
+	}
+	for _, e := range q.events {
+		r.worst = max(r.worst, time.Since(r.sent[e]))
+	}
+	return 200, 0
+}
+
+// write writes events for an hour, half as many of those who are well.
+func (r *wardRig) write() {
+	for i := range 400 {
+		for n, user := range r.users {
+			if n > 0 && i%2 == 1 {
+				continue
+			}
+			r.mu.Lock()
+			for _, e := range r.log.append(opened, user, byte(i), nth(uint32(i))) {
+				r.sent[fmt.Sprintf("%s %d %s", user, e.Seq, e.Kind)] = time.Now()
+			}
+			r.mu.Unlock()
+		}
+		elapse(time.Hour / 400)
+	}
+}
+
+// owed are the sick one's events.
+func (r *wardRig) owed() []string {
+	want := make([]string, 0, 400)
+	for _, e := range r.log.events {
+		if string(e.User.ID) == r.users[0] {
+			want = append(want, fmt.Sprintf("%s %d %s", r.users[0], e.Seq, e.Kind))
+		}
+	}
+	return want
 }
 
 // TestOutage: an endpoint that is down for an hour gets everything afterwards.
