@@ -14,7 +14,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 )
 
-// ErrNotEmpty: something is stored where an export was to go.
+// ErrNotEmpty means that something is stored where an export was to go.
 var ErrNotEmpty = errors.New("natsstore: there is something stored already")
 
 // Import fills an empty cluster, or an empty node, with an export. The export is
