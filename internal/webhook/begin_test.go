@@ -105,11 +105,7 @@ func TestBeginsAtTheEnd(t *testing.T) {
 // TestReload: what does not change is not disturbed; what changes, goes and
 // comes back loses nothing and repeats nothing.
 func TestReload(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, patient())
-		defer r.stop()
-		synctest.Wait()
+	inRig(t, patient(), func(t *testing.T, r *rig) {
 		asked := r.log.asked
 		r.set(r.main)
 		elapse(time.Second)
@@ -155,11 +151,7 @@ func TestReload(t *testing.T) {
 }
 
 func TestGone(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, patient())
-		defer r.stop()
-		synctest.Wait()
+	inRig(t, patient(), func(t *testing.T, r *rig) {
 		r.receiver.answers(func(request) (int, time.Duration) { return 410, 0 })
 		r.log.append(opened, "alice", 1)
 		elapse(24 * time.Hour)
@@ -177,11 +169,7 @@ func TestGone(t *testing.T) {
 
 // TestGoneSaysWhere: who answered 410 is said to have got so far.
 func TestGoneSaysWhere(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, patient())
-		defer r.stop()
-		synctest.Wait()
+	inRig(t, patient(), func(t *testing.T, r *rig) {
 		r.log.append(opened, "bob", 1)
 		elapse(time.Second)
 		r.receiver.answers(func(request) (int, time.Duration) { return 410, 0 })

@@ -71,6 +71,18 @@ func (m *members) stop() {
 	}
 }
 
+// among plays f in a bubble with three members that have begun, and stops them.
+func among(t *testing.T, policy Policy, f func(t *testing.T, m *members)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMembers(t, policy)
+		defer m.stop()
+		synctest.Wait()
+		f(t, m)
+	})
+}
+
 func (m *members) with(f func()) { m.mu.Lock(); defer m.mu.Unlock(); f() }
 
 func (o *member) set(endpoints ...Endpoint) {
@@ -134,11 +146,7 @@ func (m *members) each(f func(t *testing.T, o *member)) {
 
 // TestAnyNode: whichever node is asked, the one that serves the endpoint does it.
 func TestAnyNode(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newMembers(t, patient())
-		defer m.stop()
-		synctest.Wait()
+	among(t, patient(), func(t *testing.T, m *members) {
 		ctx := t.Context()
 		for i := range 5 {
 			m.log.append(opened, "alice", byte(i))
@@ -224,11 +232,7 @@ func TestResendAnywhere(t *testing.T) {
 // TestServerDies: until another node serves the endpoint calls are to be tried again;
 // then they work, and nothing was lost or overtaken.
 func TestServerDies(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newMembers(t, patient())
-		defer m.stop()
-		synctest.Wait()
+	among(t, patient(), func(t *testing.T, m *members) {
 		ctx := t.Context()
 		m.log.append(opened, "alice", 1)
 		elapse(time.Second)
@@ -278,11 +282,7 @@ func TestServerDies(t *testing.T) {
 // TestReplayOfAFormerServer: who serves the endpoint next goes on with it, and
 // wherever one asks or cancels it is one replay.
 func TestReplayOfAFormerServer(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newMembers(t, patient())
-		defer m.stop()
-		synctest.Wait()
+	among(t, patient(), func(t *testing.T, m *members) {
 		ctx := t.Context()
 		m.log.append(opened, "alice", 1)
 		elapse(time.Second)
@@ -324,11 +324,7 @@ func TestReplayOfAFormerServer(t *testing.T) {
 // TestServerWithoutTheEndpoint: a node that was not reloaded cannot serve what only
 // the others have, and who asks is told.
 func TestServerWithoutTheEndpoint(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newMembers(t, patient())
-		defer m.stop()
-		synctest.Wait()
+	among(t, patient(), func(t *testing.T, m *members) {
 		m.nodes[0].set()
 		elapse(time.Second)
 		if _, err := m.nodes[1].Replay(t.Context(), "demo", "main", From{Time: 1}); !unavailable(err) || !strings.Contains(err.Error(), `node "n0"`) {

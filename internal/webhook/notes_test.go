@@ -149,11 +149,7 @@ func TestReplayGoesNowhereElse(t *testing.T) {
 // TestReplayWaitsForTheStore: where it cannot be stored how far it is, it waits, and
 // so a crash repeats no more; where the store cannot be read it is not failed.
 func TestReplayWaitsForTheStore(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, slow())
-		defer r.stop()
-		synctest.Wait()
+	inRig(t, slow(), func(t *testing.T, r *rig) {
 		want := written(r.log, stretches*replayStretch)
 		elapse(time.Minute)
 		r.receiver.answers(func(q request) (int, time.Duration) { return 200, ms })
@@ -192,11 +188,7 @@ func (s *fakeStore) failing(err error) {
 // TestReplayWhileNobodyServes: what it was is told, and it can be cancelled, by who
 // can only read the store; who had it, and comes back, heeds that.
 func TestReplayWhileNobodyServes(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newMembers(t, slow())
-		defer m.stop()
-		synctest.Wait()
+	among(t, slow(), func(t *testing.T, m *members) {
 		ctx := t.Context()
 		written(m.log, replayStretch)
 		elapse(time.Minute)
@@ -247,11 +239,7 @@ func TestReplayWhileNobodyServes(t *testing.T) {
 // TestReplayOfAnOutdone: who lost the endpoint without knowing it can neither begin
 // a replay that nobody would run, nor end one that runs elsewhere.
 func TestReplayOfAnOutdone(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newMembers(t, slow())
-		defer m.stop()
-		synctest.Wait()
+	among(t, slow(), func(t *testing.T, m *members) {
 		ctx := t.Context()
 		written(m.log, 10)
 		elapse(time.Second)

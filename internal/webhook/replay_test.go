@@ -29,11 +29,7 @@ func split(requests []request) (live, replayed []string) {
 }
 
 func TestReplay(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, patient())
-		defer r.stop()
-		synctest.Wait()
+	inRig(t, patient(), func(t *testing.T, r *rig) {
 		var want []string
 		var at []Position
 		var times []presence.Time
@@ -85,11 +81,7 @@ func TestReplay(t *testing.T) {
 // TestReplayIsCancelled: a replay whose receiver is down waits, and live delivery
 // does not; it can be cancelled, and a reload that moves its endpoint does that.
 func TestReplayIsCancelled(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, patient())
-		defer r.stop()
-		synctest.Wait()
+	inRig(t, patient(), func(t *testing.T, r *rig) {
 		for i := range 30 {
 			r.log.append(opened, "alice", byte(i))
 		}
@@ -138,11 +130,7 @@ func TestReplayIsCancelled(t *testing.T) {
 }
 
 func TestResend(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, patient())
-		defer r.stop()
-		synctest.Wait()
+	inRig(t, patient(), func(t *testing.T, r *rig) {
 		r.receiver.answers(func(request) (int, time.Duration) { return 400, 0 })
 		r.log.append(opened, "alice", 1)
 		r.log.append(opened, "bob", 1)
@@ -158,9 +146,9 @@ func TestResend(t *testing.T) {
 		if err != nil || len(more) != 1 || end != "" {
 			t.Fatalf("got %+v, %q, %v, want the other", more, end, err)
 		}
-		alice, bob := letters[0], more[0]
+		alice := letters[0]
 		if alice.Event.User.ID == "bob" {
-			alice, bob = bob, alice
+			alice = more[0]
 		}
 		if diff := cmp.Diff(r.log.events[0].Fact, alice.Event.Fact, cmp.AllowUnexported(presence.FoldedSession{})); diff != "" || alice.Event.ID == "" {
 			t.Errorf("the letter's event (-want +got):\n%s", diff)

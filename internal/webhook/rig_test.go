@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -94,6 +95,18 @@ func newRig(t *testing.T, policy Policy, more ...func(*Endpoint)) *rig {
 	}
 	r.start()
 	return r
+}
+
+// inRig plays f in a bubble with a rig that has begun, and stops it.
+func inRig(t *testing.T, policy Policy, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, policy)
+		defer r.stop()
+		synctest.Wait()
+		f(t, r)
+	})
 }
 
 func (r *rig) start() { r.startOn(r.store) }

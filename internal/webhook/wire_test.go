@@ -88,7 +88,9 @@ func TestWhatReceiversMayDo(t *testing.T) {
 		bad  http.HandlerFunc
 		want string
 	}{
-		"a redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/marked", 307) }, "status 307 (redirects"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/marked", http.StatusTemporaryRedirect)
+		}, "status 307 (redirects"},
 		"a large page":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }, "too large"},
 		"no HTTP":       {speak("marked\r\n\r\n"), "malformed HTTP"},
 		"cut":           {speak(""), "EOF"},
