@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -173,16 +172,7 @@ func web(t *testing.T, a *app.App, method, path, headers, body string) (code int
 			r.Header.Set(name, value)
 		}
 	}
-	resp, err := bounded().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, strings.TrimSpace(string(b))
+	return exchange(t, r)
 }
 
 func (s speaker) subscribe(tok, user string) {

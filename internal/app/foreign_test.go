@@ -34,16 +34,8 @@ func askRongCloud(t *testing.T, a *app.App, key, secret, user string) string {
 	} {
 		r.Header.Set(name, value)
 	}
-	resp, err := bounded().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(b))
+	_, text := exchange(t, r)
+	return text
 }
 
 // The doors of other interfaces stand on the HTTP port, and a reload changes whom
@@ -102,16 +94,13 @@ func userSig(t *testing.T, id int64, key, user string) string {
 func askTencentIM(t *testing.T, a *app.App, id int64, key, user string) string {
 	t.Helper()
 	at := fmt.Sprintf("http://%s/v4/openim/query_online_status?sdkappid=%d&identifier=administrator&usersig=%s&random=1&contenttype=json", a.HTTPAddr(), id, userSig(t, id, key, "administrator"))
-	resp, err := http.Post(at, "application/json", strings.NewReader(`{"To_Account":["`+user+`"]}`))
+	r, err := http.NewRequestWithContext(t.Context(), "POST", at, strings.NewReader(`{"To_Account":["`+user+`"]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	r.Header.Set("Content-Type", "application/json")
+	_, text := exchange(t, r)
+	return text
 }
 
 func TestForeignDoorOfTencent(t *testing.T) {

@@ -34,7 +34,18 @@ func restCode(t *testing.T, a *app.App, method, path, body string) (int, map[str
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := bounded().Do(req)
+	code, text := exchange(t, req)
+	m := map[string]any{}
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatalf("%s %s: %d %s", method, path, code, text)
+	}
+	return code, m
+}
+
+// exchange makes a request and returns what is answered, without the space around it.
+func exchange(t *testing.T, r *http.Request) (code int, text string) {
+	t.Helper()
+	resp, err := bounded().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,11 +54,7 @@ func restCode(t *testing.T, a *app.App, method, path, body string) (int, map[str
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := map[string]any{}
-	if err := json.Unmarshal(b, &m); err != nil {
-		t.Fatalf("%s %s: %d %s", method, path, resp.StatusCode, b)
-	}
-	return resp.StatusCode, m
+	return resp.StatusCode, strings.TrimSpace(string(b))
 }
 
 // abandon stops a node that has no quorum: its goodbye may fail.
