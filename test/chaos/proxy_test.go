@@ -92,8 +92,6 @@ func (p *proxy) turn(f func()) {
 // it when the way is let go, as TCP sends again what a dead cable lost.
 func (p *proxy) hold(w way) { p.turn(func() { p.held[w] = true }) }
 
-func (p *proxy) letGo(w way) { p.turn(func() { p.held[w] = false }) }
-
 // freeze stops all bytes and returns when the target last got some.
 func (p *proxy) freeze() time.Time {
 	p.turn(func() { p.held = [2]bool{true, true} })
