@@ -150,7 +150,7 @@ func TestMovesIntoPeers(t *testing.T) {
 	var stopping sync.WaitGroup
 	for _, a := range nodes {
 		stopping.Go(func() { // the last has no majority any more: it may say so
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience/2)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), brief)
 			defer cancel()
 			t.Log("stopped:", a.Stop(ctx))
 		})

@@ -156,14 +156,16 @@ func servedAnywhere(c calling) {
 	if m := c.rest(c.at, "DELETE", "/presence?name=desk", ""); m["removed"] != false {
 		c.t.Errorf("removed again: %v", m)
 	}
-	short := c.rest(c.at, "PUT", "/presence?name=short", `{"ttl":1}`)
+	short := c.rest(c.at, "PUT", "/presence?name=short", `{"ttl":3}`)
 	c.answers(c.other, "", func(m map[string]any) bool { return strings.Contains(fmt.Sprint(m), short["session"].(string)) })
 	c.answers(c.other, "", func(m map[string]any) bool { return !strings.Contains(fmt.Sprint(m), short["session"].(string)) })
 }
 
 func historyAnywhere(c calling) {
 	c.rest(c.home, "PUT", "/presence", `{"ttl":600}`)
-	c.rest(c.other, "DELETE", "/presence", "")
+	happens(c.t, "a presence that was put at one node is ended at another", func() bool {
+		return c.rest(c.other, "DELETE", "/presence", "")["removed"] == true
+	})
 	var position string
 	for _, a := range []*app.App{c.at, c.home, c.other} {
 		c.answers(a, "/history?limit=10", func(m map[string]any) bool {

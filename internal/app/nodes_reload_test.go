@@ -57,9 +57,11 @@ func TestReloadOfOneNode(t *testing.T) {
 			}
 		}
 	}
+	line.mu.Lock()
 	if line.err != nil {
 		t.Errorf("bob's stream ended: %v", line.err)
 	}
+	line.mu.Unlock()
 	with(nodes[1])
 	with(nodes[2])
 	for _, a := range nodes {

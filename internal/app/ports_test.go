@@ -30,7 +30,7 @@ import (
 )
 
 // patient bounds what a real process may take; it measures nothing.
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // node starts a node that stops with the test.
 func node(t *testing.T, listen config.Listen) *App {

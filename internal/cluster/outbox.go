@@ -182,7 +182,7 @@ func (o *outbox) restart(self Incarnation) {
 // send publishes batches until ctx ends, and then those that wait.
 func (c *Cluster) send(ctx context.Context) {
 	o := c.out
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(pace)
 	defer timer.Stop()
 	var sent time.Time
 	for {

@@ -68,7 +68,7 @@ func busy(tr *tracker.Tracker, side int, rnd *rand.Rand, long time.Duration) {
 				Status: &presence.Status{Show: presence.Show(rnd.IntN(2)), Invisible: rnd.IntN(4) == 0},
 			})
 		}
-		<-time.After(time.Duration(rnd.IntN(200)) * time.Millisecond)
+		<-time.After(time.Duration(1+rnd.IntN(200)) * time.Millisecond)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestBasesOfARealTracker(t *testing.T) {
 				sides.Go(func() { busy(tr, side, rand.New(rand.NewPCG(uint64(run), uint64(side))), 2*time.Minute) })
 			}
 			for range 20 {
-				<-time.After(time.Duration(rand.IntN(12_000)) * time.Millisecond)
+				<-time.After(time.Duration(1+rand.IntN(12_000)) * time.Millisecond)
 				_, _ = mem.SaveBase(context.Background()) // the first may come before any checkpoint
 			}
 			sides.Wait()

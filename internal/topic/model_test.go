@@ -305,7 +305,7 @@ func TestTwoNodes(t *testing.T) {
 			return func(m *Message) {
 				late++
 				wire := AppendMessage(nil, m)
-				time.AfterFunc(time.Duration(late%7)*time.Millisecond, func() {
+				time.AfterFunc(time.Duration(1+late%7)*time.Millisecond, func() {
 					got, err := ParseMessage(wire)
 					if err != nil {
 						t.Error(err)

@@ -18,7 +18,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/webhook/native"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // wired is a deliverer over real HTTP, with a store in memory.
 type wired struct {

@@ -251,7 +251,7 @@ func TestStreamsCancelledWhileWritten(t *testing.T) {
 			for i := range 40 {
 				d := n.device("bob").make().subscribe("alice")
 				s := d.connect(nil)
-				<-time.After(time.Duration(i) * time.Millisecond)
+				<-time.After(time.Duration(1+i) * time.Millisecond)
 				s.cancel()
 				synctest.Wait()
 			}

@@ -21,7 +21,7 @@ import (
 )
 
 // Up bounds how long a test waits for servers, on a busy machine.
-const Up = 30 * time.Second
+const Up = time.Minute
 
 // Settings of the servers.
 type Settings struct {
