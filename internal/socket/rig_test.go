@@ -80,7 +80,7 @@ func serve(t testing.TB, cfg Config, inner net.Listener, o Options, accept func(
 	t.Cleanup(func() {
 		web.Close()
 		<-done
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Error(err)
@@ -168,7 +168,7 @@ func (s *server) join(t testing.TB, extra ...byte) *peer {
 	}
 	t.Cleanup(func() { raw.Close() })
 	p := &peer{raw, t, bufio.NewReader(raw)}
-	p.limit(30 * time.Second)
+	p.limit(time.Minute)
 	if _, err := io.WriteString(raw, handshake+string(extra)); err != nil {
 		t.Fatal(err)
 	}
