@@ -2,6 +2,7 @@ package listen
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 )
 
@@ -17,6 +18,10 @@ func TestFreeAddressesDifferAndCanBeTaken(t *testing.T) {
 			t.Errorf("%s is given twice", a)
 		}
 		seen[a] = true
+		// Not among those that a connection may be given before one is used.
+		if port := netip.MustParseAddrPort(a).Port(); port < freeFrom || port >= freeTo {
+			t.Errorf("%s is none of ours to give", a)
+		}
 	}
 	if len(seen) != 20 {
 		t.Errorf("%d addresses, want 20", len(seen))
