@@ -22,6 +22,11 @@ const (
 	// lagPatience is how long a reader on a replica that lags is waited for before
 	// the leader is asked again whether there is more.
 	lagPatience = 250 * time.Millisecond
+
+	// lagLooks is how often the leader says that there is more before the reader is
+	// given up for another one, which may live on another replica: the engine may
+	// take half a minute until one that missed something asks for it again.
+	lagLooks = 4
 )
 
 // reader reads a stream of several servers in order, without loss or repeats. It
@@ -162,7 +167,7 @@ func (s *Store) readLeader(ctx context.Context, from jetstream.Stream, part span
 	if err := r.open(ctx); err != nil {
 		return fmt.Errorf("natsstore: cannot read %s: %w", from.CachedInfo().Config.Name, refineRead(err))
 	}
-	for r.next <= part.through {
+	for lags := 0; r.next <= part.through; {
 		if r.pending == 0 {
 			more, err := r.more(ctx, part.through)
 			if err != nil {
@@ -177,11 +182,15 @@ func (s *Store) readLeader(ctx context.Context, from jetstream.Stream, part span
 		case err == nil && seq > part.through:
 			return nil
 		case err == nil:
+			lags = 0
 			if err := f(m, seq); err != nil {
 				return err
 			}
 		case errors.Is(err, errLags):
 			r.pending = 0 // ask the leader again
+			if lags++; lags%lagLooks == 0 {
+				r.close(ctx)
+			}
 		default:
 			return fmt.Errorf("natsstore: cannot read on in %s: %w", from.CachedInfo().Config.Name, refineRead(err))
 		}

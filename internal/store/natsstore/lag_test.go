@@ -1,0 +1,87 @@
+package natsstore
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// replicas are a stream of one message, whose readers live on another replica each.
+type replicas struct {
+	jetstream.Stream
+	lag     int // so many of them have nothing
+	readers int
+	ended   int
+}
+
+func (s *replicas) CachedInfo() *jetstream.StreamInfo { return &jetstream.StreamInfo{} }
+
+func (s *replicas) GetMsg(context.Context, uint64, ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	return &jetstream.RawStreamMsg{Sequence: 1}, nil
+}
+
+func (s *replicas) CreateConsumer(context.Context, jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	s.readers++
+	return &replica{lags: s.readers <= s.lag}, nil
+}
+
+func (s *replicas) DeleteConsumer(context.Context, string) error { s.ended++; return nil }
+
+// replica is a reader on one of them.
+type replica struct {
+	jetstream.Consumer
+	lags bool
+}
+
+func (r *replica) CachedInfo() *jetstream.ConsumerInfo { return &jetstream.ConsumerInfo{} }
+
+func (r *replica) Messages(...jetstream.PullMessagesOpt) (jetstream.MessagesContext, error) {
+	return pulls{r}, nil
+}
+
+// pulls are what a reader gives.
+type pulls struct{ *replica }
+
+func (pulls) Stop()  {}
+func (pulls) Drain() {}
+
+func (p pulls) Next(...jetstream.NextOpt) (jetstream.Msg, error) {
+	if p.lags {
+		pause(context.Background(), lagPatience)
+		return nil, context.DeadlineExceeded
+	}
+	return theOne{}, nil
+}
+
+// theOne is the stream's message.
+type theOne struct{ jetstream.Msg }
+
+func (theOne) Subject() string { return "" }
+
+func (theOne) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Consumer: 1, Stream: 1}}, nil
+}
+
+// TestReadsFromAnotherReplica: a reader on a replica that lags for long is left for
+// one on another, so that a start does not wait as long as the engine does.
+func TestReadsFromAnotherReplica(t *testing.T) {
+	t.Parallel()
+	for lag, within := range []time.Duration{0, 2 * time.Second, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s, from := &Store{several: several{clustered: true}}, &replicas{lag: lag}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			began, read := time.Now(), 0
+			err := s.readLeader(ctx, from, span{from: 1, through: 1}, func(jetstream.Msg, uint64) error { read++; return nil })
+			if took := time.Since(began); err != nil || read != 1 || took > within {
+				t.Errorf("%d replicas lag: got %v and %d messages after %v, want one within %v", lag, err, read, took, within)
+			}
+			if from.readers != lag+1 || from.ended != from.readers {
+				t.Errorf("%d replicas lag: %d readers were made and %d ended", lag, from.readers, from.ended)
+			}
+		})
+	}
+}
