@@ -20,7 +20,8 @@ const KeepClosed = time.Hour
 // of an epoch that ended are void and conclude nothing, but what they say of
 // last seen counts always, because it is a maximum. A record of unknown kind
 // is void. One exception knows an order: an opened at a higher epoch is void when
-// it is read where a later claim of another node has the session open.
+// it is read where a later claim of another node has the session open, or, at the
+// same counter, had it open until it closed.
 //
 // Times of one session's facts never go back, though nodes' clocks differ and a
 // move may be claimed before, and written after, the end that it undoes.
@@ -171,13 +172,10 @@ func (st *step) place(s *FoldedSession) int {
 }
 
 // opened: the session opens at a newer epoch; the same one is open already, or
-// was closed before its opened was read and stays closed. One that another node
-// claimed before the claim that has the session open is void, whatever its epoch:
-// it was refused, and stored late, and the device has opened it elsewhere since. If
-// that is the clocks' mistake, the claimant asks who has the session and moves it.
+// was closed before its opened was read and stays closed. One that is outdated is void.
 func (st *step) opened() {
 	s := st.session()
-	if st.place(s) <= 0 || s.Phase == FoldOpen && s.Epoch.Incarnation != st.r.Epoch.Incarnation && st.r.Time < max(s.OpenedAt, s.moved) {
+	if st.place(s) <= 0 || st.outdated(s) {
 		return
 	}
 	if s.Phase == FoldOpen { // nobody told us how the old epoch ended
@@ -188,6 +186,23 @@ func (st *step) opened() {
 	st.open(s)
 	st.emit(RecordOpened, ReasonOpened, s)
 	st.facts[len(st.facts)-1].Replaces = replaced
+}
+
+// outdated reports whether another node claimed this opening before the claim that has
+// the session open, whatever its epoch, or that had it open at the same counter, until
+// it closed: it was refused, and stored late, and the device has opened it elsewhere
+// since. If that is the clocks' mistake, the claimant asks who has the session and moves
+// it, or claims the next counter.
+func (st *step) outdated(s *FoldedSession) bool {
+	switch {
+	case s.Epoch.Incarnation == st.r.Epoch.Incarnation:
+		return false
+	case s.Phase == FoldOpen:
+		return st.r.Time < max(s.OpenedAt, s.moved)
+	case s.Phase == FoldClosed:
+		return st.r.Time < s.OpenedAt && st.r.Epoch.Counter == s.Epoch.Counter
+	}
+	return false
 }
 
 // replace closes the sessions that the opening of s replaces, in the order

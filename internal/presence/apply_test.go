@@ -239,6 +239,8 @@ func TestApplyAnOldOpeningTakesNothing(t *testing.T) {
 		{"later opening", []Record{rec(RecordOpened, 1, 0, 10, other), rec(RecordOpened, 1, 1, 20)}, []string{"1 opened 1@0 opened", "2 closed 1@0 link lost", "3 opened 1@1 opened"}},
 		{"the same node's", []Record{rec(RecordOpened, 1, 0, 20), rec(RecordOpened, 1, 1, 10)}, []string{"1 opened 1@0 opened", "2 closed 1@0 link lost", "3 opened 1@1 opened"}},
 		{"what had ended", []Record{rec(RecordOpened, 1, 0, 20, other), rec(RecordClosed, 1, 0, 30, other, why(ReasonLinkLost)), rec(RecordOpened, 1, 1, 10)}, []string{"1 opened 1@0 opened", "2 closed 1@0 link lost", "3 opened 1@1 opened"}},
+		{"of the same counter, after the end", []Record{rec(RecordOpened, 1, 1, 20), rec(RecordClosed, 1, 1, 30, why(ReasonLinkLost)), rec(RecordOpened, 1, 1, 10, other)}, []string{"1 opened 1@1 opened", "2 closed 1@1 link lost"}},
+		{"of the same counter, claimed later", []Record{rec(RecordOpened, 1, 1, 20), rec(RecordClosed, 1, 1, 30, why(ReasonLinkLost)), rec(RecordOpened, 1, 1, 25, other)}, []string{"1 opened 1@1 opened", "2 closed 1@1 link lost", "3 opened 1@1 opened"}},
 	})
 }
 

@@ -59,6 +59,9 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 		case f == nil || f.Phase != presence.FoldOpen || f.Epoch != rec.Epoch:
 			// Replaced while it was on its way: the log does not open it.
 			op.err = errGone
+			if f != nil && f.Epoch.Compare(rec.Epoch) < 0 && f.Reason.Resumable() {
+				op.err = errElsewhere // by another node's clock it was there since, and ended
+			}
 		case s.foreign && s.epoch.Compare(rec.Epoch) > 0:
 			op.err = errElsewhere // it went on since, as the others said before the log did
 		case s.phase == presence.PhaseClosed && spoken(s.truth.Reason):
