@@ -16,7 +16,7 @@ const (
 
 // Usage is how full a file system is, in bytes.
 type Usage struct {
-	Used uint64
+	Used uint64 // by whomever
 	Free uint64 // what this process may still write
 }
 

@@ -93,16 +93,9 @@ type Config struct {
 	Logger *slog.Logger // nil drops what is logged
 }
 
-// values are the streams that keep one value for each subject.
-type values struct {
-	rosters, names jetstream.Stream
-}
-
-// Store is a store.Store on JetStream. Make it with Open.
-type Store struct {
-	several
-	cfg   Config
-	js    jetstream.JetStream
+// kept are the streams of every store; those that only several nodes need are in
+// several.
+type kept struct {
 	logs  jetstream.Stream
 	ckpt  jetstream.Stream
 	notes jetstream.Stream
@@ -112,13 +105,30 @@ type Store struct {
 	cursors jetstream.Stream
 	dead    jetstream.Stream
 	mail    jetstream.Stream
-	sizes
-	opened uint64             // the checkpoint's position when the store was opened
-	done   context.CancelFunc // ends the watcher
-	idle   chan struct{}      // closed when the watcher has ended
+}
 
-	scrub    chan struct{} // asks for erased users to be taken out of bases
-	scrubbed chan struct{} // closed when who does that has ended
+// values are the streams that keep one value for each subject.
+type values struct {
+	rosters, names jetstream.Stream
+}
+
+// background is what runs beside the calls, and how Stop ends it.
+type background struct {
+	done     context.CancelFunc // ends it
+	idle     chan struct{}      // closed when the watcher of the disk has ended
+	scrub    chan struct{}      // asks for erased users to be taken out of bases
+	scrubbed chan struct{}      // closed when who does that has ended
+}
+
+// Store is a store.Store on JetStream. Make it with Open.
+type Store struct {
+	several
+	kept
+	sizes
+	background
+	cfg    Config
+	js     jetstream.JetStream
+	opened uint64 // the checkpoint's position when the store was opened
 
 	trimming sync.Mutex // one trim at a time
 	basing   sync.Mutex // one change of the bases at a time; taken before mu
@@ -172,10 +182,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		disk:    disk{room: math.MaxInt64},
 		terms:   map[store.Endpoint]term{},
 		letters: map[store.Endpoint]int{},
-		idle:    make(chan struct{}),
 
-		scrub:    make(chan struct{}, 1),
-		scrubbed: make(chan struct{}),
+		background: background{idle: make(chan struct{}), scrub: make(chan struct{}, 1), scrubbed: make(chan struct{})},
 	}
 	s.prefix, s.clustered = cfg.Bus.Prefix(), cfg.Bus.Clustered()
 	if err := s.openStreams(ctx); err != nil {

@@ -50,9 +50,9 @@ type exported struct {
 
 // Progress tells how far an export or import is.
 type Progress struct {
-	Stream      string
-	Done, Total int // streams
-	Bytes       int64
+	Stream      string // under way
+	Done, Total int    // streams
+	Bytes       int64  // copied so far, of all
 }
 
 // Export writes all that is stored to w. No store may be open on the bus.
