@@ -121,7 +121,10 @@ func Member(dir string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("natsbus: %s is not the data directory of a node of several", dir)
 	}
-	return strings.TrimSuffix(string(b), "\n"), err
+	if err != nil {
+		return "", fmt.Errorf("natsbus: cannot read whose the data directory is: %w", err)
+	}
+	return strings.TrimSuffix(string(b), "\n"), nil
 }
 
 // writeMark makes the mark durable before anything is stored beside it.

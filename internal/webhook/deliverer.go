@@ -84,13 +84,13 @@ type Letters interface {
 
 // Config is what a Deliverer stands on. All is required but Meter and Dial.
 type Config struct {
-	Reader Reader
+	Reader Reader // of what is to be told
 	// Seq is the number of a user's newest fact; 0: none.
 	Seq     func(ctx context.Context, user presence.User) (uint64, error)
-	Cursors Cursors
-	Letters Letters
-	Owner   Owner
-	Meter   Meter // nil: nobody counts
+	Cursors Cursors // where each endpoint is; kept over restarts
+	Letters Letters // what was given up
+	Owner   Owner   // Alone, where there are no other nodes
+	Meter   Meter   // nil: nobody counts
 	// Dial makes what an endpoint is called with; nil: outbound.New.
 	Dial   func(outbound.Config) Sender
 	Logger *slog.Logger
@@ -229,7 +229,8 @@ func (d *Deliverer) use() {
 	}
 }
 
-// slots that have an endpoint, of one app or of all, in order.
+// served returns the slots that have an endpoint, of one app or ("") of all, in order
+// of app and name.
 func (d *Deliverer) served(app presence.AppID) (slots []*slot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

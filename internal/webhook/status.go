@@ -32,12 +32,12 @@ type Status struct {
 	Pause    time.Duration // until the breaker lets one delivery through
 	// Delivered, Attempts and Failures count since the process began.
 	Delivered, Attempts, Failures uint64
-	Gaps                          uint64
-	Dead                          int // dead letters
+	Gaps                          uint64 // times that events were gone before they were told
+	Dead                          int    // dead letters
 	LastSuccess                   time.Time
-	LastError                     string
+	LastError                     string // for people; nothing of the body
 	LastErrorAt                   time.Time
-	Replays                       []Replay
+	Replays                       []Replay // that run, and the last ones that ended
 }
 
 // Replay is how a replay is doing.
@@ -62,17 +62,17 @@ type From struct {
 
 // Letter is a dead letter: one event that was given up.
 type Letter struct {
-	ID       string
+	ID       string // for Resend
 	Event    Event
-	Died     time.Time
+	Died     time.Time // when it was given up
 	Attempts int
-	Why      string
+	Why      string // the last attempt's error, for people
 }
 
 // Resend says which dead letters to send again.
 type Resend struct {
-	IDs []string
-	All bool
+	IDs []string // of Letters; either these or All
+	All bool     // all that there are
 	// Force sends also those that are older than the user's newest event; who
 	// only looks at what comes last would take them for the present.
 	Force bool
