@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // Opcodes of RFC 6455.
@@ -65,6 +66,34 @@ func Handshake(t testing.TB, conn net.Conn, path string, header http.Header) (*P
 		return nil, answer
 	}
 	return p, answer
+}
+
+// Header makes a header of names and values in turn.
+func Header(pairs ...string) http.Header {
+	h := http.Header{}
+	for i := 0; i < len(pairs); i += 2 {
+		h[pairs[i]] = append(h[pairs[i]], pairs[i+1])
+	}
+	return h
+}
+
+// Say sends a text message, made as by fmt.Sprintf if there are args. The test fails
+// when it cannot be sent.
+func (p *Peer) Say(format string, args ...any) {
+	p.t.Helper()
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	if err := p.Send(format); err != nil {
+		p.t.Fatalf("send: %v", err)
+	}
+}
+
+// Came returns the messages that came since the last Take, once all is quiet in the
+// test's bubble.
+func (p *Peer) Came() []string {
+	synctest.Wait()
+	return p.Take()
 }
 
 // Send sends a text message.

@@ -10,6 +10,8 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/admit"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
+
+	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 )
 
 // Which pages may call: those of the token's app. The preflight, which has no
@@ -20,7 +22,7 @@ func TestOrigins(t *testing.T) {
 		n.gate.SetOrigins(map[presence.AppID][]string{
 			"demo": {"https://Demo.example", "http://localhost:5173"}, "other": {"https://other.example"},
 		})
-		demo, other := "Bearer "+n.jwt("alice"), "Bearer "+n.sign(otherIssuer(), "alice", 1e12)
+		demo, other := "Bearer "+n.jwt("alice"), "Bearer "+n.sign(doortest.OtherIssuer(), "alice", 1e12)
 		web := n.door.Web()
 		ask := func(method, origin, bearer string) (*httptest.ResponseRecorder, string) {
 			r := httptest.NewRequest(method, "http://api.example/isonline.v1.IsOnlineService/GetUserIsOnline", strings.NewReader(`{"userId":"bob"}`))

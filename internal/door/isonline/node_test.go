@@ -1,13 +1,10 @@
 package isonline
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"net"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +27,8 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
+
+	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -53,36 +52,9 @@ type node struct {
 	gateOf   func(*hub.Hub) *admit.Gate // the same over another hub
 	door     *Door
 	listener *bufconn.Listener
-	log      logBook
+	log      doortest.Book
 	port     *webPort // the HTTP port, when a test uses it
 	speaks   *dialect // nil: devices use the gRPC port
-
-	mu      sync.Mutex // guards secrets
-	secrets []string
-}
-
-// logBook keeps what is logged.
-type logBook struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-// Write keeps b.
-func (l *logBook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// otherIssuer signs for a second app of the same node.
-func otherIssuer() token.Issuer {
-	return token.Issuer{App: "other", Issuer: "https://other.example", Keys: []token.Key{{ID: "o", Secret: []byte("a secret of thirty-two bytes or more, of the other app")}}}
 }
 
 // inBubble runs a test on a node with a clock of its own.
@@ -110,7 +82,7 @@ func newNode(t *testing.T, policy tracker.Policy, limits admit.Limits) *node {
 		t.Fatal(err)
 	}
 	n.tracker.Ready()
-	verifier, err := token.NewVerifier([]token.Issuer{token.Development(), otherIssuer()}, time.Now)
+	verifier, err := token.NewVerifier([]token.Issuer{token.Development(), doortest.OtherIssuer()}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,25 +120,7 @@ func (n *node) stop(served chan error) {
 		n.t.Errorf("stop of the tracker: %v", err)
 	}
 	n.wheel.Stop()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	text := n.log.String()
-	for _, s := range n.secrets {
-		// The end of a token is its signature or tag: a part of it is too much.
-		if strings.Contains(text, s[max(0, len(s)-16):]) {
-			n.t.Error("the log holds a token, or the end of one")
-		}
-	}
-}
-
-// secret notes what the log must never hold.
-func (n *node) secret(s string) string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(s) > 16 {
-		n.secrets = append(n.secrets, s)
-	}
-	return s
+	n.log.Check(n.t)
 }
 
 // device is one connection of a user with its access token, and the session
@@ -214,7 +168,7 @@ func (n *node) sign(iss token.Issuer, user string, ttl time.Duration) string {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return n.secret(raw)
+	return n.log.Secret(raw)
 }
 
 func (d *device) ctx() context.Context { return d.bearer("Bearer " + d.jwt) }
@@ -234,7 +188,7 @@ func (d *device) make() *device {
 	if err != nil {
 		d.n.t.Fatalf("make for %s: %v", d.user, err)
 	}
-	d.tok, d.id = d.n.secret(r.GetSessionToken()), r.GetSessionId()
+	d.tok, d.id = d.n.log.Secret(r.GetSessionToken()), r.GetSessionId()
 	return d
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
+
+	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 )
 
 // shot is one call on a node that must be refused.
@@ -156,7 +158,7 @@ func expired(t *testing.T, n *node, d *device) error {
 
 func heartbeatWith(change func(string) string) shot {
 	return func(_ *testing.T, n *node, d *device) error {
-		_, err := d.api.HeartbeatIsOnlineSession(d.ctx(), &isonlinev1.HeartbeatIsOnlineSessionRequest{SessionToken: n.secret(change(d.tok))})
+		_, err := d.api.HeartbeatIsOnlineSession(d.ctx(), &isonlinev1.HeartbeatIsOnlineSessionRequest{SessionToken: n.log.Secret(change(d.tok))})
 		return err
 	}
 }
@@ -182,7 +184,7 @@ func notYours(_ *testing.T, n *node, d *device) error {
 // otherApp is the same user id in another app: nothing crosses apps.
 func otherApp(_ *testing.T, n *node, d *device) error {
 	twin := n.device("alice")
-	twin.jwt, twin.tok = n.sign(otherIssuer(), "alice", time.Hour), d.tok
+	twin.jwt, twin.tok = n.sign(doortest.OtherIssuer(), "alice", time.Hour), d.tok
 	return twin.update(&isonlinev1.IsOnlineUpdate{RichText: literal("hacked")})
 }
 
@@ -241,7 +243,7 @@ func madeThen(method string) shot {
 }
 
 func unknownSession(_ *testing.T, n *node, d *device) error {
-	d.tok = n.secret(n.ring.Seal(token.Session{App: "demo", User: "alice", Session: presence.NewSessionID()}))
+	d.tok = n.log.Secret(n.ring.Seal(token.Session{App: "demo", User: "alice", Session: presence.NewSessionID()}))
 	return onSession("heartbeat", d)
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/token"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
+
+	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 )
 
 // A device is told the times of its platform.
@@ -23,7 +25,7 @@ func TestTimesOfAPlatform(t *testing.T) {
 		for platform, want := range map[string][2]time.Duration{"ios": {30 * time.Second, 20 * time.Second}, "web": {35 * time.Second / 3, 6 * time.Second}} {
 			r, err := d.api.MakeIsOnlineSession(d.ctx(), &isonlinev1.MakeIsOnlineSessionRequest{Client: &isonlinev1.ClientInfo{Platform: platform}})
 			d.must(err)
-			n.secret(r.GetSessionToken())
+			n.log.Secret(r.GetSessionToken())
 			if r.GetHeartbeatInterval().AsDuration() != want[0] || r.GetGrace().AsDuration() != want[1] {
 				t.Errorf("%s: interval %v, grace %v; want %v", platform, r.GetHeartbeatInterval().AsDuration(), r.GetGrace().AsDuration(), want)
 			}
@@ -40,7 +42,7 @@ func TestSettingsChangeUnderStreams(t *testing.T) {
 		stream := alice.connect(nil)
 		stream.take()
 		n.tracker.SetPolicies(map[presence.AppID]tracker.Policy{"other": {}})
-		next := otherIssuer()
+		next := doortest.OtherIssuer()
 		next.Keys = []token.Key{{ID: "o2", Secret: []byte("the next secret of the other app, of thirty-two bytes or more")}}
 		verifier, err := token.NewVerifier([]token.Issuer{next}, time.Now)
 		if err != nil {
@@ -57,11 +59,11 @@ func TestSettingsChangeUnderStreams(t *testing.T) {
 			}
 		}
 		refused("a token of the app that is gone", alice.jwt)
-		refused("a token of the old key", n.sign(otherIssuer(), "bob", time.Hour))
+		refused("a token of the old key", n.sign(doortest.OtherIssuer(), "bob", time.Hour))
 		bob := &device{n: n, user: "bob", jwt: n.sign(next, "bob", time.Hour), conn: alice.conn, api: alice.api}
 		r, err := bob.api.MakeIsOnlineSession(bob.ctx(), &isonlinev1.MakeIsOnlineSessionRequest{})
 		bob.must(err)
-		n.secret(r.GetSessionToken())
+		n.log.Secret(r.GetSessionToken())
 		if got := r.GetLimits().GetMaxBatch(); got != 7 {
 			t.Errorf("batch of the other app: %d, want 7", got)
 		}

@@ -41,7 +41,7 @@ func TestNewcomersWhoGoAreForgotten(t *testing.T) {
 		for _, i := range []int{0, 3, 7, 4} { // the first, the last, and from within
 			peers[i].Conn.Close()
 		}
-		peers[1].send(`{"t":"hello","token":%q}`, n.JWT("alice"))
+		peers[1].Say(`{"t":"hello","token":%q}`, n.JWT("alice"))
 		wait(time.Second)
 		if got := n.door.fresh.count(); got != 3 {
 			t.Errorf("%d connections wait for their hello, want 3", got)
@@ -78,7 +78,7 @@ func TestHellosAtOnceAreCounted(t *testing.T) {
 			release := n.Store.Hold()
 			for _, hello := range hellos {
 				p := n.open()
-				p.send("%s", hello)
+				p.Say("%s", hello)
 				peers = append(peers, p)
 			}
 			synctest.Wait()
@@ -87,7 +87,7 @@ func TestHellosAtOnceAreCounted(t *testing.T) {
 			answers := map[string]int{}
 			for _, p := range peers {
 				var first struct{ T, Reason, Resume string }
-				read(t, p.take()[0], &first)
+				read(t, p.Came()[0], &first)
 				n.Log.Secret(first.Resume)
 				answers[first.T+first.Reason]++
 			}

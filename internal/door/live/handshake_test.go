@@ -50,7 +50,7 @@ func TestBadHellosEnd(t *testing.T) {
 		words := strings.NewReplacer("ALICE", n.JWT("alice"), "BOB", n.JWT("bob"), "CAROL", n.JWT("carol"), "OLD", old, "ELSEWHERE", n.Sign(doortest.OtherIssuer(), "bob", time.Hour), "SESSION", bob.welcome.Resume)
 		for _, row := range badHellos {
 			p := n.open()
-			p.send("%s", words.Replace(row.frame))
+			p.Say("%s", words.Replace(row.frame))
 			code, last := p.ended()
 			var bye struct {
 				errorFrame
@@ -147,7 +147,7 @@ func TestOriginsAfterTheHello(t *testing.T) {
 		good := &device{peer: n.open("Origin", "https://app.example")}
 		good.greet("alice", "")
 		bad := n.open("Origin", "https://other.example")
-		bad.send(`{"t":"hello","token":%q}`, n.JWT("bob"))
+		bad.Say(`{"t":"hello","token":%q}`, n.JWT("bob"))
 		if code, last := bad.ended(); code != 4403 || !strings.Contains(last, `"reason":"ORIGIN_REFUSED"`) || !strings.Contains(last, "cors.origins") {
 			t.Errorf("got %d %s", code, last)
 		}
@@ -190,8 +190,8 @@ func TestTokensOfTheHandshake(t *testing.T) {
 				}
 				continue
 			}
-			p.send("%s", row.hello)
-			got := p.take()
+			p.Say("%s", row.hello)
+			got := p.Came()
 			if len(got) != 1 || !strings.HasPrefix(got[0], `{"t":"welcome"`) {
 				t.Errorf("%s: %q", name, got)
 			}
@@ -209,9 +209,9 @@ func TestExpiredTokens(t *testing.T) {
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		bob := n.hello("bob", "")
 		p := n.open()
-		p.send(`{"t":"hello","token":%q,"watch":["bob"]}`, n.Sign(token.Development(), "alice", time.Minute))
+		p.Say(`{"t":"hello","token":%q,"watch":["bob"]}`, n.Sign(token.Development(), "alice", time.Minute))
 		alice := &device{peer: p}
-		alice.take()
+		alice.Came()
 		wait(time.Minute)
 		for _, frame := range []string{`{"t":"set","status":{}}`, `{"t":"patch"}`, `{"t":"get","users":["bob"]}`, `{"t":"watch","users":["x"]}`, `{"t":"unwatch","users":["bob"]}`} {
 			if got := alice.ask("%s", frame); !strings.Contains(got, `"reason":"JWT_EXPIRED"`) {

@@ -46,7 +46,7 @@ func TestConnectionLimits(t *testing.T) {
 		second := &device{peer: three}
 		second.greet("alice", "")
 		p := n.open()
-		p.send(`{"t":"hello","token":%q}`, n.JWT("alice"))
+		p.Say(`{"t":"hello","token":%q}`, n.JWT("alice"))
 		crowded(p, "a third of a user")
 		again := n.hello("alice", alice.resume("1")) // in place of the first
 		again.stands()
@@ -101,12 +101,12 @@ func TestLongLists(t *testing.T) {
 			ids = append(ids, fmt.Sprintf("%q", fmt.Sprintf("%0128d", i)))
 		}
 		alice := n.hello("alice", `"watch":[`+strings.Join(ids, ",")+`]`)
-		got, last := alice.notes(alice.take())
+		got, last := alice.notes(alice.Came())
 		if len(got) != 2001 || last != 2002 {
 			t.Errorf("%d notifications, the last is %d", len(got), last)
 		}
 		bob := n.hello("bob", `"watch":[`+strings.Join(ids, ",")+`,"one more"]`)
-		frames := bob.take()
+		frames := bob.Came()
 		if len(frames) != 1 || !strings.HasPrefix(frames[0], `{"t":"error","part":"watch","reason":"LIMIT_SUBSCRIPTIONS"`) {
 			t.Errorf("one too many: %q", frames)
 		}

@@ -31,7 +31,7 @@ func TestDialogue(t *testing.T) {
 		alice.wantNotes("bob says more", "bob updated on away soon n=6")
 		bob.ask(`{"t":"patch","id":2,"clear":["n"],"clear_text":true}`)
 		alice.wantNotes("bob takes it back", "bob updated on away")
-		bob.send(`{"t":"bye","mode":"leave"}`)
+		bob.Say(`{"t":"bye","mode":"leave"}`)
 		if code, last := bob.ended(); code != 1000 || last != `{"t":"bye","reason":"SESSION_CLOSED","kept":false,"why":"CLIENT"}` {
 			t.Errorf("bye: %d %s", code, last)
 		}

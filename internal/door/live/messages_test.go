@@ -30,7 +30,7 @@ func (n *node) notify(texts ...string) {
 // messages are the texts of the live notifications that came.
 func (d *device) messages() (texts []string) {
 	d.n.t.Helper()
-	for _, f := range d.take() {
+	for _, f := range d.Came() {
 		if !strings.HasPrefix(f, `{"t":"m"`) {
 			continue
 		}
@@ -72,7 +72,7 @@ func TestLiveNotifications(t *testing.T) {
 		plain := n.hello("alice", "")
 		n.left("for a device that did not ask", 2)
 		one := n.hello("alice", wantsThem)
-		frames := one.take()
+		frames := one.Came()
 		at, want := presence.At(time.Now()), ""
 		if len(frames) > 0 {
 			want = fmt.Sprintf(`{"t":"m","m":[{"id":"id of 1","publisher":"chat","source":"Chat","message":"1","action":"https://chat.example/","at":%d,"until":%d},`+
@@ -108,7 +108,7 @@ func TestLiveNotificationsOfTheSlow(t *testing.T) {
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		slow := &device{peer: &peer{nil, n}}
 		slow.Peer, _ = doortest.Handshake(t, n.dial(), Path, map[string][]string{"Sec-WebSocket-Protocol": {Protocol}})
-		slow.send(`{"t":"hello","token":%q,"notifications":true}`, n.JWT("alice")) // it reads nothing, not even the welcome
+		slow.Say(`{"t":"hello","token":%q,"notifications":true}`, n.JWT("alice")) // it reads nothing, not even the welcome
 		synctest.Wait()
 		n.notify("1")
 		wait(2 * time.Second)
@@ -127,7 +127,7 @@ func TestBadNotificationsKey(t *testing.T) {
 	t.Parallel()
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		p := n.open()
-		p.send(`{"t":"hello","token":%q,"notifications":"yes"}`, n.JWT("alice"))
+		p.Say(`{"t":"hello","token":%q,"notifications":"yes"}`, n.JWT("alice"))
 		if code, last := p.ended(); code != 4400 || !strings.Contains(last, "notifications: got a value of the kind string; want true or false") &&
 			!strings.Contains(last, "true or false") {
 			t.Errorf("got %d %s, want 4400 and what is wanted", code, last)

@@ -134,40 +134,19 @@ func (n *node) open(more ...string) *peer {
 
 func (n *node) handshake(path string, more ...string) (*peer, *http.Response) {
 	n.t.Helper()
-	h := http.Header{"Sec-WebSocket-Protocol": {Protocol}}
-	for i := 0; i < len(more); i += 2 {
-		h[more[i]] = append(h[more[i]], more[i+1])
-	}
-	p, answer := doortest.Handshake(n.t, n.dial(), path, h)
+	p, answer := doortest.Handshake(n.t, n.dial(), path, doortest.Header(append([]string{"Sec-WebSocket-Protocol", Protocol}, more...)...))
 	if p == nil {
 		return nil, answer
 	}
 	return &peer{p, n}, answer
 }
 
-// send sends a frame, written as a JSON text.
-func (p *peer) send(format string, args ...any) {
-	p.n.t.Helper()
-	if len(args) > 0 {
-		format = fmt.Sprintf(format, args...)
-	}
-	if err := p.Send(format); err != nil {
-		p.n.t.Fatalf("send: %v", err)
-	}
-}
-
-// take returns what came since the last take.
-func (p *peer) take() []string {
-	synctest.Wait()
-	return p.Take()
-}
-
 // ask sends a frame and returns the one answer; notifications wait for take.
 func (p *peer) ask(format string, args ...any) string {
 	p.n.t.Helper()
-	p.send(format, args...)
+	p.Say(format, args...)
 	var answers, notes []string
-	for _, f := range p.take() {
+	for _, f := range p.Came() {
 		if strings.HasPrefix(f, `{"t":"n"`) {
 			notes = append(notes, f)
 		} else {
@@ -184,7 +163,7 @@ func (p *peer) ask(format string, args ...any) string {
 // ended returns the close code and the last frame.
 func (p *peer) ended() (code int, last string) {
 	p.n.t.Helper()
-	got := p.take()
+	got := p.Came()
 	code, _, over := p.End()
 	if !over {
 		p.n.t.Fatalf("the connection stands; it got %q", got)
@@ -234,8 +213,8 @@ func (d *device) greet(user, more string) {
 	if more != "" {
 		more = "," + more
 	}
-	d.send(`{"t":"hello","token":%q,"device":{"platform":"web","product":"chat","locale":"en_US"}%s}`, d.n.JWT(user), more)
-	got := d.take()
+	d.Say(`{"t":"hello","token":%q,"device":{"platform":"web","product":"chat","locale":"en_US"}%s}`, d.n.JWT(user), more)
+	got := d.Came()
 	if len(got) == 0 || !strings.HasPrefix(got[0], `{"t":"welcome"`) {
 		d.n.t.Fatalf("hello of %s: got %q, want a welcome", user, got)
 	}
@@ -325,7 +304,7 @@ func (n note) String() string {
 // wantNotes checks what came since the last look.
 func (d *device) wantNotes(what string, want ...string) {
 	d.n.t.Helper()
-	got, _ := d.notes(d.take())
+	got, _ := d.notes(d.Came())
 	if !slices.Equal(got, want) {
 		d.n.t.Errorf("%s: got\n  %s\nwant\n  %s", what, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}

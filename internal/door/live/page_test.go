@@ -40,11 +40,11 @@ func TestThePage(t *testing.T) {
 				devices[who] = p
 			}
 			if arrow == "→" {
-				p.send("%s", strings.ReplaceAll(frame, `"JWT"`, `"`+n.JWT(who)+`"`))
+				p.Say("%s", strings.ReplaceAll(frame, `"JWT"`, `"`+n.JWT(who)+`"`))
 				continue
 			}
 			played++
-			come[who] = append(come[who], p.take()...)
+			come[who] = append(come[who], p.Came()...)
 			if len(come[who]) == 0 {
 				t.Fatalf("nothing came in place of\n%s", line)
 			}

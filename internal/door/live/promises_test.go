@@ -24,14 +24,14 @@ func TestHalfOpenDevices(t *testing.T) {
 			inBubble(t, doortest.Config{Policy: tracker.Policy{HeartbeatTimeout: timeout}}, func(t *testing.T, n *node) {
 				bob := n.hello("bob", `"watch":["alice"]`)
 				alice := n.hello("alice", "")
-				bob.take()
+				bob.Came()
 				wait(2 * timeout) // it answers pings, and stays
 				bob.wantNotes("while she answers")
 				alice.Mute()
 				began := time.Now()
 				for time.Since(began) < 2*timeout {
 					wait(100 * time.Millisecond)
-					if lines, _ := bob.notes(bob.take()); len(lines) > 0 {
+					if lines, _ := bob.notes(bob.Came()); len(lines) > 0 {
 						if !slices.Equal(lines, []string{"alice closed off HEARTBEAT"}) {
 							t.Fatalf("told %q", lines)
 						}
@@ -69,7 +69,7 @@ func TestWhoIsNotHeardDoesNotTimeOut(t *testing.T) {
 					return &n.Tracker.Presence(presence.User{App: doortest.App, ID: "alice"}).Sessions[0].True
 				}
 				release := n.Store.Hold()
-				alice.send(`{"t":"set","id":1,"status":{"invisible":true}}`)
+				alice.Say(`{"t":"set","id":1,"status":{"invisible":true}}`)
 				if mute {
 					alice.Mute()
 				}
@@ -110,7 +110,7 @@ func TestNoFalseOffline(t *testing.T) {
 		inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 			bob := n.hello("bob", `"watch":["alice"]`)
 			alice := n.hello("alice", `"watch":["bob"],"status":{"text":"here"}`)
-			bob.take()
+			bob.Came()
 			for range 5 {
 				leave(alice)
 				wait(5 * time.Second)
@@ -121,7 +121,7 @@ func TestNoFalseOffline(t *testing.T) {
 				}
 			}
 			wait(time.Minute)
-			got, _ := bob.notes(bob.take())
+			got, _ := bob.notes(bob.Came())
 			if visible += len(got); len(got) > 0 {
 				t.Errorf("%s: watchers were told %q", name, got)
 			}
@@ -139,7 +139,7 @@ func TestRestart(t *testing.T) {
 		first := newNode(t, doortest.New(t, doortest.Config{Store: store, Checkpoints: true}), Limits{})
 		bob := first.hello("bob", `"watch":["alice"]`)
 		alice := first.hello("alice", `"watch":["bob"],"status":{"show":"busy","text":"here"}`)
-		_, last := bob.notes(bob.take())
+		_, last := bob.notes(bob.Came())
 		first.Tracker.Drain(func() tracker.End {
 			return tracker.End{Cause: tracker.CauseDraining, RetryAfter: 1500 * time.Millisecond}
 		})
@@ -175,17 +175,17 @@ func TestResumeByNumber(t *testing.T) {
 	t.Parallel()
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		alice := n.hello("alice", `"watch":["bob","carol"]`)
-		_, seen := alice.notes(alice.take())
+		_, seen := alice.notes(alice.Came())
 		bob := n.hello("bob", "")
 		bob.ask(`{"t":"set","status":{"text":"one"}}`)
-		alice.take() // and forgets
+		alice.Came() // and forgets
 		alice.Conn.Close()
 		bob.ask(`{"t":"set","status":{"text":"two"}}`)
 		again := n.hello("alice", alice.resume(fmt.Sprint(seen)))
 		if w := again.welcome; !w.Resumed || w.Resync || w.Q != seen+1 {
 			t.Errorf("after %d: %+v", seen, w)
 		}
-		got, last := again.notes(again.take())
+		got, last := again.notes(again.Came())
 		if want := []string{"bob current on online two", "done  friends=false all=true users=1"}; !slices.Equal(got, want) || last != seen+3 {
 			t.Errorf("got %q up to %d, want %q", got, last, want)
 		}
@@ -205,7 +205,7 @@ func TestReplaced(t *testing.T) {
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		bob := n.hello("bob", `"watch":["alice"]`)
 		one := n.hello("alice", "")
-		bob.take()
+		bob.Came()
 		two := n.hello("alice", one.resume(fmt.Sprint(one.welcome.Q)))
 		if code, bye := one.ended(); code != 4409 || bye != `{"t":"bye","reason":"REPLACED_STREAM","message":"another connection of this session took over","kept":true}` {
 			t.Errorf("got %d %s", code, bye)
@@ -220,7 +220,7 @@ func TestReplaced(t *testing.T) {
 			t.Errorf("dropped: %d %s", code, bye)
 		}
 		p := n.open()
-		p.send(`{"t":"hello","token":%q,%s}`, n.JWT("alice"), one.resume(""))
+		p.Say(`{"t":"hello","token":%q,%s}`, n.JWT("alice"), one.resume(""))
 		if code, bye := p.ended(); code != 4410 || !strings.Contains(bye, `"reason":"SESSION_GONE"`) || !strings.Contains(bye, `"kept":false`) {
 			t.Errorf("after the drop: %d %s", code, bye)
 		}
@@ -233,7 +233,7 @@ func TestLostAndBack(t *testing.T) {
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		bob := n.hello("bob", `"watch":["alice"]`)
 		alice := n.hello("alice", `"watch":["bob"],"status":{"text":"x"}`)
-		bob.take()
+		bob.Came()
 		alice.Conn.Close()
 		wait(7 * time.Second)
 		bob.wantNotes("after the grace", "alice closed off DISCONNECTED")

@@ -117,8 +117,8 @@ func TestBadFramesAreRefused(t *testing.T) {
 	inBubble(t, doortest.Config{Limits: admit.Limits{Watches: 5, Batch: 3}}, func(t *testing.T, n *node) {
 		bob := n.hello("bob", `"watch":["alice"]`)
 		alice := n.hello("alice", `"watch":["x","y"],"status":{"text":"before","properties":{"q":1}}`)
-		bob.take()
-		alice.take()
+		bob.Came()
+		alice.Came()
 		for _, row := range badFrames {
 			wait(2 * time.Second) // the pace of frames is another test's
 			var e errorFrame
@@ -131,7 +131,7 @@ func TestBadFramesAreRefused(t *testing.T) {
 				t.Errorf("%s: got %s, want the field %s", row.name, got, row.field)
 			}
 			alice.stands()
-			if lines, _ := bob.notes(bob.take()); len(lines) > 0 {
+			if lines, _ := bob.notes(bob.Came()); len(lines) > 0 {
 				t.Errorf("%s: told watchers %q", row.name, lines)
 			}
 		}
@@ -169,7 +169,7 @@ func TestWhatIsNoFrameEnds(t *testing.T) {
 			inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 				bob := n.hello("bob", `"watch":["alice"]`)
 				alice := n.hello("alice", "")
-				bob.take()
+				bob.Came()
 				alice.Frame(frame.op, []byte(frame.b))
 				code, last := alice.ended()
 				if code != 4400 || last != `{"t":"bye","reason":"FRAME_INVALID","message":"a frame is one JSON object in a text message","kept":true}` {
@@ -193,29 +193,29 @@ func TestTheStoreIsDown(t *testing.T) {
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		alice := n.hello("alice", `"watch":["bob"]`)
 		carol := n.hello("carol", "")
-		alice.take()
+		alice.Came()
 		release := n.Store.Hold()
 		bob := n.open()
-		bob.send(`{"t":"hello","token":%q}`, n.JWT("bob"))
+		bob.Say(`{"t":"hello","token":%q}`, n.JWT("bob"))
 		wait(time.Second)
 		if got := alice.ask(`{"t":"set","id":1,"status":{"text":"still here"}}`); !strings.HasPrefix(got, `{"t":"ok"`) {
 			t.Errorf("set while another waits: %s", got)
 		}
-		alice.send(`{"t":"patch","id":2,"status":{"invisible":true}}`)
-		carol.send(`{"t":"bye","id":3}`)
+		alice.Say(`{"t":"patch","id":2,"status":{"invisible":true}}`)
+		carol.Say(`{"t":"bye","id":3}`)
 		wait(10 * time.Second)
 		if code, last := bob.ended(); code != 4503 || !strings.Contains(last, `"reason":"LOG_UNAVAILABLE"`) || !strings.Contains(last, "retry_after") {
 			t.Errorf("hello: %d %s", code, last)
 		}
 		var e errorFrame
-		got := alice.take()
+		got := alice.Came()
 		if len(got) != 1 {
 			t.Fatalf("invisible: got %q", got)
 		}
 		if read(t, got[0], &e); e.Reason != "LOG_UNAVAILABLE" || e.RetryAfter == 0 || *e.ID != 2 {
 			t.Errorf("invisible: %s", got[0])
 		}
-		frames := carol.take()
+		frames := carol.Came()
 		if code, _, _ := carol.End(); code != 1000 || len(frames) != 2 || !strings.Contains(frames[0], `"id":3,"reason":"LOG_UNAVAILABLE"`) || !strings.Contains(frames[1], "SESSION_CLOSED") {
 			t.Errorf("bye: %d %q", code, frames)
 		}
@@ -236,7 +236,7 @@ func TestCallsAreTold(t *testing.T) {
 		alice.ask(`{"t":"made up by a peer"}`)
 		alice.Conn.Close()
 		bob := n.open()
-		bob.send(`{"t":"hello"}`)
+		bob.Say(`{"t":"hello"}`)
 		bob.ended()
 		got := n.reports()
 		slices.Sort(got)
@@ -258,7 +258,7 @@ func TestPanicsEndOneFrameOnly(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		bob := n.open()
-		bob.send(`{"t":"hello","token":"x"}`)
+		bob.Say(`{"t":"hello","token":"x"}`)
 		if code, last := bob.ended(); code != 1011 || !strings.Contains(last, "INTERNAL") {
 			t.Errorf("hello: %d %s", code, last)
 		}

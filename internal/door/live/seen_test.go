@@ -25,7 +25,7 @@ func TestFriends(t *testing.T) {
 		if got := alice.ask(`{"t":"watch","id":1,"friends":true}`); got != `{"t":"ok","id":1,"friends":2,"already":true}` {
 			t.Errorf("again: %s", got)
 		}
-		alice.take()
+		alice.Came()
 		n.Roster.Befriend("alice", "bob", "dave")
 		alice.wantNotes("the list changes", "carol ended NO_LONGER_FRIEND", "dave none off")
 		if got := alice.ask(`{"t":"unwatch","id":2,"users":["bob","erin","\u0000"]}`); got != `{"t":"ok","id":2,"was":["bob"],"still":["bob"],"rejected":["\u0000"]}` {
@@ -45,7 +45,7 @@ func TestFriends(t *testing.T) {
 
 		n.Roster.Fail(doortest.ErrListsDown)
 		bob := n.hello("bob", `"id":8,"friends":true,"watch":["carol"]`)
-		frames := slices.DeleteFunc(bob.take(), func(s string) bool { return strings.HasPrefix(s, `{"t":"n"`) })
+		frames := slices.DeleteFunc(bob.Came(), func(s string) bool { return strings.HasPrefix(s, `{"t":"n"`) })
 		want := `{"t":"error","id":8,"part":"friends","reason":"FRIENDS_UNAVAILABLE","message":"the friend list cannot be read now; nothing was subscribed","retry_after":2000}`
 		if len(frames) != 1 || frames[0] != want {
 			t.Errorf("list down: %q", frames)
@@ -68,14 +68,14 @@ func TestInvisibleAndBlockedAreBitForBitOffline(t *testing.T) {
 			wait(time.Second)
 			meanwhile(n, bob)
 			wait(time.Second)
-			frames = append(frames, alice.take()...)
+			frames = append(frames, alice.Came()...)
 			frames = append(frames, alice.ask(`{"t":"get","id":1,"users":["bob","bob"],"sessions":true}`))
 			other := n.hello(late, "")
-			other.send(`{"t":"watch","users":["bob"]}`)
-			frames = append(frames, other.take()...)
+			other.Say(`{"t":"watch","users":["bob"]}`)
+			frames = append(frames, other.Came()...)
 			alice.Conn.Close()
 			again := n.hello("alice", alice.resume("1"))
-			frames = append(frames, again.take()...)
+			frames = append(frames, again.Came()...)
 		})
 		ids := map[string]string{}
 		return regexp.MustCompile(`"id":"[\w-]{22}"`).ReplaceAllStringFunc(strings.Join(frames, "\n"), func(s string) string {
@@ -86,12 +86,12 @@ func TestInvisibleAndBlockedAreBitForBitOffline(t *testing.T) {
 		})
 	}
 	nothing := func(*node, *device) {}
-	leaves := func(_ *node, bob *device) { bob.send(`{"t":"bye"}`); synctest.Wait() }
+	leaves := func(_ *node, bob *device) { bob.Say(`{"t":"bye"}`); synctest.Wait() }
 	busy := func(_ *node, bob *device) {
 		for i := range 5 {
 			bob.ask(`{"t":"set","status":{"invisible":true,"text":"secret %d"}}`, i)
 		}
-		bob.send(`{"t":"bye"}`)
+		bob.Say(`{"t":"bye"}`)
 		synctest.Wait()
 	}
 	hides := func(_ *node, bob *device) { bob.ask(`{"t":"patch","status":{"invisible":true}}`) }
@@ -128,16 +128,16 @@ func TestAppsAreApart(t *testing.T) {
 		alice.wantNotes("alone", "bob none off", "alice current on online", "done  friends=false all=true users=2")
 		for _, user := range []string{"bob", "alice"} {
 			p := n.open()
-			p.send(`{"t":"hello","token":%q,"watch":["alice","bob"]}`, n.Sign(doortest.OtherIssuer(), user, time.Hour))
+			p.Say(`{"t":"hello","token":%q,"watch":["alice","bob"]}`, n.Sign(doortest.OtherIssuer(), user, time.Hour))
 			other := &device{peer: p}
-			frames := other.take()
+			frames := other.Came()
 			read(t, frames[0], &other.welcome)
 			n.Log.Secret(other.welcome.Resume)
 			if got, _ := other.notes(frames); user == "bob" && !slices.Equal(got, []string{"alice none off", "bob current on online", "done  friends=false all=true users=2"}) {
 				t.Errorf("bob of the other app is told %q", got)
 			}
 			other.ask(`{"t":"set","status":{"text":"elsewhere"}}`)
-			other.send(`{"t":"bye"}`)
+			other.Say(`{"t":"bye"}`)
 			other.ended()
 		}
 		wait(time.Minute)

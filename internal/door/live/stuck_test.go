@@ -114,7 +114,7 @@ func (n *node) watcher(user string, watch string) *watcher {
 		n.t.Fatal(answer.Status)
 	}
 	w := &watcher{device: &device{peer: p}, knows: map[string]string{}}
-	p.send(`{"t":"hello","token":%q,"watch":%s}`, n.JWT(user), watch)
+	p.Say(`{"t":"hello","token":%q,"watch":%s}`, n.JWT(user), watch)
 	if err := p.Next(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -277,13 +277,13 @@ func TestHellosThatWaitHoldUpNobody(t *testing.T) {
 		var waiting []*peer
 		for i := range 4 * runtime.GOMAXPROCS(0) {
 			p, _ := n.handshake(Path)
-			p.send(`{"t":"hello","token":%q}`, n.JWT(fmt.Sprintf("late%d", i)))
+			p.Say(`{"t":"hello","token":%q}`, n.JWT(fmt.Sprintf("late%d", i)))
 			waiting = append(waiting, p)
 		}
 		slowest := time.Duration(0)
 		for i := range 50 {
 			began := time.Now()
-			alice.send(`{"t":"set","id":%d,"status":{"text":"%d"}}`, i, i)
+			alice.Say(`{"t":"set","id":%d,"status":{"text":"%d"}}`, i, i)
 			alice.Conn.SetReadDeadline(began.Add(5 * time.Second))
 			if err := alice.Next(); err != nil {
 				t.Fatalf("call %d while others wait: %v", i, err)

@@ -17,8 +17,8 @@ import (
 func (n *node) topical(user string, topics token.Topics, more string) *peer {
 	n.t.Helper()
 	p := n.open()
-	p.send(`{"t":"hello","token":%q%s}`, n.TopicJWT(user, topics), more)
-	if got := p.take(); len(got) != 1 || !strings.HasPrefix(got[0], `{"t":"welcome"`) {
+	p.Say(`{"t":"hello","token":%q%s}`, n.TopicJWT(user, topics), more)
+	if got := p.Came(); len(got) != 1 || !strings.HasPrefix(got[0], `{"t":"welcome"`) {
 		n.t.Fatalf("hello: got %q", got)
 	}
 	return p
@@ -27,7 +27,7 @@ func (n *node) topical(user string, topics token.Topics, more string) *peer {
 // topics are the topic messages that came, one line each.
 func (p *peer) topics() (lines []string) {
 	p.n.t.Helper()
-	for _, f := range p.take() {
+	for _, f := range p.Came() {
 		var frame struct {
 			T      string
 			Missed bool
@@ -101,7 +101,7 @@ func TestTopics(t *testing.T) {
 				t.Errorf("get: %s, want %s", got, part)
 			}
 		}
-		agent.send(`{"t":"bye"}`)
+		agent.Say(`{"t":"bye"}`)
 		boss.wantTopics("the agent goes", `agents agent onlineStatus "offline" in a call`)
 		quiet.wantTopics("who did not ask")
 		none.wantTopics("who may not")
@@ -163,8 +163,8 @@ func TestTopicsOfTokens(t *testing.T) {
 
 		for _, bad := range []token.Topics{publishes("a", ""), publishes(strings.Repeat("x", 65), "T"), {Subscribe: []string{"a\n"}}} {
 			p := n.open()
-			p.send(`{"t":"hello","token":%q,"topics":true}`, n.TopicJWT("carol", bad))
-			got := strings.Join(p.take(), " ")
+			p.Say(`{"t":"hello","token":%q,"topics":true}`, n.TopicJWT("carol", bad))
+			got := strings.Join(p.Came(), " ")
 			if !strings.Contains(got, `"reason":"JWT_INVALID"`) || !strings.Contains(got, "presence_topics") {
 				t.Errorf("%v: got %s", bad, got)
 			}
@@ -178,7 +178,7 @@ func TestMissedTopics(t *testing.T) {
 	inBubble(t, doortest.Config{}, func(t *testing.T, n *node) {
 		n.topical("bob", publishes("a", "A"), ``)
 		p, _ := n.handshake(Path)
-		p.send(`{"t":"hello","token":%q,"topics":true}`, n.TopicJWT("alice", token.Topics{Subscribe: []string{"A"}}))
+		p.Say(`{"t":"hello","token":%q,"topics":true}`, n.TopicJWT("alice", token.Topics{Subscribe: []string{"A"}}))
 		set := func(v int) {
 			value := fmt.Sprintf(`{"n":%d,"pad":%q}`, v, strings.Repeat("x", 3000))
 			if _, _, err := n.Topics.Set(t.Context(), presence.User{App: doortest.App, ID: "bob"}, []topic.Attribute{{Name: "a", Value: json.RawMessage(value)}}); err != nil {
@@ -190,12 +190,12 @@ func TestMissedTopics(t *testing.T) {
 			set(i)
 		}
 		go p.Read()
-		got := strings.Join(p.take(), "\n")
+		got := strings.Join(p.Came(), "\n")
 		if !strings.Contains(got, `{"t":"topic","missed":true}`) {
 			t.Errorf("nothing said that messages were left out: %.300s", got)
 		}
 		set(9999)
-		if got := strings.Join(p.take(), "\n"); !strings.Contains(got, `{"n":9999,`) {
+		if got := strings.Join(p.Came(), "\n"); !strings.Contains(got, `{"n":9999,`) {
 			t.Errorf("after it came %.300s", got)
 		}
 		p.stands()

@@ -85,14 +85,14 @@ func TestNewerSocketWins(t *testing.T) {
 		l := n.listen(id, key)
 		first := n.device("alice", "online", `,"device":"phone"`)
 		other := n.device("alice", "online", `,"device":"desk"`)
-		l.want("online once", l.came(), status(uid, "online"))
+		l.want("online once", l.Came(), status(uid, "online"))
 		second := n.device("alice", "online", `,"device":"phone"`)
 		first.ended("the older socket", codeReplaced)
 		second.Conn.Close()
 		wait(2 * time.Second)
 		third := n.device("alice", "online", `,"device":"phone"`)
 		wait(time.Minute)
-		l.want("the publisher sees nothing of it", l.came())
+		l.want("the publisher sees nothing of it", l.Came())
 		if s := n.sessions("alice"); len(s) != 2 {
 			t.Errorf("got %d sessions, want the two devices'", len(s))
 		}
@@ -233,7 +233,7 @@ func TestDroppedAndDrained(t *testing.T) {
 		l := n.listen(id, key)
 		n.Tracker.Drain(func() tracker.End { return tracker.End{Cause: tracker.CauseDraining, RetryAfter: 2 * time.Second} })
 		q.ended("drained", 1001)
-		if got := q.came(); len(got) != 1 || !strings.Contains(got[0], `"errno":42`) || !strings.Contains(got[0], `"retry_after":2`) {
+		if got := q.Came(); len(got) != 1 || !strings.Contains(got[0], `"errno":42`) || !strings.Contains(got[0], `"retry_after":2`) {
 			t.Errorf("drained: got %q, want slow down", got)
 		}
 		if len(n.sessions("bob")) != 1 {

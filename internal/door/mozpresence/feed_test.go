@@ -80,9 +80,9 @@ func TestReplacedByAnInvisibleOne(t *testing.T) {
 		uid := n.grant(id, "alice")
 		l := n.listen(id, key)
 		n.device("alice", "online")
-		l.want("online", l.came(), status(uid, "online"))
+		l.want("online", l.Came(), status(uid, "online"))
 		n.device("alice", "online")
-		l.want("replaced by one like it", l.came())
+		l.want("replaced by one like it", l.Came())
 		made, err := n.Tracker.Make(t.Context(), tracker.MakeParams{User: user("alice")})
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestReplacedByAnInvisibleOne(t *testing.T) {
 		if _, err := n.Tracker.Connect(t.Context(), made.Ref, tracker.ConnectParams{Initial: hidden, Link: silent{}}); err != nil {
 			t.Fatal(err)
 		}
-		l.want("replaced by an invisible one", l.came(), status(uid, "offline"))
+		l.want("replaced by an invisible one", l.Came(), status(uid, "offline"))
 	})
 }
 

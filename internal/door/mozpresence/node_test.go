@@ -107,12 +107,7 @@ func (n *node) dial(path string, header ...string) *peer {
 // handshake is dial that may be refused.
 func (n *node) handshake(path string, header ...string) (*peer, *http.Response) {
 	n.t.Helper()
-	here := n.port.Dial()
-	h := http.Header{}
-	for i := 0; i < len(header); i += 2 {
-		h.Set(header[i], header[i+1])
-	}
-	p, answer := doortest.Handshake(n.t, here, path, h)
+	p, answer := doortest.Handshake(n.t, n.port.Dial(), path, doortest.Header(header...))
 	if p == nil {
 		return nil, answer
 	}
@@ -124,8 +119,7 @@ func (n *node) handshake(path string, header ...string) (*peer, *http.Response) 
 // connect is dial for who reads by itself.
 func (n *node) connect(path string) *doortest.Peer {
 	n.t.Helper()
-	here := n.port.Dial()
-	p, answer := doortest.Handshake(n.t, here, path, http.Header{})
+	p, answer := doortest.Handshake(n.t, n.port.Dial(), path, nil)
 	if p == nil {
 		n.t.Fatalf("handshake of %s: got %s", path, answer.Status)
 	}
@@ -135,16 +129,8 @@ func (n *node) connect(path string) *doortest.Peer {
 // say sends a frame and returns what came until everything is quiet.
 func (p *peer) say(format string, args ...any) []string {
 	p.t.Helper()
-	if err := p.Send(fmt.Sprintf(format, args...)); err != nil {
-		p.t.Errorf("send: %v", err)
-	}
-	return p.came()
-}
-
-// came is what came since.
-func (p *peer) came() []string {
-	synctest.Wait()
-	return p.Take()
+	p.Say(format, args...)
+	return p.Came()
 }
 
 // want compares what came.

@@ -89,7 +89,7 @@ func TestPost(t *testing.T) {
 			t.Errorf("one object, with the former words: got %s", got)
 		}
 		a := n.device("alice", "unavailable")
-		frames := a.came()
+		frames := a.Came()
 		if got := messages(t, frames); fmt.Sprint(got) != "[one two four]" {
 			t.Errorf("handed over: %v", got)
 		}
@@ -105,25 +105,25 @@ func TestPost(t *testing.T) {
 		}
 		wait(2 * time.Second)
 		second := n.device("alice", "online")
-		if got := messages(t, second.came()); len(got) != 0 {
+		if got := messages(t, second.Came()); len(got) != 0 {
 			t.Errorf("purged: got %v again", got)
 		}
 		if got := n.post(id, key, noteFor(alice, "live")); got != `{"result":"OK","queue_size":1}` {
 			t.Errorf("to who is there: got %s", got)
 		}
 		for _, p := range []*peer{a, second} {
-			if got := messages(t, p.came()); fmt.Sprint(got) != "[live]" {
+			if got := messages(t, p.Came()); fmt.Sprint(got) != "[live]" {
 				t.Errorf("every connection gets it: got %v", got)
 			}
 		}
 		a.say(`{"status":"offline"}`)
 		second.say(`{"status":"offline"}`)
 		n.post(id, key, noteFor(alice, "later"))
-		if got := messages(t, a.came()); len(got) != 0 {
+		if got := messages(t, a.Came()); len(got) != 0 {
 			t.Errorf("who is offline: got %v", got)
 		}
 		a.Send(`{"status":"online"}`)
-		if got := messages(t, a.came()[1:]); fmt.Sprint(got) != "[later]" {
+		if got := messages(t, a.Came()[1:]); fmt.Sprint(got) != "[later]" {
 			t.Errorf("back: got %v", got)
 		}
 	})
@@ -143,7 +143,7 @@ func TestQueueBounds(t *testing.T) {
 			t.Errorf("101: got %.60s", got)
 		}
 		p := n.device("alice", "online")
-		got := messages(t, p.came())
+		got := messages(t, p.Came())
 		if len(got) != mailbox.Capacity || got[0] != "1" || got[99] != "100" {
 			t.Errorf("handed over: %d, from %v", len(got), got[:1])
 		}
@@ -153,7 +153,7 @@ func TestQueueBounds(t *testing.T) {
 			n.post(id, key, fmt.Sprintf(`{"userid":%q,"message":"x"%s}`, uid, ttl))
 			wait(mailbox.DefaultTTL)
 			p.Send(`{"status":"online"}`)
-			if got := messages(t, p.came()[1:]); fmt.Sprint(got) != want {
+			if got := messages(t, p.Came()[1:]); fmt.Sprint(got) != want {
 				t.Errorf("after 5 minutes with %q: got %v, want %s", ttl, got, want)
 			}
 			p.say(`{"status":"offline"}`)

@@ -64,29 +64,29 @@ func TestStatusesOfTheGranted(t *testing.T) {
 		a := n.device("alice", "online")
 		b := n.device("bob", "online") // granted nothing
 		a.say(`{"status":"unavailable"}`)
-		l.want("alice alone", l.came(), status(alice, "online"), status(alice, "unavailable"))
+		l.want("alice alone", l.Came(), status(alice, "online"), status(alice, "unavailable"))
 		second := n.device("alice", "online") // busy on one device wins
 		a.say(`{"status":"offline"}`)
 		wait(time.Millisecond)
-		l.want("two devices", l.came(), status(alice, "online"))
+		l.want("two devices", l.Came(), status(alice, "online"))
 		second.say(`{"status":"offline"}`)
-		l.want("the last one", l.came(), status(alice, "offline"))
+		l.want("the last one", l.Came(), status(alice, "offline"))
 		a.say(`{"status":"online"}`)
-		l.want("back", l.came(), status(alice, "online"))
+		l.want("back", l.Came(), status(alice, "online"))
 		bob := n.grant(id, "bob")
-		l.want("a grant tells nothing by itself", l.came())
+		l.want("a grant tells nothing by itself", l.Came())
 		b.say(`{"status":"unavailable"}`)
-		l.want("bob from now on", l.came(), status(bob, "unavailable"))
+		l.want("bob from now on", l.Came(), status(bob, "unavailable"))
 		if _, _, err := n.reg.Revoke(t.Context(), user("alice"), id); err != nil {
 			t.Fatal(err)
 		}
-		l.want("revoked", l.came(), status(alice, "offline"))
+		l.want("revoked", l.Came(), status(alice, "offline"))
 		a.say(`{"status":"unavailable"}`)
 		a.say(`{"status":"offline"}`)
-		l.want("nothing after it", l.came())
+		l.want("nothing after it", l.Came())
 		fresh := n.grant(id, "alice")
 		a.say(`{"status":"online"}`)
-		l.want("a new grant", l.came(), status(fresh, "online"))
+		l.want("a new grant", l.Came(), status(fresh, "online"))
 	})
 }
 
@@ -98,7 +98,7 @@ func TestInvisible(t *testing.T) {
 		uid := n.grant(id, "alice")
 		l := n.listen(id, key)
 		n.device("alice", "online")
-		l.want("online", l.came(), status(uid, "online"))
+		l.want("online", l.Came(), status(uid, "online"))
 		ref := tracker.Ref{User: user("alice")}
 		n.Tracker.Links(ref.User, func(s presence.SessionID, _ tracker.Link) { ref.Session = s })
 		for _, hidden := range []bool{true, false} {
@@ -110,7 +110,7 @@ func TestInvisible(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l.want(fmt.Sprint("hidden ", hidden), l.came(), status(uid, map[bool]string{true: "offline", false: "online"}[hidden]))
+			l.want(fmt.Sprint("hidden ", hidden), l.Came(), status(uid, map[bool]string{true: "offline", false: "online"}[hidden]))
 			_, answer := n.call("GET", "/"+id+"/presence?uid="+uid, key, "")
 			if want := map[bool]string{true: "offline", false: "online"}[hidden]; !strings.Contains(answer, want) {
 				t.Errorf("hidden %v: the query says %s", hidden, answer)
@@ -133,14 +133,14 @@ func TestQueueOfAnHour(t *testing.T) {
 		a.say(`{"status":"online"}`)
 		wait(29 * time.Minute)
 		l := n.listen(id, key)
-		l.want("all of it", l.came(), status(uid, "online"), status(bob, "online"), status(uid, "offline"), status(uid, "online"))
+		l.want("all of it", l.Came(), status(uid, "online"), status(bob, "online"), status(uid, "offline"), status(uid, "online"))
 		wait(2 * time.Second) // how far it was told is stored
 		l.Conn.Close()
 		wait(time.Second)
 		b.say(`{"status":"offline"}`)
 		wait(59 * time.Minute)
 		l = n.listen(id, key)
-		l.want("what was not told yet", l.came(), status(bob, "offline"))
+		l.want("what was not told yet", l.Came(), status(bob, "offline"))
 		wait(2 * time.Second)
 		l.Conn.Close()
 		wait(time.Second)
@@ -152,7 +152,7 @@ func TestQueueOfAnHour(t *testing.T) {
 		}
 		wait(time.Hour - 30*time.Second)
 		l = n.listen(id, key)
-		l.want("not what is older than an hour", l.came(), status(bob, "offline"), status(uid, "online"))
+		l.want("not what is older than an hour", l.Came(), status(bob, "offline"), status(uid, "online"))
 	})
 }
 
@@ -181,7 +181,7 @@ func TestQueueOverARestart(t *testing.T) {
 		uid := n.grant(id, "alice")
 		l := n.listen(id, key)
 		a := n.device("alice", "online")
-		l.want("before", l.came(), status(uid, "online"))
+		l.want("before", l.Came(), status(uid, "online"))
 		l.Conn.Close()
 		wait(time.Second)
 		a.say(`{"status":"offline"}`)
@@ -189,7 +189,7 @@ func TestQueueOverARestart(t *testing.T) {
 		n = newNode(t, doortest.New(t, doortest.Config{Store: s, Incarnation: 2}))
 		defer n.stop()
 		l = n.listen(id, n.Log.Secret(key))
-		l.want("after", l.came(), status(uid, "offline"))
+		l.want("after", l.Came(), status(uid, "offline"))
 	})
 }
 
@@ -214,7 +214,7 @@ func TestNotifyFrame(t *testing.T) {
 			}
 		}
 		a := n.device("alice", "online")
-		if got := messages(t, a.came()); fmt.Sprint(got) != "[hi ho]" {
+		if got := messages(t, a.Came()); fmt.Sprint(got) != "[hi ho]" {
 			t.Errorf("handed over: %v", got)
 		}
 	})

@@ -23,7 +23,7 @@ func TestResumeAfterRestart(t *testing.T) {
 		uid := n.grant(id, "bob")
 		l := n.listen(id, key)
 		n.device("bob", "unavailable", `,"device":"phone"`)
-		l.want("before", l.came(), status(uid, "unavailable"))
+		l.want("before", l.Came(), status(uid, "unavailable"))
 		session := n.sessions("bob")[0].Public
 		n.Tracker.Drain(func() tracker.End { return tracker.End{Cause: tracker.CauseDraining} })
 		n.stop()
@@ -36,7 +36,7 @@ func TestResumeAfterRestart(t *testing.T) {
 			t.Errorf("got %+v, want the session %v, live", got, session)
 		}
 		wait(time.Minute)
-		l.want("a restart", l.came())
+		l.want("a restart", l.Came())
 	})
 }
 

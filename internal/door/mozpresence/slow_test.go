@@ -101,7 +101,7 @@ func TestSlowDevice(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if got := len(messages(t, quick.came())); got != 2*mailbox.MaxWaiting {
+		if got := len(messages(t, quick.Came())); got != 2*mailbox.MaxWaiting {
 			t.Errorf("the quick one got %d, want %d", got, 2*mailbox.MaxWaiting)
 		}
 		go slow.Read()
@@ -146,19 +146,19 @@ func TestFeedAfterAnOutage(t *testing.T) {
 		uid := n.grant(id, "alice")
 		l := n.listen(id, key)
 		a := n.device("alice", "online")
-		l.want("before", l.came(), status(uid, "online"))
+		l.want("before", l.Came(), status(uid, "online"))
 		f.down.Store(true)
 		close(f.cut)
 		wait(5 * time.Second)
 		a.say(`{"status":"offline"}`)
 		wait(5 * time.Second)
-		l.want("meanwhile", l.came())
+		l.want("meanwhile", l.Came())
 		f.cut = make(chan struct{})
 		f.down.Store(false)
 		wait(2 * retryFeed)
-		l.want("after", l.came(), status(uid, "offline"))
+		l.want("after", l.Came(), status(uid, "offline"))
 		a.say(`{"status":"online"}`)
-		l.want("and on", l.came(), status(uid, "online"))
+		l.want("and on", l.Came(), status(uid, "online"))
 	})
 }
 
@@ -207,7 +207,7 @@ func TestRevokedAtAnotherNode(t *testing.T) {
 		for _, missed := range []bool{false, true} {
 			uid := n.grant(id, "alice")
 			a := n.device("alice", "online")
-			l.want("online", l.came(), status(uid, "online"))
+			l.want("online", l.Came(), status(uid, "online"))
 			if missed {
 				tell = func(publisher.Change) {}
 			}
@@ -215,12 +215,12 @@ func TestRevokedAtAnotherNode(t *testing.T) {
 				t.Fatal(err)
 			}
 			if missed {
-				l.want("not heard of", l.came())
+				l.want("not heard of", l.Came())
 				n.door.Missed()
 			}
-			l.want(fmt.Sprintf("revoked, missed %v", missed), l.came(), status(uid, "offline"))
+			l.want(fmt.Sprintf("revoked, missed %v", missed), l.Came(), status(uid, "offline"))
 			a.say(`{"status":"offline"}`)
-			l.want("nothing after it", l.came())
+			l.want("nothing after it", l.Came())
 		}
 		if _, err := other.Deactivate(t.Context(), id); err != nil {
 			t.Fatal(err)

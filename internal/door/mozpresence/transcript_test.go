@@ -45,7 +45,7 @@ func (n *node) play(text string) {
 		word, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
 		arg = strings.NewReplacer(names...).Replace(arg)
 		if sock != nil {
-			came = append(came, sock.came()...)
+			came = append(came, sock.Came()...)
 		}
 		switch word {
 		case "user":
@@ -82,7 +82,7 @@ func (n *node) play(text string) {
 		}
 	}
 	synctest.Wait()
-	if came = append(came, sock.came()...); len(came) > 0 {
+	if came = append(came, sock.Came()...); len(came) > 0 {
 		n.t.Errorf("at the end: got %q, want nothing more", came)
 	}
 }

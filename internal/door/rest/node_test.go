@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/porchlight-dev/porchlight/internal/door/doortest"
 	"github.com/porchlight-dev/porchlight/internal/facts"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
@@ -50,7 +50,7 @@ type node struct {
 	webhooks    *webhook.Deliverer
 	receiver    *receiver
 	door        *Door
-	book        logBook
+	book        doortest.Book
 
 	mu    sync.Mutex // guards calls
 	calls []Call
@@ -66,25 +66,6 @@ type ears struct {
 func (e ears) Changed(p *presence.Presence) {
 	e.Hub.Changed(p)
 	e.topics.Changed(p)
-}
-
-// logBook keeps what is logged.
-type logBook struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-// Write keeps b.
-func (l *logBook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func newNode(t testing.TB) *node {

@@ -29,7 +29,7 @@ func TestDocument(t *testing.T) {
 		// Section 1: B changes, and A is told.
 		came := time.Now()
 		b := n.connect(n.client("user_1", "", "onlineStatus>online_status_GRDHG0HI"), "web-b")
-		if got, want := strings.Join(agent.take(), ""), `{"service":102,"body":`+fmt.Sprintf(sampleNew, came.UnixMilli())+`}`; got != want {
+		if got, want := strings.Join(agent.Came(), ""), `{"service":102,"body":`+fmt.Sprintf(sampleNew, came.UnixMilli())+`}`; got != want {
 			t.Errorf("section 5: got\n%s\nwant\n%s", got, want)
 		}
 		if got := b.news(); len(got) != 0 {
@@ -55,7 +55,7 @@ func TestDocument(t *testing.T) {
 		}
 
 		// Section 2: what agent_1 publishes, and where; the default topic.
-		agent.take()
+		agent.Came()
 		if got := agent.ask(`{"service":103,"body":{"attribute":"manual_status","value":"away","requestId":3}}`); !strings.Contains(got, `"r":0`) || !strings.Contains(got, `"topic":"agent_manual_status"`) {
 			t.Errorf("manual_status: got %s", got)
 		}
@@ -89,7 +89,7 @@ func TestCalls(t *testing.T) {
 		put("1", "Calling", 0)
 		watcher.hears("the same again")
 		put("2", "Answered", 2)
-		watcher.take()
+		watcher.Came()
 		put("1", "Ended", 2)
 		watcher.hears("one of two ends", `calls_of_bob bob call="Ended" +`, `ALL_CALL_STATUS bob call="Ended" +`, `ALL_CALL_STATUS carol call="Ended" +`)
 		put("2", "Ended", 2)
@@ -153,7 +153,7 @@ func TestOtherDoors(t *testing.T) {
 		first := n.connect(n.client("bob", "", "onlineStatus>s"), "web-b")
 		first.hangUp()
 		doortest.Elapse(7 * time.Second)
-		watcher.take()
+		watcher.Came()
 		ref := n.Open("bob", presence.Device{Platform: "ios", Door: "live"})
 		watcher.hears("bob by another door", `s bob onlineStatus="online"`)
 		n.Set(ref, presence.Status{Invisible: true})

@@ -118,7 +118,7 @@ func TestOtherClients(t *testing.T) {
 		}
 		hears := func(what string, p *peer, want ...string) {
 			t.Helper()
-			if got := p.take(); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			if got := p.Came(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 				t.Errorf("%s: got\n%s\nwant\n%s", what, strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
 		}
@@ -160,11 +160,11 @@ func TestPings(t *testing.T) {
 		doortest.Elapse(100 * time.Millisecond)
 		for range 4 {
 			doortest.Elapse(PingEvery)
-			if got := well.take(); strings.Join(got, "") != pingFrame {
+			if got := well.Came(); strings.Join(got, "") != pingFrame {
 				t.Errorf("after %v: got %q, want one ping", time.Since(began), got)
 			}
-			well.send(`{"service":1,"body":{"requestId":9}}`)
-			if got := well.take(); len(got) != 0 {
+			well.Say(`{"service":1,"body":{"requestId":9}}`)
+			if got := well.Came(); len(got) != 0 {
 				t.Errorf("the answer to a ping was answered: %q", got)
 			}
 			at := time.Since(began)
@@ -193,7 +193,7 @@ func TestPingsOfShortTimeouts(t *testing.T) {
 	inBubble(t, doortest.Config{Policy: tracker.Policy{HeartbeatTimeout: 12 * time.Second, Grace: 3 * time.Second}}, Config{}, func(t *testing.T, n *node) {
 		p := n.connect(n.client("bob", ""), "web-b")
 		doortest.Elapse(5200 * time.Millisecond)
-		if got := p.take(); strings.Join(got, "") != pingFrame {
+		if got := p.Came(); strings.Join(got, "") != pingFrame {
 			t.Errorf("got %q, want a ping after 5.14 s", got)
 		}
 	})

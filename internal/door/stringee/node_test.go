@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,9 +41,6 @@ type node struct {
 	t    *testing.T
 	door *Door
 	port *doortest.Port
-
-	mu   sync.Mutex // guards all below
-	told []string
 }
 
 // inBubble runs a test on a node with a clock of its own.
@@ -64,14 +60,7 @@ func newNode(t *testing.T, core *doortest.Core, cfg Config) *node {
 	if cfg.Apps == nil {
 		cfg.Apps = testApps()
 	}
-	cfg.Called = func(method, code string, took time.Duration) {
-		if took < 0 {
-			method = "end of " + method
-		}
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.told = append(n.told, method+" "+code)
-	}
+	cfg.Called = func(string, string, time.Duration) {}
 	n.door = New(cfg)
 	core.Tell(n.door.Changed)
 	if err := n.door.Start(t.Context()); err != nil {
@@ -152,46 +141,25 @@ func (n *node) open(more ...string) *peer {
 
 func (n *node) handshake(more ...string) (*peer, *http.Response) {
 	n.t.Helper()
-	near := n.port.Dial()
-	h := http.Header{}
-	for i := 0; i < len(more); i += 2 {
-		h[more[i]] = append(h[more[i]], more[i+1])
-	}
-	p, answer := doortest.Handshake(n.t, near, "/", h)
+	p, answer := doortest.Handshake(n.t, n.port.Dial(), "/", doortest.Header(more...))
 	if p == nil {
 		return nil, answer
 	}
 	return &peer{p, n}, answer
 }
 
-func (p *peer) send(format string, args ...any) {
-	p.n.t.Helper()
-	if len(args) > 0 {
-		format = fmt.Sprintf(format, args...)
-	}
-	if err := p.Send(format); err != nil {
-		p.n.t.Fatalf("send: %v", err)
-	}
-}
-
-// take returns what came since the last take.
-func (p *peer) take() []string {
-	synctest.Wait()
-	return p.Take()
-}
-
 // ask sends a frame and returns what came back.
 func (p *peer) ask(format string, args ...any) string {
 	p.n.t.Helper()
-	p.take()
-	p.send(format, args...)
-	return strings.Join(p.take(), "\n")
+	p.Came()
+	p.Say(format, args...)
+	return strings.Join(p.Came(), "\n")
 }
 
 // hello authenticates as the published client does, with a device of that name.
 func (p *peer) hello(raw, device string) string {
 	p.n.t.Helper()
-	p.send(`{"service":2,"body":{"accesstoken":%q,"deviceId":%q,"browserId":"browser-1","sessionId":"session-1","platform":3,"platformVersion":"","deviceName":"Mozilla","screenSize":"1920x1080","sdkVersion":"2.6.0","requestId":1}}`, raw, device)
+	p.Say(`{"service":2,"body":{"accesstoken":%q,"deviceId":%q,"browserId":"browser-1","sessionId":"session-1","platform":3,"platformVersion":"","deviceName":"Mozilla","screenSize":"1920x1080","sdkVersion":"2.6.0","requestId":1}}`, raw, device)
 	synctest.Wait()
 	got := p.Take()
 	if len(got) == 0 {
@@ -214,7 +182,7 @@ func (n *node) connect(raw, device string) *peer {
 // news are the messages of topics that came, as "topic user attribute=value"; "+"
 // says that a call runs.
 func (p *peer) news() (list []string) {
-	for _, f := range p.take() {
+	for _, f := range p.Came() {
 		var m struct {
 			Service int
 			Body    told
@@ -241,7 +209,7 @@ func (p *peer) hears(what string, want ...string) {
 // ended returns the close code.
 func (p *peer) ended() int {
 	p.n.t.Helper()
-	got := p.take()
+	got := p.Came()
 	code, _, over := p.End()
 	if !over {
 		p.n.t.Fatalf("the connection stands; it got %q", got)

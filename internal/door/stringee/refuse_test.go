@@ -32,7 +32,7 @@ func TestFrames(t *testing.T) {
 			t.Parallel()
 			inBubble(t, doortest.Config{}, Config{}, func(t *testing.T, n *node) {
 				for _, p := range []*peer{n.open(), n.connect(n.client("bob", ""), "web-b")} {
-					p.send("%s", frame)
+					p.Say("%s", frame)
 					if code := p.ended(); code != 1008 {
 						t.Errorf("ended with %d", code)
 					}
@@ -83,7 +83,7 @@ func TestFrames(t *testing.T) {
 				t.Errorf("%s: got %.100s", name, got)
 			}
 		}
-		p.take()
+		p.Came()
 		if err := p.Frame(2, []byte(`{"service":1,"body":{}}`)); err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestFrameSizeAndPace(t *testing.T) {
 		p := n.connect(n.client("bob", ""), "web-b")
 		frame := `{"service":1,"body":{"x":"%s"}}`
 		room := MaxFrame - len(frame) + 2
-		p.send(frame, strings.Repeat("x", room))
+		p.Say(frame, strings.Repeat("x", room))
 		p.stands()
 		go p.Send(fmt.Sprintf(frame, strings.Repeat("x", room+1)))
 		if code := p.ended(); code != 1009 {
@@ -109,9 +109,9 @@ func TestFrameSizeAndPace(t *testing.T) {
 		doortest.Elapse(time.Second)
 		q := n.connect(n.client("bob", ""), "web-b")
 		for range 300 {
-			q.send(`{"service":54,"body":{"requestId":1}}`)
+			q.Say(`{"service":54,"body":{"requestId":1}}`)
 		}
-		got := strings.Join(q.take(), "")
+		got := strings.Join(q.Came(), "")
 		if a, b := strings.Count(got, `"r":404`), strings.Count(got, `"r":429`); a+b != 300 || a < 190 || b < 90 {
 			t.Errorf("%d answered, %d refused", a, b)
 		}
