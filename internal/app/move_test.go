@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -126,7 +127,9 @@ func TestMovesIntoPeers(t *testing.T) {
 	stop(t, alone)
 
 	dirs := imported(t, export(t, app.Storage{Data: dir}))
-	nodes := clusterIn(t, dirs)
+	// Devices come back when all three have started, which takes a busy machine a while.
+	patiently := func(p *app.Params) { p.Config.RestartGrace = 10 * time.Minute }
+	nodes := clusterIn(t, dirs, patiently)
 	for i, a := range nodes {
 		asker := speak(t, a, "dave")
 		happens(t, fmt.Sprintf("node %d shows bob as he was", i+1), func() bool { return asker.sees("bob") == "IS_ONLINE_STATUS_BUSY" })
@@ -159,7 +162,7 @@ func TestMovesIntoPeers(t *testing.T) {
 	if err := app.ExportData(t.Context(), app.Storage{Data: dirs[0]}, filepath.Join(t.TempDir(), "x"), nil); err == nil || !strings.Contains(err.Error(), "a majority") {
 		t.Errorf("an export of one of three: got %v, want a refusal", err)
 	}
-	again := clusterIn(t, imported(t, export(t, app.Storage{Members: dirs[1:]})))
+	again := clusterIn(t, imported(t, export(t, app.Storage{Members: dirs[1:]})), patiently)
 	for i, a := range again {
 		after := stored(t, a)
 		delete(before, "alice/history") // she left meanwhile

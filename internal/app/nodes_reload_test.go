@@ -9,18 +9,19 @@ import (
 )
 
 // differing are the members of which a node says that they have another
-// configuration, and whether all are alive.
-func differing(t *testing.T, a *app.App) (names []string, alive bool) {
+// configuration, and whether all are there: on a busy machine one may be silent for
+// a moment.
+func differing(t *testing.T, a *app.App) (names []string, there bool) {
 	t.Helper()
-	alive = true
+	there = true
 	for _, v := range rest(t, a, "GET", "/api/v1/cluster", "")["members"].([]any) {
 		m := v.(map[string]any)
 		if m["other_configuration"] == true {
 			names = append(names, m["name"].(string))
 		}
-		alive = alive && m["standing"] == "alive"
+		there = there && (m["standing"] == "alive" || m["standing"] == "suspect")
 	}
-	return names, alive
+	return names, there
 }
 
 // TestReloadOfOneNode: a reload concerns the node that it is asked of. Until the
@@ -52,8 +53,8 @@ func TestReloadOfOneNode(t *testing.T) {
 	for range 12 { // longer than it takes to lose a node
 		<-time.After(500 * time.Millisecond)
 		for _, a := range nodes {
-			if names, alive := differing(t, a); !alive || len(names) == 0 {
-				t.Fatalf("differing %v, all alive: %v", names, alive)
+			if names, there := differing(t, a); !there || len(names) == 0 {
+				t.Fatalf("differing %v, all there: %v", names, there)
 			}
 		}
 	}
@@ -65,7 +66,7 @@ func TestReloadOfOneNode(t *testing.T) {
 	with(nodes[1])
 	with(nodes[2])
 	for _, a := range nodes {
-		happens(t, "all have the same again", func() bool { names, alive := differing(t, a); return alive && len(names) == 0 })
+		happens(t, "all have the same again", func() bool { names, there := differing(t, a); return there && len(names) == 0 })
 	}
 	served(t, nodes)
 	put(t, nodes[1], "alice")

@@ -151,9 +151,11 @@ func TestWebhooksOfNodes(t *testing.T) {
 	for _, a := range left {
 		goesOn(t, a, replay, "running")
 	}
+	unknown := false // an answer that says so may have ended it all the same
 	happens(t, "a presence ends at another node", func() bool {
 		code, m := restCode(t, left[1], "DELETE", "/api/v1/users/late/presence", "")
-		return code == http.StatusOK && m["removed"] == true
+		unknown = unknown || code != http.StatusOK
+		return code == http.StatusOK && (m["removed"] == true || unknown)
 	})
 	if next := served(t, left); next == server {
 		t.Errorf("%s serves it, which has left", next)

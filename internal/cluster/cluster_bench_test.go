@@ -217,7 +217,7 @@ func three(b *testing.B, rate int, change func(*cluster.Config)) {
 	took := time.Since(began)
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
-	for deadline := time.Now().Add(10 * time.Second); w.differ() != "" && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); w.differ() != "" && time.Now().Before(deadline); {
 		<-look.C
 	}
 	if d := w.differ(); d != "" {
