@@ -87,22 +87,23 @@ func TestLiveDoor(t *testing.T) {
 			if got := next(t, p); !strings.HasPrefix(got, `{"t":"pong","id":1`) {
 				t.Errorf("got %s", got)
 			}
+			began, ended := time.Now(), time.Duration(0)
 			said := make(chan string, 1)
 			go func() {
 				p.Read()
+				ended = time.Since(began)
 				said <- strings.Join(p.Take(), "\n")
 			}()
-			began := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), patient)
 			defer cancel()
 			if err := a.Stop(ctx); err != nil {
 				t.Errorf("Stop: %v", err)
 			}
-			if took := time.Since(began); took > streamsEndLimit {
-				t.Errorf("the stop took %v", took)
-			}
 			if bye := <-said; !strings.Contains(bye, `"reason":"DRAINING"`) || !strings.Contains(bye, `"retry_after":`) {
 				t.Errorf("the stop said %s", bye)
+			}
+			if took := time.Since(began); ended > streamsEndLimit || took > 3*streamsEndLimit { // what it stores takes a busy machine a while
+				t.Errorf("the connection ended after %v, the stop took %v", ended, took)
 			}
 			if code, _, _ := p.End(); code != 1001 {
 				t.Errorf("close code %d, want 1001", code)

@@ -284,6 +284,11 @@ func TestStartWithoutCertificate(t *testing.T) {
 func TestStopWithStreamsOnTheHTTPPort(t *testing.T) {
 	t.Parallel()
 	a := node(t, config.Listen{})
+	type end struct {
+		said []byte
+		at   time.Time
+	}
+	var began time.Time
 	for _, http2 := range []bool{false, true} {
 		tr := &http.Transport{Protocols: &http.Protocols{}}
 		tr.Protocols.SetHTTP1(!http2)
@@ -311,21 +316,25 @@ func TestStopWithStreamsOnTheHTTPPort(t *testing.T) {
 		if _, err := io.ReadFull(stream.Body, first); err != nil {
 			t.Fatal(err)
 		}
-		rest := make(chan []byte, 1)
-		go func() { b, _ := io.ReadAll(stream.Body); rest <- b }()
+		rest := make(chan end, 1)
+		go func() { b, _ := io.ReadAll(stream.Body); rest <- end{b, time.Now()} }()
 		defer func() {
-			if b := <-rest; !bytes.Contains(b, []byte("CLOSING_REASON_DRAINING")) || !bytes.Contains(b, []byte(`"unavailable"`)) {
-				t.Errorf("HTTP/2 %v: the stream ended with %q, want closing and UNAVAILABLE", http2, b)
+			e := <-rest
+			if !bytes.Contains(e.said, []byte("CLOSING_REASON_DRAINING")) || !bytes.Contains(e.said, []byte(`"unavailable"`)) {
+				t.Errorf("HTTP/2 %v: the stream ended with %q, want closing and UNAVAILABLE", http2, e.said)
+			}
+			if took := e.at.Sub(began); took > streamsEndLimit {
+				t.Errorf("HTTP/2 %v: the stream ended %v after the stop began, and not by itself", http2, took)
 			}
 		}()
 	}
-	began := time.Now()
+	began = time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	if err := a.Stop(ctx); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
-	if took := time.Since(began); took > streamsEndLimit {
-		t.Errorf("the stop took %v; its streams should have ended by themselves", took)
+	if took := time.Since(began); took > 3*streamsEndLimit { // what it stores takes a busy machine a while
+		t.Errorf("the stop took %v", took)
 	}
 }
