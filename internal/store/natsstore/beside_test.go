@@ -1,6 +1,7 @@
 package natsstore_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -69,5 +70,39 @@ func TestLoadBesideWriters(t *testing.T) {
 	}
 	if len(read) != shards {
 		t.Errorf("notes of %d nodes were read, want %d", len(read), shards)
+	}
+}
+
+// TestLoadWhereWritersNeverRest ends, and gives all that was there when it began: each
+// message that it reads brings another one.
+func TestLoadWhereWritersNeverRest(t *testing.T) {
+	t.Parallel()
+	s, stop := openOn(t, natsbus.Config{Dir: t.TempDir()}, natsstore.Config{MaxBytes: 256 << 20})
+	defer stop()
+	const nodes, most = 5, 100
+	save := func(incarnation uint64, b byte) error {
+		return s.SaveNotes(t.Context(), incarnation, 3, true, []byte{b})
+	}
+	for n := range uint64(nodes) {
+		if err := save(n+1, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newest, read := map[uint64]byte{}, 0
+	err := s.LoadNotes(t.Context(), 0, -1, func(incarnation uint64, b []byte) error {
+		if read++; read > most {
+			return errors.New("it reads on and on")
+		}
+		if old, ok := newest[incarnation]; ok && b[0] <= old {
+			t.Errorf("node %d: note %d after %d", incarnation, b[0], old)
+		}
+		newest[incarnation] = b[0]
+		return save(incarnation%nodes+1, byte(read))
+	})
+	if err != nil || read <= nodes {
+		t.Errorf("%d notes were read, then %v", read, err)
+	}
+	if len(newest) != nodes {
+		t.Errorf("notes of %d nodes were read, want %d", len(newest), nodes)
 	}
 }
