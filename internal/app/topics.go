@@ -11,7 +11,7 @@ import (
 
 // makeTopics makes the topics; the tracker and the roster are made.
 func (a *App) makeTopics() (err error) {
-	a.topics, err = topic.New(topic.Config{Store: a.store, Source: a.tracker, Seer: topicSights{a.roster}, Tell: a.tellTopic(), Logger: a.log})
+	a.topics, err = topic.New(topic.Config{Store: a.store, Source: a.tracker, Seer: topicSights{a.roster}, Tell: a.tellTopic(), Takes: a.tracker.Takes, Logger: a.log})
 	return err
 }
 

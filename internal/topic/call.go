@@ -140,6 +140,9 @@ func (t *Topics) SetCall(ctx context.Context, p CallParams) (told int, err error
 	for _, id := range p.Participants {
 		user := presence.User{App: p.App, ID: id}
 		_, n, err := t.change(ctx, user, func(r *record, now presence.Time) (news []Attribute, write bool, err error) {
+			if err := t.takes(); err != nil {
+				return nil, false, err
+			}
 			write, told := r.setCall(p.ID, p.State, now)
 			if told {
 				news = []Attribute{r.call}

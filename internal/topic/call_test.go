@@ -135,6 +135,28 @@ func TestWhoWasGivenUpSetsNothing(t *testing.T) {
 	}
 }
 
+// TestWhatAServerSaidLongAgo is not written: neither an attribute nor a call.
+func TestWhatAServerSaidLongAgo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	alice := user("alice")
+	late := fault.New(fault.NodeUnavailable, "it stood still")
+	r.cfg.Takes = func() error { return late }
+	if _, _, err := r.Set(t.Context(), alice, []Attribute{{Name: "mood", Value: json.RawMessage(`"late"`)}}); !errors.Is(err, late) {
+		t.Errorf("Set: got %v, want %v", err, late)
+	}
+	if _, err := r.SetCall(t.Context(), CallParams{App: alice.App, ID: "c", Participants: []presence.UserID{alice.ID}, State: Answered}); !errors.Is(err, late) {
+		t.Errorf("SetCall: got %v, want %v", err, late)
+	}
+	r.cfg.Takes = func() error { return nil }
+	if got, err := r.Get(t.Context(), alice); err != nil || len(got.Attributes) != 0 || got.Call.Value != nil {
+		t.Errorf("alice has %+v (%v), want nothing", got, err)
+	}
+	if _, n, err := r.Set(t.Context(), alice, []Attribute{{Name: "mood", Value: json.RawMessage(`"now"`)}}); err != nil || n != 1 {
+		t.Errorf("Set of a server that is there: %d, %v", n, err)
+	}
+}
+
 // TestWithoutSubscribers nothing is read when somebody comes.
 func TestWithoutSubscribers(t *testing.T) {
 	t.Parallel()

@@ -35,11 +35,18 @@ func (t *Topics) Get(ctx context.Context, user presence.User) (Record, error) {
 // returns; one that had that value already is not published. An attribute that
 // was taken away is published as null. changed is how many changed.
 //
-// It fails with FieldInvalid, whose paths begin with "attributes[i]", and with
-// LogUnavailable, after which it may be stored without being published: repeat
-// it.
+// It fails with FieldInvalid, whose paths begin with "attributes[i]", with what
+// Config.Takes says, and with LogUnavailable, after which it may be stored without
+// being published: repeat it.
 func (t *Topics) Set(ctx context.Context, user presence.User, attributes []Attribute) (_ Record, changed int, err error) {
-	return t.SetWhile(ctx, user, attributes, func(context.Context) error { return nil })
+	return t.SetWhile(ctx, user, attributes, func(context.Context) error { return t.takes() })
+}
+
+func (t *Topics) takes() error {
+	if t.cfg.Takes == nil {
+		return nil
+	}
+	return t.cfg.Takes()
 }
 
 // SetWhile is Set by somebody who may have been given up, and have said something

@@ -36,7 +36,10 @@ type Config struct {
 	// Tell brings a message to the other nodes, in whose Topics.Deliver it ends;
 	// nil when there are none. It must not block. Calls for one user come in the
 	// order of his messages. AppendMessage writes it for the way.
-	Tell   func(*Message)
+	Tell func(*Message)
+	// Takes reports, with an error, that what a server says may be old here: it is not
+	// written then. It must not block. nil: it never is.
+	Takes  func() error
 	Logger *slog.Logger // nil drops what is logged
 }
 

@@ -69,8 +69,8 @@ func (t *Tracker) put(ctx context.Context, p PutParams) (put Put, err error) {
 		return Put{}, errDraining
 	}
 	ref, ok := t.served(p.User, p.Device.ID)
-	if t.peers != nil && t.peers.frozen.Load() {
-		return Put{}, errIsolated
+	if err := t.Takes(); err != nil {
+		return Put{}, err
 	}
 	if ok && t.peers != nil && !p.here {
 		if owner, far := t.elsewhere(ref, 0); far {
@@ -135,6 +135,9 @@ func (t *Tracker) unmake(ref Ref) {
 // RemovePresence ends what PutPresence made, as left, and says whether there was
 // such a session. It returns as Close does.
 func (t *Tracker) RemovePresence(ctx context.Context, name presence.User, which string) (was bool, err error) {
+	if err := t.Takes(); err != nil {
+		return false, err
+	}
 	ref, ok := t.served(name, presence.ServedDevice+which)
 	if !ok {
 		return false, nil

@@ -34,9 +34,19 @@ func (t *Tracker) Speaks(ctx context.Context, ref Ref, link Link) error {
 	}
 }
 
+// Takes reports, with nil, that what a server says at this node now counts. At one that
+// stood still, or was cut off, it may be what the server gave up long ago, and has
+// replaced at another node since: it fails with NodeUnavailable then.
+func (t *Tracker) Takes() error {
+	if t.peers != nil && (t.peers.frozen.Load() || !t.peers.Here()) {
+		return errIsolated
+	}
+	return nil
+}
+
 // speaks is Speaks as it is known now, if it is.
 func (t *Tracker) speaks(ctx context.Context, ref Ref, link Link) (known bool, err error) {
-	if t.peers != nil && (t.peers.frozen.Load() || !t.peers.Here()) {
+	if t.Takes() != nil {
 		return false, nil
 	}
 	sh, s, err := t.acquire(ctx, ref, openOperation)

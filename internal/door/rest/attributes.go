@@ -90,6 +90,7 @@ type (
 
 func (d *Door) registerAttributes() {
 	stored := []fault.Kind{fault.LogUnavailable}
+	written := []fault.Kind{fault.LogUnavailable, fault.NodeUnavailable}
 	register(d, operation{
 		id: "listAttributes", method: http.MethodGet, path: "/users/{id}/attributes", tag: "attributes",
 		summary: "List a user's attributes", text: "With where they are told. A user of whom nothing is known has none.",
@@ -104,17 +105,17 @@ func (d *Door) registerAttributes() {
 		text: "All of them, or after an error none; those that are not named stay. What changed is stored, then told in the topics it is mapped to, then answered. " +
 			"One that has that value already is not told. The user need not be online, nor ever have been. A user has 64 at most.",
 		asks:    map[string]any{"attributes": []any{map[string]any{"name": "manual_status", "value": "busy"}}},
-		answers: map[string]any{"changed": 1}, faults: stored, body: attributesBody,
+		answers: map[string]any{"changed": 1}, faults: written, body: attributesBody,
 	}, d.setAttributes)
 	register(d, operation{
 		id: "setAttribute", method: http.MethodPut, path: "/users/{id}/attributes/{name}", tag: "attributes",
 		summary: "Set one attribute of a user", text: "As setAttributes does with one.",
-		asks: map[string]any{"value": "busy"}, answers: map[string]any{"changed": true}, faults: stored,
+		asks: map[string]any{"value": "busy"}, answers: map[string]any{"changed": true}, faults: written,
 	}, d.setAttribute)
 	register(d, operation{
 		id: "removeAttribute", method: http.MethodDelete, path: "/users/{id}/attributes/{name}", tag: "attributes",
 		summary: "Take an attribute of a user away", text: "It is told as null. One that he does not have is answered with changed false.",
-		answers: map[string]any{"changed": true}, faults: stored,
+		answers: map[string]any{"changed": true}, faults: written,
 	}, d.removeAttribute)
 }
 
