@@ -14,16 +14,22 @@ import (
 // retryStore is what a caller is told to wait when the store said no.
 const retryStore = 2 * time.Second
 
-// record begins a claim about s as it stands. One that an erasure of its user
-// would make void, because the clock was set back since, is dated after that.
+// record begins a claim about s as it stands.
 func (s *session) record(kind presence.RecordKind, reason presence.Reason, at presence.Time) presence.Record {
+	return presence.Record{
+		Kind: kind, User: s.user.name, Session: s.id, Public: s.public, Epoch: s.epoch,
+		Revision: s.revision, Reason: reason, Time: s.dated(at), Device: *s.device, Invisible: s.hidden(),
+	}
+}
+
+// dated is the time that is stated of what is said of s now: not before what was said
+// of it until now, maybe at a node whose clock differs, and after an erasure of its
+// user, which would make it void.
+func (s *session) dated(at presence.Time) presence.Time {
 	if erased := s.user.folded.Erased; erased != 0 {
 		at = max(at, erased+1)
 	}
-	return presence.Record{
-		Kind: kind, User: s.user.name, Session: s.id, Public: s.public, Epoch: s.epoch,
-		Revision: s.revision, Reason: reason, Time: at, Device: *s.device, Invisible: s.hidden(),
-	}
+	return max(at, s.truth.Since, s.truth.Updated, s.truth.ClosedAt)
 }
 
 // claim submits a record. When the store has it, the fold and what follows from

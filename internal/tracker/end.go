@@ -37,7 +37,7 @@ func (t *Tracker) beginClose(ctx context.Context, ref Ref, reason presence.Reaso
 		sh.mu.Unlock()
 		return nil, false, 0, errElsewhere
 	}
-	now := t.now()
+	now := s.dated(t.now())
 	switch s.phase {
 	case presence.PhaseClosed:
 		at := s.truth.ClosedAt
@@ -123,7 +123,7 @@ func spoken(r presence.Reason) bool {
 // finishEnd makes a close visible: faces, last seen, link, picture. The lock is
 // held.
 func (t *Tracker) finishEnd(s *session, reason presence.Reason, seen presence.Time) (after func()) {
-	u, now := s.user, t.now()
+	u, now := s.user, s.dated(t.now())
 	hidden := s.hidden()
 	u.version++
 	t.online.Add(-1)

@@ -98,6 +98,7 @@ type Tracker struct {
 
 	shards   [Shards]shard
 	applied  atomic.Uint64 // sequence of the last message of the log in the fold
+	latest   atomic.Int64  // what now said last
 	draining atomic.Bool
 	// incarnation is this node's number; another after it was gone for the others.
 	incarnation atomic.Uint64
@@ -222,8 +223,20 @@ func (t *Tracker) Seq(name presence.User) uint64 {
 
 func (t *Tracker) shard(name presence.User) *shard { return &t.shards[t.shardIndex(name)] }
 
-// now is the wall clock, for what people read; silence is measured by the wheel.
-func (t *Tracker) now() presence.Time { return presence.At(time.Now()) }
+// now is the wall clock, for what people read; silence is measured by the wheel. It
+// stands still where that is set back: what comes later is dated no earlier.
+func (t *Tracker) now() presence.Time {
+	now := int64(presence.At(time.Now()))
+	for {
+		latest := t.latest.Load()
+		if now <= latest {
+			return presence.Time(latest)
+		}
+		if t.latest.CompareAndSwap(latest, now) {
+			return presence.Time(now)
+		}
+	}
+}
 
 // wall turns a time of the wheel into one of the wall clock.
 func (t *Tracker) wall(d time.Duration) presence.Time { return t.now().Add(d - t.wheel.Now()) }

@@ -62,7 +62,7 @@ func (t *Tracker) Update(ctx context.Context, ref Ref, edit func(*presence.Statu
 	}
 	u := s.user
 	u.version++
-	at := t.now()
+	at := s.dated(t.now())
 	s.restatus(status, at)
 	updated := Updated{s.truth.Revision, at, false}
 	t.tellCustom(s, old)

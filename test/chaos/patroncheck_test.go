@@ -334,6 +334,9 @@ func (w *crowd) calmPatrons() {
 				continue
 			}
 			found = append(found, w.checkPatrons(node, v)...)
+			if w.fleet.steps {
+				continue // clocks were set
+			}
 			wrong, own, with := w.checkLastSeen(v)
 			found = append(found, wrong...)
 			w.count(func(f *nodeFigures) { f.seenOwn, f.seenWith = max(f.seenOwn, own), max(f.seenWith, with) })
