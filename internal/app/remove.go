@@ -74,7 +74,7 @@ func RemoveNode(ctx context.Context, from Storage, name string, told func(lackin
 		return Removed{}, err
 	}
 	defer stop()
-	id, left, err := removable(ctx, bus, name)
+	id, left, err := gone(ctx, bus.Engines, name)
 	if err != nil {
 		return Removed{}, err
 	}
@@ -91,34 +91,59 @@ func RemoveNode(ctx context.Context, from Storage, name string, told func(lackin
 	return Removed{Removed: name, Nodes: left, Streams: all}, nil
 }
 
-// removable is the engine's id of a node that may be removed, and who is left.
-func removable(ctx context.Context, bus *natsbus.Bus, name string) (id string, left []string, err error) {
-	engines, err := bus.Engines(ctx)
-	if err != nil {
-		return "", nil, err
+// gone is the engine's id of a node that may be removed, and who is left. A leader
+// of the engines that was elected since has never heard the node, and cannot say
+// for how long it is silent: then that is waited for.
+func gone(ctx context.Context, ask func(context.Context) ([]natsbus.Engine, error), name string) (id string, left []string, err error) {
+	look := time.NewTicker(membersLook)
+	defer look.Stop()
+	var since time.Time
+	for {
+		engines, err := ask(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		found, left, err := removable(engines, name)
+		switch {
+		case err != nil:
+			return "", nil, err
+		case found.Silent >= goneAfter || found.Silent == 0 && time.Since(since) >= goneAfter:
+			return found.ID, left, nil
+		case found.Silent > 0:
+			return "", nil, fmt.Errorf("%s was heard %s ago, and may only stand still: if it is gone for good, try again in %s", name, found.Silent.Round(time.Second), goneAfter)
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return "", nil, ctx.Err()
+		}
 	}
+}
+
+// removable is a node that does not run and is not needed, and who is left.
+func removable(engines []natsbus.Engine, name string) (found natsbus.Engine, left []string, err error) {
 	var all []string
-	var found *natsbus.Engine
-	for i, e := range engines {
+	for _, e := range engines {
 		if e.ID == natsbus.EngineID(name) {
-			found = &engines[i]
+			found = e
 			all = append(all, name)
 			continue
 		}
 		all, left = append(all, e.Name), append(left, e.Name)
 	}
 	switch {
-	case found == nil:
-		return "", nil, fmt.Errorf("there is no node %q: the members are %s", name, strings.Join(all, ", "))
+	case found.ID == "":
+		return found, nil, fmt.Errorf("there is no node %q: the members are %s", name, strings.Join(all, ", "))
 	case len(left) < leastMembers:
-		return "", nil, fmt.Errorf("%s cannot be taken away: %s would be left, and a cluster has %d nodes or more. "+
+		return found, nil, fmt.Errorf("%s cannot be taken away: %s would be left, and a cluster has %d nodes or more. "+
 			"Put another in its place (the same name, an empty data directory), or add a node first", name, strings.Join(left, " and "), leastMembers)
 	case found.Running:
-		return "", nil, fmt.Errorf("%s is running: stop it first, and see that it does not start again", name)
-	case found.Silent < goneAfter:
-		return "", nil, fmt.Errorf("%s was heard %s ago, and may only stand still: if it is gone for good, try again in %s", name, found.Silent.Round(time.Second), goneAfter)
+		return found, nil, fmt.Errorf("%s is running: stop it first, and see that it does not start again", name)
 	}
-	return found.ID, left, nil
+	return found, left, nil
 }
 
 // copied refuses where a stream has no majority, or where one that the node has a

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
@@ -50,5 +53,48 @@ func TestRecopied(t *testing.T) {
 		if got := recopiedStream(&c.stream, "n4"); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// TestGone: a node is gone that was silent for ten seconds, also where the leader of
+// the engines never heard it, because it was elected since.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	engine := func(name string, running bool, silent time.Duration) natsbus.Engine {
+		return natsbus.Engine{Name: name, ID: natsbus.EngineID(name), Running: running, Silent: silent}
+	}
+	others := []natsbus.Engine{engine("n1", true, 0), engine("n2", true, time.Second), engine("n3", true, time.Second)}
+	for name, c := range map[string]struct {
+		silent []time.Duration // at each look, the last one for ever; less than 0: it runs
+		says   string          // "": it may go
+		after  time.Duration
+	}{
+		"long silent":            {[]time.Duration{11 * time.Second}, "", 2 * time.Second},
+		"heard a moment ago":     {[]time.Duration{4 * time.Second}, "was heard 4s ago", 2 * time.Second},
+		"never heard":            {[]time.Duration{0}, "", 12 * time.Second},
+		"it goes on meanwhile":   {[]time.Duration{0, 0, -1}, "n4 is running", 6 * time.Second},
+		"it was heard after all": {[]time.Duration{0, time.Second}, "was heard 1s ago", 4 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began, looks := time.Now(), 0
+				id, left, err := gone(t.Context(), func(context.Context) ([]natsbus.Engine, error) {
+					<-time.After(2 * time.Second) // as long as engines may take to answer
+					silent := c.silent[min(looks, len(c.silent)-1)]
+					looks++
+					return append(others, engine("n4", silent < 0, max(silent, 0))), nil
+				}, "n4")
+				if took := time.Since(began); took != c.after {
+					t.Errorf("it took %v, want %v", took, c.after)
+				}
+				if c.says == "" && (err != nil || id != natsbus.EngineID("n4") || strings.Join(left, " ") != "n1 n2 n3") {
+					t.Errorf("got %q, %v, %v, want n4 gone and the others left", id, left, err)
+				}
+				if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+					t.Errorf("got %v, want an error that says %q", err, c.says)
+				}
+			})
+		})
 	}
 }

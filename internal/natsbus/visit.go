@@ -30,7 +30,7 @@ type Engine struct {
 	ID      string        // what the others know it by
 	Running bool          // it answered
 	Leader  bool          // of all, not of a stream
-	Silent  time.Duration // the leader has not heard it for so long
+	Silent  time.Duration // the leader has not heard it for so long; 0: not since it leads
 }
 
 // visitorOptions are those of a server without a store. Routes begin only beside

@@ -61,8 +61,8 @@ func Status(ctx context.Context, bus *natsbus.Bus) (all []StreamStatus, err erro
 			st.Servers, st.Whole = append(st.Servers, st.Leader), true
 			for _, r := range info.Cluster.Replicas {
 				st.Servers = append(st.Servers, r.Name)
-				st.Whole = st.Whole && r.Current && !r.Offline
-				if why := behind(r); why != "" {
+				st.Whole = st.Whole && r.Current && !r.Offline && r.Active > 0
+				if why := behind(r, info.Cluster, info.TimeStamp); why != "" {
 					st.Behind = append(st.Behind, why)
 				}
 			}
@@ -80,11 +80,16 @@ func unavailable(err error) string {
 	return err.Error()
 }
 
-// behind says what a replica lacks; "": nothing but what is on its way.
-func behind(r *jetstream.PeerInfo) string {
+// behind says what a replica lacks at that time; "": nothing but what is on its way.
+// A leader that was elected since has never heard one that is gone, and cannot
+// say how much it lacks.
+func behind(r *jetstream.PeerInfo, in *jetstream.ClusterInfo, at time.Time) string {
+	leads := in.LeaderSince
 	switch {
 	case r.Offline:
 		return r.Name + ": offline"
+	case r.Active == 0 && leads != nil && at.Sub(*leads) > silentReplica:
+		return fmt.Sprintf("%s: not heard since %s leads, for %s", r.Name, in.Leader, at.Sub(*leads).Round(time.Second))
 	case r.Current:
 		return ""
 	case r.Active > silentReplica:
