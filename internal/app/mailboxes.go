@@ -20,7 +20,9 @@ func (a *App) startMailboxes(ctx context.Context) (err error) {
 	return a.mailboxes.Start(ctx)
 }
 
-func (a *App) stopMailboxes(ctx context.Context) error { return a.mailboxes.Stop(ctx) }
+func (a *App) stopMailboxes(ctx context.Context) error {
+	return a.lastOnes("notifications that were being put may not be stored, nobody was told that they are", a.mailboxes.Stop(ctx))
+}
 
 // dutyMail is what the one node has that cuts the stream of all mailboxes.
 const dutyMail = "mailboxes"
