@@ -183,6 +183,16 @@ accounts {
 	refuses(t, "does not take the credentials", []string{"PORCHLIGHT_CLUSTER_PASSWORD=another"}, serveArgs(as("a"), t.TempDir())...)
 	refuses(t, "has no JetStream for this account", nil, serveArgs(as("b"), t.TempDir())...)
 	refuses(t, "lacks a right", nil, serveArgs(as("c"), t.TempDir())...)
+	file := filepath.Join(t.TempDir(), "node.export")
+	if out, errText, err := once(t, "cluster", "export", "--data", stoppedNode(t), file); err != nil {
+		t.Fatalf("export: %q, %q, %v", out, errText, err)
+	}
+	began := time.Now()
+	refuses(t, "porchlight cluster rights --import", []string{"PORCHLIGHT_CLUSTER_PASSWORD=" + secretOfNodes},
+		"cluster", "import", "--cluster", strings.Join(accounts.URLs(), ","), "--nats-user", "c", file)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("an import without its rights ended after %v: what is denied is known at once", took)
+	}
 	for says, set := range map[string]natsbustest.Settings{
 		"has no JetStream":     {NoStore: true, Count: 1},
 		"set max_payload: 8MB": {Payload: "1MB", Count: 1},

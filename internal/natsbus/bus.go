@@ -149,7 +149,7 @@ func (b *Bus) startServer(ctx context.Context) (err error) {
 		if err := b.cfg.Peers.checkListen(); err != nil {
 			return err
 		}
-		if err := b.cfg.Peers.checkName(ctx); err != nil {
+		if err := b.cfg.Peers.checkOthers(ctx); err != nil {
 			return err
 		}
 		if err := claimName(b.cfg.Dir, b.cfg.Peers.Name); err != nil {

@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/listen/listentest"
 	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
 )
 
@@ -59,7 +61,7 @@ func TestNamesThatMayRun(t *testing.T) {
 		says(t, `INFO {"server_name":"n2"}`+"\r\n"), says(t, `INFO {"server_name":`+"\r\n"), says(t, "n1\r\n"), says(t, `INFO {"server_name":"n1"}`), // no end of the line
 		natsbustest.Addresses(t, 1)[0],
 	}}
-	if err := p.checkName(t.Context()); err != nil {
+	if err := p.checkOthers(t.Context()); err != nil {
 		t.Error(err)
 	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,10 +69,42 @@ func TestNamesThatMayRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if name := p.nameAt(ctx, silent.Addr().String()); name != "" {
-		t.Errorf("who says nothing is called %q", name)
+	if o := p.ask(t.Context(), silent.Addr().String()); o != (other{}) {
+		t.Errorf("who says nothing is %+v", o)
+	}
+}
+
+// Peers that speak TLS wait for a node without it to begin: it ends, and asks for
+// nothing else.
+func TestPeersThatSpeakTLS(t *testing.T) {
+	t.Parallel()
+	cert, key := listentest.Certificate(t, 1, time.Now().Add(time.Hour))
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, most := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, MaxVersion: most})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.Close()
+					_, _ = c.Read(make([]byte, 1)) // which shakes hands first
+				}()
+			}
+		}()
+		p := &Peers{Name: "n1", Listen: "127.0.0.1:1", Peers: []string{l.Addr().String()}}
+		if err := p.checkOthers(t.Context()); err == nil || !strings.Contains(err.Error(), l.Addr().String()+" speaks TLS") {
+			t.Errorf("TLS %x: got %v, want an error that says who speaks TLS", most, err)
+		}
 	}
 }
 

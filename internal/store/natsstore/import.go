@@ -77,14 +77,14 @@ func ImportRights(prefix string) (publish []string) {
 // empty refuses a place with anything in it.
 func (e *transfer) empty(ctx context.Context) error {
 	for _, name := range allStreams() {
-		ask, cancel := context.WithTimeout(ctx, chunkTimeout)
+		ask, cancel := e.asking(ctx)
 		_, err := e.bus.JetStream().Stream(ask, e.named(name))
 		cancel()
 		switch {
 		case err == nil:
 			return fmt.Errorf("%w: stream %s: import before the first node starts, or delete the streams of this prefix first", ErrNotEmpty, e.named(name))
 		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return fmt.Errorf("natsstore: cannot see whether anything is stored: %w", err)
+			return fmt.Errorf("natsstore: cannot see whether anything is stored: %w", e.lacking(err))
 		}
 	}
 	return nil
@@ -141,7 +141,11 @@ func (e *transfer) send(ctx context.Context, to string, b []byte) (*nats.Msg, er
 
 // undo takes away what was made.
 func (e *transfer) undo(ctx context.Context, made []exported) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), chunkTimeout)
+	limit := chunkTimeout
+	if e.bus.Denied() != "" {
+		limit = answerTimeout // it may not be allowed to take away, either
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	for i := range made {
 		_ = e.bus.JetStream().DeleteStream(ctx, e.named(made[i].Name))

@@ -97,20 +97,45 @@ func (e *transfer) tell(bytes int) {
 	}
 }
 
+// asking bounds a question to the engine, which answers nothing where the account
+// lacks the right to ask.
+func (e *transfer) asking(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, chunkTimeout)
+	go func() {
+		look := time.NewTicker(tryPause)
+		defer look.Stop()
+		for e.bus.Denied() == "" {
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	}()
+	return ctx, cancel
+}
+
+// lacking is the error of a question, in the words of the account's rights where
+// these are why.
+func (e *transfer) lacking(err error) error {
+	if denied := e.bus.Denied(); denied != "" {
+		return fmt.Errorf("the account lacks a right: %s; `porchlight cluster rights --import` prints those that moving data needs", denied)
+	}
+	return err
+}
+
 // api calls the engine.
 func (e *transfer) api(ctx context.Context, call string, request, answer any) error {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, chunkTimeout)
+	ctx, cancel := e.asking(ctx)
 	defer cancel()
 	m, err := e.conn.RequestWithContext(ctx, "$JS.API.STREAM."+call, body)
 	if err != nil {
-		if denied := e.bus.Denied(); denied != "" {
-			return fmt.Errorf("the account lacks a right: %s; `porchlight cluster rights --import` prints those that moving data needs", denied)
-		}
-		return err
+		return e.lacking(err)
 	}
 	var failed struct {
 		Error *jetstream.APIError `json:"error"`
