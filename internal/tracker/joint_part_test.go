@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
@@ -53,6 +54,73 @@ func TestWhoIsGoneEndsAlthoughANodeIsUnheard(t *testing.T) {
 		}
 		wait(time.Second)
 		seen.want(t, ref, 1, 1)
+	})
+}
+
+// A device that went over subscribes at the node where it was, which cannot know that
+// yet: what was answered there would be lost without a word.
+func TestNobodySubscribesAtTheFormerNode(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		ref, w := c.person("cleo")
+		wait(2 * time.Second)
+		refused := func(what string) {
+			t.Helper()
+			_, err := c.tr.Check(t.Context(), ref)
+			wantKind(t, what, err, fault.NodeUnavailable)
+		}
+		j.net.CutBoth("b", "c")
+		c.store.late.Store(true)
+		wait(200 * time.Millisecond)
+		c.tr.LinkLost(ref, w)
+		j.until(b, ref)
+		refused("which cannot read that it went over")
+		time.AfterFunc(time.Second, func() { c.store.late.Store(false) })
+		refused("which reads it then")
+		if _, err := b.tr.Check(t.Context(), ref); err != nil {
+			t.Errorf("where it is: %v", err)
+		}
+		j.heal()
+		wait(5 * time.Second)
+		refused("which has heard it")
+	})
+}
+
+// One that lost its link and stays subscribes all the same.
+func TestWhoLostHerLinkSubscribes(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		ref, w := c.person("cleo")
+		wait(2 * time.Second)
+		j.net.CutBoth("b", "c")
+		wait(2 * time.Second)
+		c.tr.LinkLost(ref, w)
+		if _, err := c.tr.Check(t.Context(), ref); err != nil {
+			t.Errorf("with a node that is not heard: %v", err)
+		}
+	})
+}
+
+// Who takes a session over has been told what it watches: a subscription waits then.
+func TestASubscriptionWaitsForATaker(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		ref, _ := c.person("cleo")
+		wait(2 * time.Second)
+		release := j.mem.Hold()
+		came := make(chan error, 1)
+		go func() {
+			_, err := b.connect(ref, nil)
+			came <- err
+		}()
+		wait(time.Second)
+		began := time.Now()
+		time.AfterFunc(2*time.Second, release)
+		_, err := c.tr.Check(t.Context(), ref)
+		wantKind(t, "at the former node", err, fault.NodeUnavailable)
+		if took := time.Since(began); took < 2*time.Second {
+			t.Errorf("it was answered after %v, before the log", took)
+		}
+		if err := <-came; err != nil {
+			t.Errorf("Connect: %v", err)
+		}
 	})
 }
 

@@ -106,6 +106,7 @@ const sweepEvery = 200 * time.Millisecond
 var (
 	errElsewhere = fault.Retry(fault.NodeUnavailable, time.Second, "another node has the session; ask again")
 	errNodeGone  = fault.Retry(fault.NodeUnavailable, time.Second, "the node that had the session is not heard; connect the session's stream again, to another node")
+	errUnsure    = fault.Retry(fault.NodeUnavailable, time.Second, "the session has no stream here, and whether another node has it cannot be known now; connect its stream, or try again")
 	errIsolated  = fault.Retry(fault.NodeUnavailable, 2*time.Second, "this node is cut off from the others; connect to another one")
 )
 

@@ -282,9 +282,14 @@ func (t *Tracker) heard(s *session) {
 
 // Check reports whether a session exists and is not closed, as a subscription
 // needs it: one may be made before the session is connected. It counts as a
-// sign of life.
-func (t *Tracker) Check(_ context.Context, ref Ref) (*presence.Device, error) {
-	sh, s, err := t.find(ref)
+// sign of life. Among several nodes it fails with NodeUnavailable where another has
+// the session, or may have it and this one cannot know: what is watched here would
+// be lost.
+func (t *Tracker) Check(ctx context.Context, ref Ref) (*presence.Device, error) {
+	if err := t.confirm(ctx, ref); err != nil {
+		return nil, err
+	}
+	sh, s, err := t.acquire(ctx, ref, takenOperation)
 	if err != nil {
 		return nil, err
 	}
@@ -297,6 +302,34 @@ func (t *Tracker) Check(_ context.Context, ref Ref) (*presence.Device, error) {
 	}
 	t.heard(s)
 	return s.device, nil
+}
+
+// takenOperation is in the way of what a node that takes the session over was told
+// already.
+func takenOperation(op *operation) bool { return op.taken }
+
+// confirm reads the log to its end if the device of an open session of this node may
+// have gone to another one that this one does not hear: it has no link here, or this
+// node stood still.
+func (t *Tracker) confirm(ctx context.Context, ref Ref) error {
+	if t.peers == nil {
+		return nil
+	}
+	sh, s, err := t.find(ref)
+	if err != nil {
+		return err
+	}
+	sure := s.foreign || !s.phase.Open() || s.life.link != nil && !t.peers.frozen.Load() && t.peers.Here()
+	sh.mu.Unlock()
+	if sure {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	if t.catchUp(ctx) != nil {
+		return errUnsure
+	}
+	return nil
 }
 
 // CheckResume is Check for a session that is about to be connected: one that was
