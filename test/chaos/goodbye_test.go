@@ -33,7 +33,8 @@ func (w *crowd) checkGoodbyes() {
 // goodbyes holds the last seen of users who are offline against the goodbyes of their
 // devices, and against links that were lost where nobody came back; it returns how
 // many were judged, and the worst of those who said it. Of who appeared offline
-// others are told that he went before.
+// others are told that he went before, and of who was refused when he opened that he never
+// came, unless that was stored.
 func goodbyes(lives map[string][]*life, v view) (found []string, judged int, worst time.Duration) {
 	for user, list := range lives {
 		p, asked := v[user]
@@ -54,7 +55,7 @@ func goodbyes(lives map[string][]*life, v view) (found []string, judged int, wor
 				last = to
 			}
 			hidden, sure := l.hidden(to)
-			if hidden || !sure {
+			if hidden || !sure || !slices.ContainsFunc(l.opens, act.done) {
 				continue
 			}
 			if from.After(first) {

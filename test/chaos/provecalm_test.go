@@ -191,6 +191,15 @@ func TestGoodbyesCanFail(t *testing.T) {
 	expect(t, found, "must between")
 	found, _, _ = goodbyes(both, view{"bob": {online: true}})
 	expect(t, found, "")
+	// Whose opening nobody answered may have been there, or not.
+	refused := bobs(func(l *life) {
+		l.public, l.opens, l.ended, l.held = publicOf(2), []act{asked(60 * time.Second)}, endRefused, false
+		l.lostAt = l.opens[0].sent
+	})
+	for seen, want := range map[time.Duration]string{6 * time.Second: "", 61 * time.Second: "", 4 * time.Second: "must between"} {
+		found, _, _ = goodbyes(map[string][]*life{"bob": {bobs(said), refused}}, view{"bob": {lastSeen: after(seen)}})
+		expect(t, found, want)
+	}
 }
 
 // TestLogOfNodesCanFail: what may be in no node's log.
