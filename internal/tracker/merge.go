@@ -239,6 +239,7 @@ func (h mirrored) unseen(f, n *presence.Face) (changed bool) {
 // yield lets a session of this node go, which another has taken over. The lock is
 // held.
 func (t *Tracker) yield(sh *shard, s *session) (after func()) {
+	t.leave(sh, s)
 	s.uncount()
 	if s.phase.Open() {
 		t.online.Add(-1)
@@ -259,7 +260,10 @@ func (t *Tracker) yield(sh *shard, s *session) (after func()) {
 	}
 	s.kept, s.rare, s.custom = kept{}, nil, custom{}
 	s.life.heartbeat, s.life.nodeLost = false, false
-	return func() { t.listener.Gone(s.id) }
+	return func() {
+		t.listLeft(sh, s.id)
+		t.listener.Gone(s.id)
+	}
 }
 
 // adopt makes a session of another node this node's own; whoever calls it makes
@@ -270,6 +274,7 @@ func (t *Tracker) adopt(s *session) {
 	if s.phase.Open() {
 		t.online.Add(1)
 	}
+	delete(sh.peers.left, s.id)
 	s.foreign, s.held = false, false
 	s.phase = presence.PhaseClosed // it was not counted among this node's
 	t.wheel.Clear(&s.life.timer)

@@ -208,3 +208,64 @@ func TestWholeGroupsAreWrittenFewAtATime(t *testing.T) {
 		}
 	})
 }
+
+// TestAFormerNodeKeepsWhatItNoted: the node to which a session went died before it
+// noted it, and only then does its former node write its notes anew.
+func TestAFormerNodeKeepsWhatItNoted(t *testing.T) {
+	for name, silent := range map[string]bool{"heard": false, "silent": true} {
+		t.Run(name, func(t *testing.T) {
+			inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+				a, b, d := c.all[0], c.all[1], c.all[2]
+				ref, _ := a.open(presence.Device{})
+				a.watch(ref, "carol")
+				wait(2 * youngest)
+				c.mu.Lock()
+				a.cut = silent
+				c.mu.Unlock()
+				if _, err := b.back(ref); err != nil {
+					t.Fatal(err)
+				}
+				c.kill(b)
+				if err := c.mem.ForgetNotes(context.Background(), b.number); err != nil {
+					t.Fatal(err)
+				}
+				c.mu.Lock()
+				a.cut = false
+				c.mu.Unlock()
+				for range 2 { // from what the hub has, and after it forgot
+					wait(2 * time.Second)
+					if err := a.tr.saveRequest(context.Background(), request{all: true, shard: a.tr.shardIndex(bob) + 1}); err != nil {
+						t.Fatal(err)
+					}
+					a.lists.set(ref.Session)
+				}
+				wantBack(t, d, ref, "carol")
+			})
+		})
+	}
+}
+
+func TestAFormerNodeForgetsWhatANextOneNoted(t *testing.T) {
+	patient := func(c *Config) { c.Policies[app] = Policy{HeartbeatTimeout: time.Hour} }
+	inNodes(t, 3, patient, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		ref, _ := a.open(presence.Device{})
+		if _, err := b.back(ref); err != nil {
+			t.Fatal(err)
+		}
+		sh := a.tr.shard(ref.User)
+		left := func() int {
+			sh.mu.Lock()
+			defer sh.mu.Unlock()
+			return len(sh.peers.left)
+		}
+		wait(leftHolds / 2)
+		if left() != 1 {
+			t.Fatalf("%d sessions are remembered, want the one that went", left())
+		}
+		wait(leftHolds + Shards*sweepEvery)
+		if left() != 0 {
+			t.Errorf("%d sessions are remembered that another node noted long ago", left())
+		}
+	})
+}

@@ -95,6 +95,7 @@ type shardPeers struct {
 	retaking map[*session]bool
 	owing    *atomic.Bool             // of all shards: some have such sessions
 	packed   map[presence.User]packed // users of other nodes' sessions, at rest
+	left     map[presence.SessionID]*leaver
 	scratch  []byte
 	fire     func(*session) // Tracker.fire
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -146,9 +147,11 @@ func (v *saver) wholes(ctx context.Context) error {
 	return nil
 }
 
-// whole writes all of a group in place of its notes.
+// whole writes all of a group in place of its notes: of the sessions that are here, and
+// of those that went where nobody may have noted them yet.
 func (v *saver) whole(ctx context.Context, group int) error {
 	var open []*session
+	left := map[presence.SessionID]*shard{}
 	for n := group; n < Shards; n += store.NoteGroups {
 		sh := &v.t.shards[n]
 		sh.mu.Lock()
@@ -160,21 +163,28 @@ func (v *saver) whole(ctx context.Context, group int) error {
 				}
 			}
 		}
+		for _, id := range v.t.leavers(sh) {
+			left[id] = sh
+		}
 		sh.mu.Unlock()
 	}
 	var messages [][]byte
 	message := appendNotes(nil, v.t.now())
-	for i, s := range open {
-		message = v.one(message, s)
-		if len(message) < noteMaxBytes && i < len(open)-1 {
-			continue
+	cut := func() {
+		if len(message) >= noteMaxBytes {
+			messages = append(messages, message)
+			message = appendNotes(nil, v.t.now())
 		}
-		messages = append(messages, message)
-		message = appendNotes(nil, v.t.now())
 	}
-	if len(open) == 0 {
-		messages = append(messages, message)
+	for _, s := range open {
+		message = v.one(message, s)
+		cut()
 	}
+	for id, sh := range left {
+		message = v.left(message, sh, id)
+		cut()
+	}
+	messages = append(messages, message)
 	err := v.sendGroup(ctx, group, true, messages...)
 	if err != nil {
 		v.again(open)

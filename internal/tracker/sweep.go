@@ -36,6 +36,7 @@ func (t *Tracker) sweep() {
 	t.agree()
 	n := int(p.resting.Add(1) % Shards)
 	t.shards[n].mu.Lock()
+	t.leavers(&t.shards[n])
 	t.restAll(&t.shards[n])
 	t.shards[n].mu.Unlock()
 	for i := range over {
