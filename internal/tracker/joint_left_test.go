@@ -8,12 +8,6 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
-// deafWire is a link whose door waits, and reads nothing.
-type deafWire struct{ wire }
-
-// Deaf implements Deaf.
-func (*deafWire) Deaf() bool { return true }
-
 // A device says something, and its node stands still before it has read it. The device
 // gives up, and is elsewhere or nowhere. The door of the node that goes on waits with the
 // word until it is known what became of the session, and so reads last that the link has
@@ -24,7 +18,7 @@ func TestWhoLeftIsNotShownAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ref, old := made.Ref, &deafWire{}
+		ref, old := made.Ref, &wire{deaf: true}
 		if _, err := c.tr.Connect(t.Context(), ref, ConnectParams{Link: old}); err != nil {
 			t.Fatal(err)
 		}

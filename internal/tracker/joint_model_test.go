@@ -29,7 +29,7 @@ type jointStep struct {
 var jointKinds = []string{
 	"device", "lose link", "lose link", "update", "wait", "wait", "wait", "wait", "kill", "election", "election", "start",
 	"cut", "cut", "cut one way", "alone", "alone", "alone", "alone and pause", "mend", "faults", "hold", "pause",
-	"bye", "bye", "bye", "vanish", "vanish", "hide", "hide",
+	"bye", "bye", "bye", "vanish", "vanish", "hide", "hide", "stop", "word",
 }
 
 // jointUsers are who has devices.
@@ -49,6 +49,8 @@ type jointDevice struct {
 	// doubt: it could ask nobody for too long, or its node died before it could have
 	// told of it; then its session may end.
 	doubt bool
+	// late: an opening of it was refused that may be stored later, and is undone then.
+	late bool
 	// leaves: it says goodbye until that is answered, or is gone without a word.
 	leaves bool
 	bye    bool // it says so
@@ -61,6 +63,10 @@ type jointDevice struct {
 	ear     *ledger // of one that watches; nil: it does not
 	anew    bool    // it has no session, and makes one
 	refused error   // why it is nowhere
+
+	patience     time.Time              // at a node that stands still: until when
+	words, acked int                    // said on links, and answered
+	vanished     map[*member]presenceOf // not nil: it left a node that stood still, for good
 }
 
 // answered is what came of asking.
@@ -72,6 +78,7 @@ type answered struct {
 	resync bool
 	err    error
 	what   jointAsked
+	word   int
 }
 
 // jointAsked is what was asked.
@@ -81,6 +88,8 @@ const (
 	asksConnect jointAsked = iota
 	asksBye
 	asksUpdate
+	asksWord
+	asksLate // on a link that was left
 )
 
 type jointModel struct {
@@ -92,10 +101,12 @@ type jointModel struct {
 	still    []*member // they are stopped
 	loose    bool      // no device is judged
 	cutOff   *member
+	parted   bool // two nodes did not hear each other since one was hurt
 	hold     func()
 	held     time.Time // until when the log takes nothing
 	trouble  string
 	statuses int
+	quits    quitting
 }
 
 // TestJointModel plays random histories of three nodes with the cluster between
@@ -137,6 +148,7 @@ func playJoint(t *testing.T, seed uint64, steps []jointStep) string {
 	j := newJoint(t, seed, presence.AllowAll, jointUsers...)
 	defer j.end()
 	m := &jointModel{joint: j, dice: rand.New(rand.NewPCG(seed, 1)), answers: make(chan answered, 100), hold: func() {}}
+	m.quits = newQuitting(seed, steps)
 	for i := range 6 {
 		m.play(jointStep{Kind: "device", A: i, B: i})
 	}
@@ -155,12 +167,12 @@ func playJoint(t *testing.T, seed uint64, steps []jointStep) string {
 	m.pass(15 * time.Second)
 	for _, d := range m.devices {
 		for _, n := range j.all {
-			if n.spy.twice[d.public] && d.turns == 0 {
-				m.fail("at %s a watcher was told twice of the end of %v of %s\n\t%s", n.name, d.public, d.ref.User.ID, n.spy.last(" "+string(d.ref.User.ID)))
+			if n.spy.twice[d.public] && d.turns == 0 && !d.late {
+				m.fail("at %s a watcher was told twice of the end of %v of %s\n\t%s\n%s", n.name, d.public, d.ref.User.ID, n.spy.last(" "+string(d.ref.User.ID)), m.standing(d))
 			}
 			switch open := n.phase(d.ref).Open(); {
 			case d.leaves && open:
-				m.fail("in the end %s shows %s of %s still, who left", n.name, d.ref.Session.String()[:4], d.ref.User.ID)
+				m.fail("in the end %s shows %s of %s still, who left (%s)", n.name, d.ref.Session.String()[:4], d.ref.User.ID, m.standing(d))
 			case !d.doubt && !open:
 				m.fail("in the end %s does not show %s of %s", n.name, d.ref.Session.String()[:4], d.ref.User.ID)
 			case !d.doubt && n.spy.openings[d.public] > 1+d.turns:
@@ -228,6 +240,8 @@ func (m *jointModel) turn() {
 			d.doubt = d.doubt || now.Sub(d.since) < 2*time.Second
 			d.at, d.next = nil, now.Add(time.Duration(m.dice.IntN(1500))*time.Millisecond)
 		}
+		m.quit(d)
+		m.haunts(d)
 		if m.loose && m.stands(d.at) {
 			continue
 		}
@@ -312,6 +326,9 @@ func (m *jointModel) pick(a int) *member {
 }
 
 func (m *jointModel) ask(d *jointDevice) {
+	if m.asksInVain(d) {
+		return
+	}
 	n, w := m.pick(m.dice.IntN(3)), &wire{}
 	maker := n
 	if m.loose && d.anew && m.dice.IntN(2) == 0 {
@@ -330,7 +347,7 @@ func (m *jointModel) ask(d *jointDevice) {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		resync, err := m.comes(ctx, &one, maker, n, w)
-		m.answers <- answered{d, one, n, w, resync, err, asksConnect}
+		m.answers <- answered{d: d, one: one, at: n, wire: w, resync: resync, err: err, what: asksConnect}
 	}()
 }
 
@@ -348,6 +365,10 @@ func (m *jointModel) say(d *jointDevice, n *member) {
 func (m *jointModel) answer(a answered) {
 	d := a.d
 	d.note("is answered by %s (asked what %d): %v", a.at.name, a.what, a.err)
+	if a.what == asksWord || a.what == asksLate {
+		m.written(&a)
+		return
+	}
 	if a.what == asksUpdate {
 		if fault.KindOf(a.err) == fault.SessionGone && !d.doubt && d.wire == a.wire && len(a.wire.ended()) == 0 {
 			m.fail("%s says that %s of %s is gone, which is connected there", a.at.name, d.ref.Session.String()[:4], d.ref.User.ID)
@@ -355,6 +376,7 @@ func (m *jointModel) answer(a answered) {
 		return
 	}
 	d.busy, d.refused = false, a.err
+	d.late = d.late || a.what == asksConnect && fault.KindOf(a.err) == fault.LogUnavailable
 	if a.what == asksConnect && d.anew && !a.one.anew {
 		d.ref, d.maker, d.anew, d.hidden = a.one.ref, a.one.maker, false, false
 	}
@@ -382,7 +404,9 @@ func (m *jointModel) answer(a answered) {
 		d.begun(a.at, a.resync)
 		fallthrough
 	case a.err == nil:
-		d.at, d.wire, d.since = a.at, a.wire, time.Now()
+		if d.at, d.wire, d.since = a.at, a.wire, time.Now(); m.quits.on {
+			m.word(d)
+		}
 	case m.loose && isGone(a.err):
 		d.anew = true
 	case fault.KindOf(a.err) == fault.SessionGone && !d.doubt && m.all[a.at.name] == a.at:
@@ -445,6 +469,10 @@ func (m *jointModel) play(s jointStep) {
 		if len(m.devices) > 0 && m.devices[s.B%len(m.devices)].at != nil && !m.stands(m.devices[s.B%len(m.devices)].at) {
 			m.lose(m.devices[s.B%len(m.devices)])
 		}
+	case "word":
+		if d := m.one(s.B); d != nil && d.at != nil && !m.stands(d.at) && !d.leaves {
+			m.word(d)
+		}
 	case "update", "hide":
 		if d := m.one(s.B); d != nil && d.at != nil && !m.stands(d.at) && !d.leaves {
 			m.statuses++
@@ -483,6 +511,7 @@ func (m *jointModel) hurt(s jointStep, n *member) {
 		if m.cutOff != nil || time.Now().Before(m.held) {
 			return // whose node is out of reach needs the log to come elsewhere
 		}
+		m.parted = true
 		if m.net.Cut(a, b); s.Kind == "cut" {
 			m.net.Cut(b, a)
 		}
@@ -493,12 +522,17 @@ func (m *jointModel) hurt(s jointStep, n *member) {
 		m.net.SetFaults(clustertest.Faults{Loss: float64(s.A%3) * 0.03, Double: 0.05, Delay: time.Duration(s.B%10) * time.Millisecond, Jitter: time.Duration(s.A) * time.Millisecond / 2})
 	case "hold":
 		m.holdFor(min(s.D, 6*time.Second))
-	case "kill", "election", "alone", "alone and pause", "pause":
+	case "kill", "election", "alone", "alone and pause", "pause", "stop":
 		if !m.whole() {
 			return
 		}
 		m.net.Heal()
 		m.pass(2 * time.Second) // the last fault is forgotten
+		for _, d := range m.devices {
+			// But not by who asked a node in vain that was cut off from his own.
+			d.doubt = d.doubt || m.parted && d.at == nil
+		}
+		m.parted = false
 		switch s.Kind {
 		case "kill":
 			n.kill()
@@ -515,13 +549,11 @@ func (m *jointModel) hurt(s jointStep, n *member) {
 			m.cutOff = n
 			n.cut()
 			m.pass(time.Duration(s.B) * 700 * time.Millisecond)
-			m.paused = m.all[string(rune('a'+(n.name[0]-'a'+1+byte(s.B%2))%3))]
-			m.paused.pause(2*time.Second+min(s.D, 2*time.Second), m.turn)
-			m.paused = nil
+			m.stop(m.all[string(rune('a'+(n.name[0]-'a'+1+byte(s.B%2))%3))], 2*time.Second+min(s.D, 2*time.Second))
 		case "pause":
-			m.paused = n
-			n.pause(min(s.D, 5*time.Second), m.turn)
-			m.paused = nil
+			m.stop(n, min(s.D, 5*time.Second))
+		case "stop":
+			m.stop(n, 30*time.Second)
 		}
 	}
 }

@@ -176,12 +176,12 @@ func (d *jointDevice) begun(n *member, resync bool) {
 var watchKinds = []string{
 	"device", "device", "lose link", "lose link", "update", "hide", "hide", "close", "forget", "wait", "wait", "wait",
 	"two killed", "two killed", "two stopped", "kill", "start", "alone", "mend", "pause", "hold", "late",
-	"cut", "cut", "cut one way", "faults",
+	"cut", "cut", "cut one way", "faults", "stop", "stop",
 }
 
-// uncut are the kinds without those of cuts, in which the histories were found that
+// uncut are the kinds without those of cuts and of long stops, in which the histories were found that
 // are played again.
-var uncut = watchKinds[:len(watchKinds)-4]
+var uncut = watchKinds[:22]
 
 // watchModel is a joint model of which only those who watch are judged.
 type watchModel struct {
@@ -249,7 +249,7 @@ func playSeed(t *testing.T, kinds []string, seed int) {
 func playWatch(t *testing.T, seed uint64, steps []jointStep) string {
 	j := newJoint(t, seed, presence.AllowAll)
 	defer j.end()
-	m := &watchModel{jointModel: &jointModel{joint: j, dice: rand.New(rand.NewPCG(seed, 1)), answers: make(chan answered, 100), hold: func() {}, loose: true}}
+	m := &watchModel{jointModel: &jointModel{joint: j, dice: rand.New(rand.NewPCG(seed, 1)), answers: make(chan answered, 100), hold: func() {}, loose: true, quits: newQuitting(seed, steps)}}
 	for i := range 8 {
 		m.device(watchedUsers[i%len(watchedUsers)], nil)
 	}
@@ -348,7 +348,7 @@ func (m *watchModel) step(s jointStep) {
 		m.device(watchedUsers[s.B%len(watchedUsers)], nil)
 	case "wait", "lose link", "update":
 		m.play(s)
-	case "start", "kill", "alone", "pause", "hold", "mend", "cut", "cut one way", "faults":
+	case "start", "kill", "alone", "pause", "hold", "mend", "cut", "cut one way", "faults", "stop":
 		if m.over.IsZero() {
 			m.play(s)
 		}

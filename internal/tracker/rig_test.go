@@ -207,7 +207,21 @@ type wire struct {
 	mu     sync.Mutex // guards all below
 	last   time.Duration
 	shared bool
+	deaf   bool // its door waits, and reads nothing
 	ends   []End
+}
+
+// Deaf implements Deaf.
+func (w *wire) Deaf() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.deaf
+}
+
+func (w *wire) setDeaf(deaf bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deaf = deaf
 }
 
 func (w *wire) LastRead() time.Duration {
