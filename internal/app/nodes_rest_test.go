@@ -17,10 +17,17 @@ import (
 // rest calls the REST API of a node, which must answer 200.
 func rest(t *testing.T, a *app.App, method, path, body string) map[string]any {
 	t.Helper()
-	code, m := restCode(t, a, method, path, body)
-	if code != http.StatusOK {
-		t.Fatalf("%s %s: %d %v", method, path, code, m)
-	}
+	var m map[string]any
+	happens(t, method+" "+path+" is answered", func() bool {
+		code, got := restCode(t, a, method, path, body)
+		if got["code"] == "NODE_UNAVAILABLE" {
+			return false // on a busy machine it may have stood still
+		}
+		if m = got; code != http.StatusOK {
+			t.Fatalf("%s %s: %d %v", method, path, code, m)
+		}
+		return true
+	})
 	return m
 }
 

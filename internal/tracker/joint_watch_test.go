@@ -34,6 +34,7 @@ type ledger struct {
 type portrait struct {
 	online   bool
 	sessions map[presence.PublicID]presence.Show
+	seen     presence.Time // last, of one who is offline
 }
 
 // verbatim is the dialect of a ledger: the notification itself.
@@ -67,14 +68,16 @@ func (l *ledger) hear(n *hub.Notification) {
 	if !ok {
 		p.sessions = map[presence.PublicID]presence.Show{}
 	}
-	p.online = n.Available
+	if p.online, p.seen = n.Available, 0; !n.Available {
+		p.seen = n.Presence.Seen(false)
+	}
 	switch {
 	case n.View == nil && !n.Available:
-		l.tell("%s: nobody", id)
+		l.tell("%s: nobody, seen %s", id, p.seen.Time().Format("04:05.000"))
 		clear(p.sessions)
 	case n.View == nil:
 	case n.Kind == hub.KindClosed:
-		l.tell("%s: %.4s closed %v", id, n.View.Public, n.View.Shown.Reason)
+		l.tell("%s: %.4s closed %v, seen %s", id, n.View.Public, n.View.Shown.Reason, p.seen.Time().Format("04:05.000"))
 		delete(p.sessions, n.View.Public)
 	default:
 		l.tell("%s: %.4s %v %v", id, n.View.Public, n.Kind, stated(n.View.Status))
@@ -94,6 +97,9 @@ func stated(s *presence.Status) presence.Show {
 func (m *member) pictureAt(id presence.UserID) portrait {
 	p := m.tr.Presence(presence.User{App: app, ID: id})
 	n := portrait{online: p.Available(false) != presence.Unavailable, sessions: map[presence.PublicID]presence.Show{}}
+	if !n.online {
+		n.seen = p.Seen(false)
+	}
 	for _, v := range p.Sessions {
 		if v.Shown.Open() {
 			n.sessions[v.Public] = stated(v.Status)
@@ -104,7 +110,7 @@ func (m *member) pictureAt(id presence.UserID) portrait {
 
 // differ says in what two pictures of a user differ, "" in nothing.
 func (n portrait) differ(o portrait) string {
-	if n.online == o.online && maps.Equal(n.sessions, o.sessions) {
+	if n.online == o.online && n.seen == o.seen && maps.Equal(n.sessions, o.sessions) {
 		return ""
 	}
 	return n.String() + " beside " + o.String()
@@ -116,7 +122,7 @@ func (n portrait) String() string {
 		all = append(all, fmt.Sprintf("%.4s %v", id, show))
 	}
 	slices.Sort(all)
-	return fmt.Sprintf("online %v %v", n.online, all)
+	return fmt.Sprintf("online %v %v seen %s", n.online, all, n.seen.Time().Format("04:05.000"))
 }
 
 // watchedUsers are those of the model's devices.
@@ -192,7 +198,7 @@ type watchModel struct {
 
 // TestJointWatchers plays random histories of nodes, among them deaths and stops of
 // most of them, with devices that come and go, hide and show, and some that watch
-// them all and come back at any node. At rest what each was told is what a query
+// them all and come back at any node. At rest what each was told, last seen with it, is what a query
 // shows, at all nodes (R6).
 func TestJointWatchers(t *testing.T) {
 	t.Parallel()
