@@ -22,8 +22,13 @@ const benchPlace = "PORCHLIGHT_BENCH_PLACE"
 
 // several measures nodes that form a cluster and prints.
 func (b benchCommand) several(ctx context.Context, c console) (err error) {
-	if b.GRPC != "" || b.HTTP != "" || b.Null || b.Users != nil {
+	switch {
+	case b.GRPC != "" || b.HTTP != "" || b.Null || b.Users != nil:
 		return errors.New("--nodes starts nodes of its own, with a number of users of its own, and has no null server: leave --grpc, --http, --users and --null out")
+	case b.FriendsSubscription:
+		return errors.New("--nodes and --friends-subscription are two loads: give either")
+	case b.Seconds < 1 || b.Sessions < 1:
+		return errors.New("--seconds and --sessions are 1 or more")
 	}
 	self, err := itself()
 	if err != nil {

@@ -180,6 +180,8 @@ func TestBadInput(t *testing.T) {
 		"bench far away":      {[]string{"bench", "--grpc", "192.0.2.1:1"}, "loopback"},
 		"bench of two nodes":  {[]string{"bench", "--nodes", "2"}, "3 to 7"},
 		"bench of given ones": {[]string{"bench", "--nodes", "3", "--http", "127.0.0.1:1"}, "of its own"},
+		"bench of two loads":  {[]string{"bench", "--nodes", "3", "--friends-subscription"}, "give either"},
+		"bench of no time":    {[]string{"bench", "--nodes", "3", "--seconds", "0"}, "1 or more"},
 		"bench of nobody":     {[]string{"bench", "--users", "0"}, "1 or more"},
 		"bench of two":        {[]string{"bench", "--grpc", "127.0.0.1:1", "--self"}, "either"},
 		"bench of two live":   {[]string{"bench", "--door", "live", "--http", "127.0.0.1:1", "--self"}, "either"},
