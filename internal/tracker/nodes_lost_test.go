@@ -50,6 +50,49 @@ func TestALostNodesSessionsClose(t *testing.T) {
 	})
 }
 
+// Whose sessions end with a node is looked for before their grace is over, and what
+// becomes of it until then counts; it is forgotten when the node is heard again.
+func TestALostNodesUsersAreForeseen(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		foreseen := func(n *node) (names []presence.User) {
+			n.tr.peers.mu.Lock()
+			defer n.tr.peers.mu.Unlock()
+			for _, some := range n.tr.peers.origins[a.number].going {
+				names = append(names, some...)
+			}
+			return names
+		}
+		a.open(presence.Device{Platform: "ios"})
+		wait(time.Second)
+		c.isolate(a)
+		wait(8800 * time.Millisecond)
+		for _, n := range []*node{b, d} {
+			if got := foreseen(n); !slices.Equal(got, []presence.User{bob}) {
+				t.Errorf("node %d foresees the end of %v, want bob's", n.name, got)
+			}
+		}
+		c.heal(a, false)
+		wait(400 * time.Millisecond)
+		if got := foreseen(b); len(got) > 0 || b.looks(bob) != "[online] [online]" {
+			t.Errorf("back: node %d foresees the end of %v, sees %s", b.name, got, b.looks(bob))
+		}
+		ref, _ := a.open(presence.Device{Platform: "android"})
+		wait(time.Second)
+		c.kill(a)
+		wait(8800 * time.Millisecond)
+		if _, err := b.back(ref); err != nil {
+			t.Fatal(err)
+		}
+		wait(400 * time.Millisecond)
+		for _, n := range []*node{b, d} {
+			if got := n.looks(bob); got != "[online] [online]" {
+				t.Errorf("node %d sees %s, want the session that was taken over", n.name, got)
+			}
+		}
+	})
+}
+
 // The node that died led the log, so that nobody can write for nine seconds, and
 // the verdict comes late by six: its sessions close when they would have, but for
 // those whose device is here already.

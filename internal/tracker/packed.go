@@ -110,8 +110,21 @@ func (t *Tracker) restAll(sh *shard) {
 	}
 }
 
-// ofOwner reports whether any session of a packed user is a node's.
+// packedOf lists the packed users who have sessions of a node. The lock is held.
+func (sh *shard) packedOf(incarnation uint64) (names []presence.User) {
+	for name, p := range sh.peers.packed {
+		if p.ofOwner(incarnation) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// ofOwner reports whether any session of a packed user is a node's; of nobody, none is.
 func (p packed) ofOwner(incarnation uint64) bool {
+	if p == "" {
+		return false
+	}
 	count, at := p.number(1)
 	for ; count > 0; count-- {
 		var owner uint64

@@ -88,12 +88,21 @@ func BenchmarkForeignMemory(b *testing.B) {
 		b.ReportMetric(float64(time.Since(began).Microseconds())/sessions, "µs/session")
 		b.ReportMetric(float64(heap()-before)/sessions, "B/session")
 		t.Lost(3, at, at)
-		t.peers.mu.Lock()
-		lost := *t.peers.origins[3]
-		t.peers.mu.Unlock()
-		lost.over, lost.agreed = lost.over-time.Minute, true
+		lost := func() *origin {
+			t.peers.mu.Lock()
+			defer t.peers.mu.Unlock()
+			o := *t.peers.origins[3]
+			return &o
+		}
 		began = time.Now()
-		t.sweepOrigin(&lost)
+		for o := lost(); len(o.going) < Shards; o = lost() {
+			t.foresee(o)
+		}
+		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/foreseen")
+		o := lost()
+		o.over, o.agreed = o.over-time.Minute, true
+		began = time.Now()
+		t.sweepOrigin(o)
 		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/100k-closed")
 		if p := t.Presence(foreignTestUser(9)); p.Available(false) != presence.Unavailable {
 			b.Fatal("a lost node's session is still open")

@@ -84,6 +84,9 @@ type origin struct {
 	agreed  bool          // all other nodes say the same alive
 	met     time.Duration // the wheel's time of the first sweep that met it so; 0: none
 	scanned bool          // its sessions that were closed then were looked at
+	// going are those who were packed and have sessions of it, by shard, as far as they
+	// were looked for before its grace is over.
+	going [][]presence.User
 }
 
 // shardPeers is what a shard has as one of several nodes; its lock guards it.

@@ -47,8 +47,14 @@ func (t *Tracker) sweep() {
 
 // sweepOrigin closes the sessions of a node that is gone whose grace is over.
 func (t *Tracker) sweepOrigin(o *origin) {
-	waited := t.wheel.Now() - o.over
-	if !o.kept && waited < t.leastGrace() || o.kept && waited < t.cfg.RestartGrace {
+	waited, grace := t.wheel.Now()-o.over, t.leastGrace()
+	if o.kept {
+		grace = t.cfg.RestartGrace
+	}
+	if waited < grace {
+		if grace-waited <= foresight {
+			t.foresee(o)
+		}
 		return
 	}
 	if !o.agreed && t.wheel.Now()-o.met < agreeWait {
@@ -60,24 +66,67 @@ func (t *Tracker) sweepOrigin(o *origin) {
 		}
 		return
 	}
-	// All of them go now, most likely. They are packed, and are closed first: a look
-	// at everybody who is awake, this node's own among them, can wait.
+	// All of them go now, most likely. They are packed and known, and are closed first:
+	// a look at everybody else, this node's own among them, can wait.
 	var closed [Shards]map[presence.SessionID]bool
-	_ = each(Shards, func(i int) error { closed[i] = t.sweepPacked(&t.shards[i], o, waited); return nil })
+	_ = each(Shards, func(i int) error { closed[i] = t.sweepPacked(i, o, waited); return nil })
 	_ = each(Shards, func(i int) error { t.sweepShard(&t.shards[i], o, waited, closed[i]); return nil })
 }
 
-// sweepPacked is sweepOrigin for those of a shard who are packed, and returns which
-// sessions it closed.
-func (t *Tracker) sweepPacked(sh *shard, o *origin, waited time.Duration) map[presence.SessionID]bool {
+// foresight is how long before the end of a grace those are looked for whose sessions
+// will end, in foreseen shards a sweep: to look at a million and to make a hundred
+// thousand whole takes longer than to close them.
+const (
+	foresight = 2 * time.Second
+	foreseen  = Shards / 8
+)
+
+// foresee looks for some more of those who are packed and have sessions of a node that
+// is gone, and makes them whole. If it is heard again after all, they are packed again
+// by and by.
+func (t *Tracker) foresee(o *origin) {
+	going := o.going
+	for n := len(going); n < min(len(o.going)+foreseen, Shards); n++ {
+		sh := &t.shards[n]
+		sh.mu.Lock()
+		names := sh.packedOf(o.incarnation)
+		for _, name := range names {
+			sh.wake(name)
+		}
+		going = append(going, names)
+		sh.mu.Unlock()
+	}
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.origins[o.incarnation]; now != nil && now.over == o.over {
+		now.going = going
+	}
+}
+
+// sweepPacked is sweepOrigin for those of a shard who are packed, or were when they
+// were looked for, and returns which sessions it closed. Who came since is met by
+// sweepShard.
+func (t *Tracker) sweepPacked(n int, o *origin, waited time.Duration) map[presence.SessionID]bool {
 	var afters []func()
 	closed := map[presence.SessionID]bool{}
+	sh := &t.shards[n]
 	sh.mu.Lock()
-	for name, p := range sh.peers.packed {
-		if !p.ofOwner(o.incarnation) {
+	var going []presence.User
+	if n < len(o.going) {
+		going = o.going[n]
+	} else {
+		going = sh.packedOf(o.incarnation)
+	}
+	for _, name := range going {
+		u := sh.users[name]
+		if u == nil && sh.peers.packed[name].ofOwner(o.incarnation) {
+			u = sh.wake(name)
+		}
+		if u == nil {
 			continue
 		}
-		for _, s := range sh.wake(name).sessions {
+		for _, s := range u.sessions {
 			if !s.foreign || s.epoch.Incarnation != o.incarnation || !s.phase.Open() {
 				continue
 			}
@@ -159,7 +208,7 @@ func (t *Tracker) orphan(sh *shard, s *session, o *origin, waited time.Duration)
 }
 
 // scanAll reports whether a node's sessions are looked at for the first time since
-// it is over.
+// it is over; what was foreseen is used up by that.
 func (t *Tracker) scanAll(incarnation uint64) bool {
 	p := t.peers
 	p.mu.Lock()
@@ -168,6 +217,6 @@ func (t *Tracker) scanAll(incarnation uint64) bool {
 	if o == nil || o.scanned {
 		return false
 	}
-	o.scanned = true
+	o.scanned, o.going = true, nil
 	return true
 }
