@@ -54,7 +54,7 @@ func (t *Tracker) Connect(ctx context.Context, ref Ref, p ConnectParams) (Connec
 		if owner, ok := t.elsewhere(ref, p.Maker); ok {
 			return t.takeOver(ctx, ref, owner, p)
 		}
-		if t.peers.frozen.Load() || !t.peers.Here() {
+		if !t.peers.present() {
 			return Connected{}, errIsolated // its device may have given up long ago
 		}
 	}

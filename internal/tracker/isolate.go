@@ -125,7 +125,7 @@ func (t *Tracker) rejoin(sh *shard, s *session, anew bool) (after func()) {
 // returns is called without it.
 func (t *Tracker) retake(s *session) (after func()) {
 	switch {
-	case t.peers.frozen.Load() || !t.peers.Here(): // Joined does it
+	case !t.peers.present(): // Joined does it
 	case t.outdone(s):
 		return t.finishEnd(s, presence.ReasonReplaced, t.now())
 	default:

@@ -269,3 +269,44 @@ func TestAFormerNodeForgetsWhatANextOneNoted(t *testing.T) {
 		}
 	})
 }
+
+// A node that was given up does not know yet, and reads that others closed a session of
+// its own. What it noted of that must stay, for the device may come back elsewhere: it
+// writes no group anew in place of its notes until it takes part again.
+func TestANodeThatStoodStillForgetsNoNotes(t *testing.T) {
+	for _, how := range []string{"by its notes", "for an erasure"} {
+		inNodes := func(f func(t *testing.T, c *nodes)) { t.Run(how, func(t *testing.T) { inNodes(t, 3, nil, f) }) }
+		inNodes(func(t *testing.T, c *nodes) {
+			a, b := c.all[0], c.all[1]
+			left, w := a.open(presence.Device{Platform: "ios"})
+			a.watch(left, "carol")
+			stays, _ := a.open(presence.Device{Platform: "web"})
+			wait(youngest + time.Second)
+			a.tr.Frozen()
+			a.tr.LinkLost(left, w)
+			sh, s, err := b.tr.find(left)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.tr.claim(sh, s.record(presence.RecordClosed, presence.ReasonNodeLost, b.tr.now()), func(error) func() { return nil })
+			sh.mu.Unlock()
+			wait(time.Second)
+			if how == "for an erasure" {
+				err := a.tr.saveRequest(t.Context(), request{all: true, shard: a.tr.shardIndex(bob) + 1})
+				wantKind(t, "a group written anew", err, fault.LogUnavailable)
+			} else {
+				for i := range wholeAfter + 10 {
+					if _, err := a.update(stays, presence.Status{Show: presence.Show(1 + i%2)}); err != nil {
+						t.Fatal(err)
+					}
+					wait(noteEvery)
+				}
+			}
+			c.kill(a)
+			wait(4 * time.Second)
+			if got, err := b.back(left); err != nil || !slices.Equal(got.Restored, []presence.UserID{"carol"}) {
+				t.Errorf("Connect: got %+v, %v, want it watching carol", got, err)
+			}
+		})
+	}
+}

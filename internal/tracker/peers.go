@@ -114,6 +114,10 @@ var (
 	errIsolated  = fault.Retry(fault.NodeUnavailable, 2*time.Second, "this node is cut off from the others; connect to another one")
 )
 
+// present reports whether this node takes part, and did not stand still just now: it
+// may claim something.
+func (p *peering) present() bool { return !p.frozen.Load() && p.Here() }
+
 func newPeering(c *Cluster) *peering {
 	return &peering{
 		Peers: c.Peers, Reading: c.Reading, Notes: c.Notes,

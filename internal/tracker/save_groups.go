@@ -130,6 +130,9 @@ func (v *saver) notesOfNode(ctx context.Context) error {
 
 // wholes writes groups anew of which many notes were written.
 func (v *saver) wholes(ctx context.Context) error {
+	if !v.t.peers.present() {
+		return nil
+	}
 	most := wholesATime
 	for range store.NoteGroups {
 		group := v.nodes.next
@@ -148,8 +151,13 @@ func (v *saver) wholes(ctx context.Context) error {
 }
 
 // whole writes all of a group in place of its notes: of the sessions that are here, and
-// of those that went where nobody may have noted them yet.
+// of those that went where nobody may have noted them yet. Where others may have given
+// this node up, the notes are what they know of sessions that they closed, which come
+// back.
 func (v *saver) whole(ctx context.Context, group int) error {
+	if !v.t.peers.present() {
+		return errUnsaved
+	}
 	var open []*session
 	left := map[presence.SessionID]*shard{}
 	for n := group; n < Shards; n += store.NoteGroups {

@@ -38,7 +38,7 @@ func (t *Tracker) Speaks(ctx context.Context, ref Ref, link Link) error {
 // stood still, or was cut off, it may be what the server gave up long ago, and has
 // replaced at another node since: it fails with NodeUnavailable then.
 func (t *Tracker) Takes() error {
-	if t.peers != nil && (t.peers.frozen.Load() || !t.peers.Here()) {
+	if t.peers != nil && !t.peers.present() {
 		return errIsolated
 	}
 	return nil

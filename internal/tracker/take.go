@@ -40,7 +40,7 @@ func (t *Tracker) elsewhere(ref Ref, maker uint64) (owner uint64, ok bool) {
 
 // takeOver connects a session that another node has.
 func (t *Tracker) takeOver(ctx context.Context, ref Ref, owner uint64, p ConnectParams) (Connected, error) {
-	if t.peers.frozen.Load() || !t.peers.Here() {
+	if !t.peers.present() {
 		return Connected{}, errIsolated
 	}
 	t.announceTake(ref, true)
