@@ -18,6 +18,7 @@ type Cluster struct {
 	methods  map[string]Call
 	counts   counters
 	clock    atomic.Pointer[clock]
+	summing  atomic.Bool // the table is asked for the digests of this node's sessions
 	seats    atomic.Pointer[[]seat]
 	pullID   atomic.Uint64
 	callID   atomic.Uint64

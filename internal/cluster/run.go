@@ -82,15 +82,25 @@ func (c *Cluster) look(gap time.Duration) (urgent bool) {
 	return urgent
 }
 
-// tellDigests puts the digests of this node's sessions into its log.
+// tellDigests puts the digests of this node's sessions into its log. It does not
+// wait for them: the table may be busy with what a node left that died, and heartbeats
+// must not wait for it.
 func (c *Cluster) tellDigests() {
 	c.mu.Lock()
 	alone, self := len(c.peers) == 0, c.self
 	c.mu.Unlock()
-	if alone {
+	if alone || !c.summing.CompareAndSwap(false, true) {
 		return
 	}
-	var d Digests
-	c.cfg.Table.Digests(self, &d)
-	c.out.digests(&d)
+	c.goes(func() {
+		defer c.summing.Store(false)
+		var d Digests
+		c.cfg.Table.Digests(self, &d)
+		c.mu.Lock()
+		same := c.self == self
+		c.mu.Unlock()
+		if same {
+			c.out.digests(&d)
+		}
+	})
 }

@@ -94,3 +94,43 @@ func TestCallsReachANewIncarnation(t *testing.T) {
 		}
 	})
 }
+
+// busy is a table that takes long for the digests of a node's own sessions.
+type busy struct {
+	cluster.Table
+	takes *atomic.Int64
+}
+
+func (b busy) Digests(origin cluster.Incarnation, d *cluster.Digests) {
+	if long := time.Duration(b.takes.Load()); origin == 1 && long > 0 {
+		<-time.After(long)
+	}
+	b.Table.Digests(origin, d)
+}
+
+// A table that is busy holds up no heartbeat either.
+func TestBusyTable(t *testing.T) {
+	inWorld(t, "", func(t *testing.T, w *world) {
+		var takes atomic.Int64
+		a := w.make("a", func(cfg *cluster.Config) { cfg.Table = busy{cfg.Table, &takes} })
+		if err := a.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.start("b", "c")
+		wait(3 * time.Second)
+		takes.Store(int64(5 * time.Second))
+		for i := range 12 {
+			wait(time.Second)
+			a.table.change(uint64(i), false)
+			if s := w.nodes["b"].standing("a"); s != "alive" {
+				t.Errorf("a is %s to b", s)
+			}
+		}
+		if n := a.c.Counts().Members.Pauses; n != 0 {
+			t.Errorf("a thinks that it stood still %d times", n)
+		}
+		takes.Store(0)
+		wait(6 * time.Second)
+		w.agree(t)
+	})
+}
