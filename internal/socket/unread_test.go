@@ -16,30 +16,36 @@ func TestStuckPeer(t *testing.T) {
 	eachMode(t, func(t *testing.T, cfg Config) {
 		var version atomic.Int64
 		var stuck atomic.Pointer[Conn]
+		var first *news // before stuck is set
 		s := serve(t, cfg, nil, Options{}, func(c *Conn) Door {
+			d := &news{version: &version}
+			if stuck.Load() == nil {
+				first = d
+			}
 			stuck.CompareAndSwap(nil, c)
-			return &news{version: &version}
+			return d
 		})
 		p := s.join(t)
 		for stuck.Load() == nil { // the answer to the handshake comes first
 			runtime.Gosched()
 		}
 		other := s.join(t)
-		until := time.Now().Add(300 * time.Millisecond)
-		for time.Now().Before(until) { // far more than the kernel takes, as the test sees below
-			version.Add(1)
+		told, moved, in := int64(0), time.Now(), 0
+		for began := moved; time.Since(began) < time.Minute; in++ {
+			version.Add(1) // until the kernel takes no more
 			stuck.Load().Wake()
 			runtime.Gosched()
+			if now := first.told.Load(); now != told {
+				told, moved, in = now, time.Now(), 0
+			}
+			if time.Since(moved) > 100*time.Millisecond && in > 1000 && (cfg.Goroutines || unsent(stuck.Load()) > 0) {
+				break
+			}
 		}
 		other.send(frame(aText, "quick?")...)
 		other.expect(aText, "quick?")
-		if !cfg.Goroutines {
-			stuck.Load().mu.Lock()
-			rest := len(stuck.Load().out.rest)
-			stuck.Load().mu.Unlock()
-			if rest == 0 || rest > lentSize {
-				t.Errorf("kept for a peer that does not read: %d bytes, want some, %d at most", rest, lentSize)
-			}
+		if rest := unsent(stuck.Load()); !cfg.Goroutines && (rest == 0 || rest > lentSize) {
+			t.Errorf("kept for a peer that does not read: %d bytes, want some, %d at most", rest, lentSize)
 		}
 		last := version.Add(1)
 		stuck.Load().Wake()
@@ -60,16 +66,26 @@ func TestStuckPeer(t *testing.T) {
 	})
 }
 
+// unsent is how much is kept of a write that the kernel did not take whole.
+func unsent(c *Conn) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil {
+		return 0
+	}
+	return len(c.out.rest)
+}
+
 // news is a door that tells the newest version, of any size that is needed.
 type news struct {
 	echo
 	version *atomic.Int64
-	told    int64
+	told    atomic.Int64
 }
 
 func (n *news) Fill(_ *Conn, out *Out) bool {
-	if v := n.version.Load(); v != n.told {
-		n.told = v
+	if v := n.version.Load(); v != n.told.Load() {
+		n.told.Store(v)
 		out.Text(func(b []byte) []byte { return append(append(b, itoa(v)+" "...), make([]byte, 4000)...) })
 	}
 	return false
