@@ -36,15 +36,22 @@ func openOn(t testing.TB, bc natsbus.Config, cfg natsstore.Config) (*natsstore.S
 	if cfg.Usage == nil && bus.Dir() != "" {
 		cfg.Usage = plenty
 	}
-	s, err := natsstore.Open(ctx, cfg)
-	if err != nil {
-		bus.Stop(context.Background())
-		t.Fatal(err)
-	}
+	s := opened(ctx, t, cfg)
 	return s, func() {
 		s.Stop(context.Background())
 		bus.Stop(context.Background())
 	}
+}
+
+// opened opens a store. Servers of which a busy machine has not elected who leads may
+// refuse that at first.
+func opened(ctx context.Context, t testing.TB, cfg natsstore.Config) (s *natsstore.Store) {
+	t.Helper()
+	natsbustest.Eventually(t, "a store opens", func() (err error) {
+		s, err = natsstore.Open(ctx, cfg)
+		return err
+	})
+	return s
 }
 
 // onServers is how to reach them.
