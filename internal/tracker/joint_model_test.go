@@ -251,6 +251,8 @@ func (m *jointModel) turn() {
 		if d.at != nil && d.ear != nil {
 			d.ear.take(0)
 		}
+		// Also of one that this model let ask nobody, as it started a node.
+		d.doubt = d.doubt || now.Sub(d.asked) > 4*time.Second && !d.busy && d.at == nil
 		if d.at != nil {
 			d.asked = now
 		} else if !d.busy && now.After(d.next) && (!d.leaves || d.bye) {
