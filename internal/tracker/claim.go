@@ -24,12 +24,17 @@ func (s *session) record(kind presence.RecordKind, reason presence.Reason, at pr
 
 // dated is the time that is stated of what is said of s now: not before what was said
 // of it until now, maybe at a node whose clock differs, and after an erasure of its
-// user, which would make it void.
+// user, which would make it void. While the clock is behind, each saying has a time of
+// its own: receivers of webhooks tell by it what is new.
 func (s *session) dated(at presence.Time) presence.Time {
 	if erased := s.user.folded.Erased; erased != 0 {
 		at = max(at, erased+1)
 	}
-	return max(at, s.truth.Since, s.truth.Updated, s.truth.ClosedAt)
+	said := max(s.truth.Since, s.truth.Updated, s.truth.ClosedAt)
+	if at <= said && said > presence.At(time.Now()) {
+		return said + 1
+	}
+	return max(at, said)
 }
 
 // claim submits a record. When the store has it, the fold and what follows from
