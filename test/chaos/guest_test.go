@@ -276,6 +276,7 @@ func (g *guest) back(sent time.Time) {
 	g.w.history.note(func() {
 		for u := range g.life.watches {
 			users = append(users, u)
+			g.life.watches[u] = act{sent: sent} // what was declared before need not deliver any more
 		}
 	})
 	g.failed("subscribing again", g.subscribe(users...))

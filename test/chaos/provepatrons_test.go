@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -9,6 +10,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	isonlinev1 "github.com/porchlight-dev/porchlight/api/gen/isonline/v1"
 )
 
 // crowdOf is a crowd of which nothing runs, with one patron of the live door.
@@ -119,6 +126,32 @@ func TestGuestWatchesCanFail(t *testing.T) {
 	expect(t, w.checkGuestWatches(nobody), "knows online true")
 	g.unsure["bob"] = true
 	expect(t, w.checkGuestWatches(nobody), "")
+}
+
+// deaf is a node that answers no subscription, or each.
+type deaf struct {
+	isonlinev1.IsOnlineServiceClient
+	err error
+}
+
+func (d deaf) SubscribeToUserIsOnline(context.Context, *isonlinev1.SubscribeToUserIsOnlineRequest, ...grpc.CallOption) (*isonlinev1.SubscribeToUserIsOnlineResponse, error) {
+	return &isonlinev1.SubscribeToUserIsOnlineResponse{}, d.err
+}
+
+// TestWatchesAfterResyncCanFail: what a device declares again after a resync must
+// deliver once that is answered, and not before.
+func TestWatchesAfterResyncCanFail(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]string{nil: "told nothing of bob", status.Error(codes.Unavailable, "another node has the session"): ""} {
+		w, _ := crowdOf(nil)
+		w.ctx = t.Context()
+		l := bobs(func(l *life) { l.user = "carol"; l.watches["bob"] = did(0) })
+		g := &guest{device: &device{w: w.world, user: "carol", life: l, stub: deaf{err: err}, ear: newLedger(w.keyOf)}, crowd: w, unsure: map[string]bool{}}
+		g.line = &line{done: make(chan struct{}), connected: &isonlinev1.Connected{Resync: true}}
+		w.guests = []*guest{g}
+		g.back(time.Now())
+		expect(t, w.checkGuestWatches(view{"bob": {online: true, sessions: map[string]shown{publicOf(1): {number: 1}}}}), want)
+	}
 }
 
 // TestLastSeenOfPatronsCanFail is R12.
