@@ -143,7 +143,13 @@ func (s *story) stop() {
 	s.server.app = nil
 	synctest.Wait()
 	s.cutAll()
+	// It took some milliseconds, by how often net/http looked whether it was idle; that
+	// is nobody's to print.
+	wait(stopTook - time.Since(s.began)%stopTook)
 }
+
+// stopTook is what a stop takes in stories.
+const stopTook = 100 * time.Millisecond
 
 // kill ends the node as kill -9 does: every link breaks, and the next start
 // finds the files as they were at that moment. What the node writes after it,
