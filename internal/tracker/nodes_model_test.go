@@ -89,9 +89,13 @@ func (m *nodesModel) fail(format string, args ...any) {
 // all nodes and the log agree (R6) and have what was acknowledged (R4).
 func TestNodesModel(t *testing.T) {
 	t.Parallel()
+	most := 40
+	if testing.Short() {
+		most = 15
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		d := rapid.SampledFrom([]presence.MultiDevice{presence.AllowAll, presence.Single}).Draw(rt, "policy")
-		steps := rapid.SliceOfN(genStep(), 5, 40).Draw(rt, "steps")
+		steps := rapid.SliceOfN(genStep(), 5, most).Draw(rt, "steps")
 		var trouble string
 		synctest.Test(t, func(t *testing.T) {
 			trouble = playNodes(t, d, steps)
