@@ -319,7 +319,7 @@ func (t *Tracker) confirm(ctx context.Context, ref Ref) error {
 	if err != nil {
 		return err
 	}
-	sure := s.foreign || !s.phase.Open() || s.life.link != nil && !t.peers.frozen.Load() && t.peers.Here()
+	sure := s.foreign || !s.phase.Open() || s.life.link != nil && t.peers.present()
 	sh.mu.Unlock()
 	if sure {
 		return nil
