@@ -31,9 +31,9 @@ type Base struct {
 type Bases interface {
 	// SaveBase copies all shards as they are stored now. Writers of shards need
 	// not stop meanwhile. A base is there whole or not at all. When no record
-	// came since the last one, that is returned. It returns ErrNoCheckpoint
-	// before the first Advance, or an error that wraps ErrRefused when the disk
-	// has no room.
+	// came since the last one, that is returned, unless the log no longer reaches
+	// back to it. It returns ErrNoCheckpoint before the first Advance, or an
+	// error that wraps ErrRefused when the disk has no room.
 	SaveBase(ctx context.Context) (Base, error)
 
 	// Bases returns those that are there, oldest first.

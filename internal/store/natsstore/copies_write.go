@@ -50,18 +50,25 @@ func (s *Store) SaveBase(ctx context.Context) (store.Base, error) {
 	return h.Base, nil
 }
 
-// sameBase returns the newest base if nothing came into the log since.
+// sameBase returns the newest base if nothing came into the log since. One that
+// the log was cut behind meanwhile makes room for another at its position.
 func (s *Store) sameBase(ctx context.Context) (h baseHead, ok bool, err error) {
-	_, next, err := s.Ends(ctx)
+	first, next, err := s.Ends(ctx)
 	if err != nil {
 		return h, false, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.bases.list); n > 0 && s.bases.list[n-1].Position+1 == next {
-		return s.bases.list[n-1], true, nil
+	if n := len(s.bases.list); n > 0 {
+		h = s.bases.list[n-1]
 	}
-	return h, false, nil
+	s.mu.Unlock()
+	switch {
+	case h.id == "" || h.Position+1 != next:
+		return h, false, nil
+	case h.From < first:
+		return h, false, s.dropBase(ctx, h.Position)
+	}
+	return h, true, nil
 }
 
 // baseWriter writes one base.

@@ -157,6 +157,9 @@ func uselessBases(t *testing.T, b *bench) {
 	mustAdvance(t, s, 3)
 	mustBase(t, s)
 	last := untilFull(t, s, "a")
+	if b := mustBase(t, s); b.Position != last || b.From != 4 {
+		t.Errorf("before the log is cut: got %+v, want it at %d, from 4", b, last)
+	}
 	mustAdvance(t, s, last)
 	for _, when := range []string{"same store", "opened again"} {
 		if all, err := s.Bases(context.Background()); len(all) != 0 || err != nil {
@@ -164,8 +167,15 @@ func uselessBases(t *testing.T, b *bench) {
 		}
 		s = b.store()
 	}
+	// No record came since, yet the one that is at the log's end is of no use.
 	base := mustBase(t, s)
-	if all, err := s.Bases(context.Background()); len(all) != 1 || err != nil || all[0] != base {
-		t.Errorf("a new one: got %v, %v, want %v", all, err, base)
+	if base.Position != last || base.From != last+1 {
+		t.Errorf("a new one: got %+v, want it at %d, from %d", base, last, last+1)
+	}
+	for _, when := range []string{"same store", "opened again"} {
+		if all, err := s.Bases(context.Background()); len(all) != 1 || err != nil || all[0] != base {
+			t.Errorf("%s, a new one: got %v, %v, want %v", when, all, err, base)
+		}
+		s = b.store()
 	}
 }

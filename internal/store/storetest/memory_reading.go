@@ -192,7 +192,10 @@ func (m *Memory) SaveBase(context.Context) (store.Base, error) {
 	}
 	last := m.first + uint64(len(m.messages)) - 1
 	if n := len(m.reading.bases); n > 0 && m.reading.bases[n-1].Position == last {
-		return m.reading.bases[n-1].Base, nil
+		if newest := m.reading.bases[n-1].Base; newest.From >= m.first {
+			return newest, nil
+		}
+		m.reading.bases = m.reading.bases[: n-1 : n-1]
 	}
 	b := memoryBase{shards: maps.Clone(m.shards)}
 	b.Position, b.From, b.At = last, m.through+1, presence.At(time.Now())
