@@ -112,8 +112,8 @@ func (c *Conn) heed() {
 	}
 }
 
-// Send queues one text message, in front of what the door is asked to Fill. It is for
-// answers: b is copied. While 16 KB of them wait for the peer no message of it
+// Send queues one text message, in front of whatever the door appends to an Out
+// after it. It is for answers: b is copied. While 16 KB of them wait for the peer no message of it
 // is read; if a door goes on beyond 64 KB all the same, the connection is cut as slow.
 // After Close it does nothing. It never blocks.
 func (c *Conn) Send(b []byte) { c.own(ws.OpText, b) }

@@ -258,3 +258,46 @@ func TestDeaf(t *testing.T) {
 		becomes(false)
 	})
 }
+
+// What a door appends because of an answer comes behind it, also where the answer was
+// given while the door was being asked already.
+func TestAnAnswerGoesBeforeWhatFollowsFromIt(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, cfg Config) {
+		s := serve(t, cfg, nil, Options{}, func(c *Conn) Door { return &greeter{asked: make(chan struct{}), greeted: make(chan struct{})} })
+		p := s.join(t)
+		p.send(frame(aText, "hello")...)
+		p.expect(aText, "welcome")
+		p.expect(aText, "news")
+		p.expect(aText, "more")
+		p.expectClose(CodeNormal)
+	})
+}
+
+// greeter welcomes while it is being asked for what waits.
+type greeter struct {
+	echo
+	asked, greeted chan struct{}
+	told           bool
+}
+
+func (g *greeter) Message(c *Conn, _ Kind, _ []byte) {
+	c.MayBlock()
+	c.Wake()
+	<-g.asked
+	c.Send([]byte("welcome"))
+	close(g.greeted)
+}
+
+func (g *greeter) Fill(c *Conn, out *Out) bool {
+	if g.told {
+		return false
+	}
+	g.told = true
+	close(g.asked)
+	<-g.greeted
+	out.Text(func(b []byte) []byte { return append(b, "news"...) })
+	c.Close(CodeNormal, "") // its frame goes behind all of this
+	out.Text(func(b []byte) []byte { return append(b, "more"...) })
+	return false
+}

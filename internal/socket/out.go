@@ -20,7 +20,8 @@ const (
 // Out is a lent buffer that a door fills with messages. It is good for one call
 // of Fill.
 type Out struct {
-	buf []byte
+	buf  []byte
+	conn *Conn // whose answers go in front
 }
 
 // Text appends one text message: body gets the buffer and returns it with the
@@ -43,6 +44,11 @@ func (o *Out) Len() int { return len(o.buf) }
 const midHead = 4
 
 func (o *Out) frame(op ws.OpCode, body func(b []byte) []byte) {
+	if o.conn != nil {
+		// What the door has to say may follow from an answer that came since it was
+		// asked: a welcome, and then what its reader was waiting for.
+		o.conn.answersTo(o, false)
+	}
 	at := len(o.buf)
 	b := body(append(o.buf, 0, 0, 0, 0))
 	n := len(b) - at - midHead

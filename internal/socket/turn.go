@@ -161,22 +161,31 @@ func (c *Conn) keep(rest []byte, err error) {
 
 // gather fills out with what waits.
 func (c *Conn) gather(out *Out) (more bool) {
+	if !c.answersTo(out, true) {
+		return false
+	}
+	out.conn = c
+	defer func() { out.conn = nil }()
+	defer c.guard()
+	return c.door.Fill(c, out)
+}
+
+// answersTo moves the answers that wait into out; those of a connection that is closing,
+// its close frame among them, only as the last of all. listening says that the door
+// is to be asked for more.
+func (c *Conn) answersTo(out *Out, last bool) (listening bool) {
 	c.mu.Lock()
-	if o := c.out; o != nil {
+	defer c.mu.Unlock()
+	listening = c.phase == open
+	if o := c.out; o != nil && (listening || last) {
 		out.buf = append(out.buf, o.answers...)
 		o.answers = nil
 		c.goOn()
-		if c.phase == open {
+		if listening {
 			c.out = nil
 		}
 	}
-	listening := c.phase == open
-	c.mu.Unlock()
-	if !listening {
-		return false
-	}
-	defer c.guard()
-	return c.door.Fill(c, out)
+	return listening
 }
 
 // parted goes on with closing once the close frame is with the kernel.
