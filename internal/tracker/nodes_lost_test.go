@@ -2,7 +2,9 @@ package tracker
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -291,6 +293,43 @@ func TestARollingRestartShowsNothing(t *testing.T) {
 			if next.ear.heard() != 0 || next.looks(bob) != "[online] [online]" {
 				t.Errorf("the new node %d was shown %d changes, sees %s", i, next.ear.heard(), next.looks(bob))
 			}
+		}
+	})
+}
+
+// Devices of a dead node that all come to another one in the same moment make few reads
+// of its notes, and each reads only once.
+func TestACrowdThatComesBackAsksForFewNotes(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b := c.all[0], c.all[1]
+		var refs []Ref
+		for i := range 300 {
+			u := presence.User{App: bob.App, ID: presence.UserID(fmt.Sprint("one-", i))}
+			m, err := a.tr.Make(t.Context(), MakeParams{User: u})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.connect(m.Ref, nil); err != nil {
+				t.Fatal(err)
+			}
+			refs = append(refs, m.Ref)
+		}
+		wait(2 * time.Second)
+		c.kill(a)
+		wait(7 * time.Second)
+		b.store.most.Store(0)
+		b.store.dawdles.Store(true)
+		var back sync.WaitGroup
+		for _, ref := range refs {
+			back.Go(func() {
+				if _, err := b.connect(ref, nil); err != nil {
+					t.Errorf("%v: %v", ref, err)
+				}
+			})
+		}
+		back.Wait()
+		if most := b.store.most.Load(); most == 0 || most > listsAtOnce {
+			t.Errorf("%d reads at once, want some, and at most %d", most, listsAtOnce)
 		}
 	})
 }

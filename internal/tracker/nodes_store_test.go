@@ -21,6 +21,10 @@ type shared struct {
 	// stuck: no shard is written meanwhile.
 	stuck atomic.Bool
 	dies  atomic.Bool // with the next notes that it takes
+	// reads of notes that are under way, and the most there were; each takes a moment
+	// while it dawdles.
+	dawdles     atomic.Bool
+	reads, most atomic.Int32
 }
 
 func (s *shared) away(ctx context.Context) error {
@@ -77,6 +81,13 @@ func (s *shared) LoadNotes(ctx context.Context, incarnation uint64, group int, f
 	if err := s.away(ctx); err != nil {
 		return err
 	}
+	if n := s.reads.Add(1); n > s.most.Load() {
+		s.most.Store(n) // who reads at once reads for a while
+	}
+	if s.dawdles.Load() {
+		<-time.After(20 * time.Millisecond)
+	}
+	defer s.reads.Add(-1)
 	return s.Memory.LoadNotes(ctx, incarnation, group, f)
 }
 

@@ -15,6 +15,11 @@ const (
 	// asked, and askAgain while that node may still write.
 	keepLists = 3 * time.Minute
 	askAgain  = 2 * time.Second
+
+	// listsAtOnce is how many groups are read at once. All devices of a dead node come
+	// back in the same seconds, in which the store's leaders are few and busy: what
+	// is asked of them beyond that only makes each answer later.
+	listsAtOnce = 4
 )
 
 // listKey names what a node noted of a group.
@@ -89,9 +94,16 @@ func (t *Tracker) listedBy(ctx context.Context, id presence.SessionID, key listK
 	return found.watched, known, nil
 }
 
+// loadLists reads what a node noted of a group, in its turn.
 func (t *Tracker) loadLists(ctx context.Context, key listKey) (map[presence.SessionID]listed, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
+	select {
+	case t.peers.reading <- struct{}{}:
+		defer func() { <-t.peers.reading }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	of := map[presence.SessionID]listed{}
 	err := t.peers.Notes.LoadNotes(ctx, key.owner, key.group, func(_ uint64, b []byte) error {
 		_, list, err := parseNotes(b)

@@ -56,6 +56,8 @@ type peering struct {
 	flying map[claimKey][]func(error) func()
 	lists  map[listKey]*listing
 
+	reading chan struct{} // holds one for each read of what nodes noted
+
 	asking asking // of the others, about nodes that are gone
 
 	unreads  int           // what could not be read since that was said
@@ -122,7 +124,8 @@ func newPeering(c *Cluster) *peering {
 	return &peering{
 		Peers: c.Peers, Reading: c.Reading, Notes: c.Notes,
 		origins: map[uint64]*origin{}, flying: map[claimKey][]func(error) func(){}, lists: map[listKey]*listing{},
-		end: func() {}, stopped: make(chan struct{}), failed: make(chan error, 1),
+		reading: make(chan struct{}, listsAtOnce),
+		end:     func() {}, stopped: make(chan struct{}), failed: make(chan error, 1),
 	}
 }
 

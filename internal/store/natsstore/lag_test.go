@@ -2,6 +2,7 @@ package natsstore
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +13,12 @@ import (
 // replicas are a stream of one message, whose readers live on another replica each.
 type replicas struct {
 	jetstream.Stream
-	lag     int // so many of them have nothing
+	lag     int           // so many of them have nothing
+	slow    time.Duration // until a reader is made
 	readers int
 	ended   int
+	names   map[string]bool // of those that were asked for
+	mu      sync.Mutex      // over readers and names
 }
 
 func (s *replicas) CachedInfo() *jetstream.StreamInfo { return &jetstream.StreamInfo{} }
@@ -23,9 +27,16 @@ func (s *replicas) GetMsg(context.Context, uint64, ...jetstream.GetMsgOpt) (*jet
 	return &jetstream.RawStreamMsg{Sequence: 1}, nil
 }
 
-func (s *replicas) CreateConsumer(context.Context, jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+func (s *replicas) CreateConsumer(ctx context.Context, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	s.mu.Lock()
 	s.readers++
-	return &replica{lags: s.readers <= s.lag}, nil
+	if s.names != nil {
+		s.names[cfg.Name] = true
+	}
+	lags := s.readers <= s.lag
+	s.mu.Unlock()
+	pause(ctx, s.slow)
+	return &replica{lags: lags}, nil
 }
 
 func (s *replicas) DeleteConsumer(context.Context, string) error { s.ended++; return nil }
@@ -84,4 +95,23 @@ func TestReadsFromAnotherReplica(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASlowLeaderMakesOneReader: the tries that a slow leader answers late are for the
+// same reader, which ends when all is read.
+func TestASlowLeaderMakesOneReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, from := &Store{several: several{clustered: true}}, &replicas{slow: 1900 * time.Millisecond, names: map[string]bool{}}
+		for range 2 {
+			if err := s.readLeader(t.Context(), from, span{from: 1, through: 1}, func(jetstream.Msg, uint64) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		from.mu.Lock()
+		defer from.mu.Unlock()
+		if from.readers < 4 || len(from.names) != 2 || from.names[""] || from.ended != 2 {
+			t.Errorf("%d were asked for by the names %v and %d ended, want two, each asked for more than once", from.readers, from.names, from.ended)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package natsstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -46,6 +47,10 @@ type reader struct {
 // open makes the reader's consumer, trying for electionPatience.
 func (r *reader) open(ctx context.Context) error {
 	cfg := jetstream.ConsumerConfig{
+		// Of one name, so that all tries make the same: a leader that is slow, as when
+		// thousands of devices come back after a kill, would else be given more and more
+		// to do, until the stream has as many readers as it may (1,000).
+		Name:          rand.Text(),
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.next,
 		AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1, Replicas: 1, MemoryStorage: true,
 		InactiveThreshold: readerLinger,
