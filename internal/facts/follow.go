@@ -131,13 +131,18 @@ func (r *Reader) page(ctx context.Context, q request) (events []*Event, through 
 		return nil, q.at, 0, err
 	}
 	defer func() { r.passes.done(ps, parking{q.of, through}, err) }()
-	if ps == nil {
-		if ps, err = r.begin(ctx, q.at, q.p.wants); err != nil {
-			return nil, q.at, 0, err
+	for try := 1; ; try++ {
+		if ps == nil {
+			if ps, err = r.begin(ctx, q.at, q.p.wants); err != nil {
+				return nil, q.at, 0, err
+			}
 		}
+		events, through, err = ps.read(ctx, q, end)
+		if try == baseTries || !errors.Is(err, store.ErrGap) {
+			return events, through, end, err
+		}
+		ps = nil // cut behind its back, before anything that is to be told
 	}
-	events, through, err = ps.read(ctx, q, end)
-	return events, through, end, err
 }
 
 // give calls f when it is due.

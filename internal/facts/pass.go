@@ -151,7 +151,10 @@ func (p *pass) read(ctx context.Context, q request, to uint64) (events []*Event,
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, errEnough) {
+		switch {
+		case err == nil || errors.Is(err, errEnough):
+		case errors.Is(err, store.ErrGap) && len(p.left) > 0: // what was read before it comes first
+		default:
 			return nil, p.tell, p.gap(ctx, err)
 		}
 	}
@@ -170,9 +173,10 @@ func (p *pass) read(ctx context.Context, q request, to uint64) (events []*Event,
 	return events, through, nil
 }
 
-// gap says where to go on when the log was cut before what is next.
+// gap says where to go on when the log was cut before what is next. Of what need
+// not be told it says nothing: another base may do.
 func (p *pass) gap(ctx context.Context, err error) error {
-	if !errors.Is(err, store.ErrGap) {
+	if !errors.Is(err, store.ErrGap) || p.next < p.tell.need() {
 		return err
 	}
 	first, _, ends := p.r.store.Ends(ctx)

@@ -79,7 +79,8 @@ type Log interface {
 	// until the end of the log at the time of the call, and returns the sequence
 	// after the last it gave. The records are f's to keep. It returns ErrGap,
 	// before any call of f, when the log no longer holds `from` although it once
-	// did; a `from` of 0 means the oldest there is.
+	// did; a `from` of 0 means the oldest there is. An f so slow that the log was cut
+	// behind its back gets ErrGap then, or what the log held before, and no hole.
 	Replay(ctx context.Context, from uint64, f func(sequence uint64, records []presence.Record) error) (next uint64, err error)
 }
 

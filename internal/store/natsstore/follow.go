@@ -178,14 +178,15 @@ func (s *Store) ReplayUser(ctx context.Context, user presence.User, from, to uin
 		return s.gap(from, first)
 	}
 	id := []byte(user.ID)
-	return s.read(ctx, s.logs, span{from: from, through: min(to, next) - 1}, func(m jetstream.Msg, seq uint64) error {
-		if !bytes.Contains(m.Data(), id) {
+	_, err = s.readLog(ctx, span{from: from, through: min(to, next) - 1}, func(seq uint64, body []byte) error {
+		if !bytes.Contains(body, id) {
 			return nil
 		}
-		records, err := parseMessage(m.Data(), seq)
+		records, err := parseMessage(body, seq)
 		if err != nil {
 			return err
 		}
 		return f(seq, records)
 	})
+	return err
 }

@@ -52,21 +52,34 @@ func (s *Store) Replay(ctx context.Context, from uint64, f func(sequence uint64,
 	case from < first:
 		return from, s.gap(from, first)
 	}
-	next = from
-	err = s.read(ctx, s.logs, span{from: from, through: last}, func(m jetstream.Msg, seq uint64) error {
-		if seq != next {
-			s.cfg.Logger.Error("the log has a hole: its files are damaged; what was in it is lost", "from", next, "through", seq-1)
-		}
-		records, err := parseMessage(m.Data(), seq)
+	return s.readLog(ctx, span{from: from, through: last}, func(seq uint64, body []byte) error {
+		records, err := parseMessage(body, seq)
 		if err != nil {
 			return err
 		}
-		if err := f(seq, records); err != nil {
+		return f(seq, records)
+	})
+}
+
+// readLog reads a part of the log, and returns what would come next. Where the log
+// was cut meanwhile, behind the back of a slow f, it ends with store.ErrGap.
+func (s *Store) readLog(ctx context.Context, part span, f func(seq uint64, body []byte) error) (next uint64, err error) {
+	next = part.from
+	err = s.read(ctx, s.logs, part, func(m jetstream.Msg, seq uint64) error {
+		if seq != next {
+			if err := s.holeAt(ctx, next, seq); err != nil {
+				return err
+			}
+		}
+		if err := f(seq, m.Data()); err != nil {
 			return err
 		}
 		next = seq + 1
 		return nil
 	})
+	if err == nil && next <= part.through {
+		err = s.holeAt(ctx, next, part.through+1)
+	}
 	return next, err
 }
 

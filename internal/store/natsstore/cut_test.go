@@ -1,0 +1,87 @@
+package natsstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
+	"github.com/porchlight-dev/porchlight/internal/store/storetest"
+)
+
+// TestReadsNoHole: who is so slow that the log is cut behind his back is told of
+// the gap, and not given what comes behind it as if that were next.
+func TestReadsNoHole(t *testing.T) {
+	t.Parallel()
+	type readings func(s *natsstore.Store, user presence.User, last uint64, f func(uint64, []presence.Record) error) error
+	for name, read := range map[string]readings{
+		"Replay": func(s *natsstore.Store, _ presence.User, _ uint64, f func(uint64, []presence.Record) error) error {
+			_, err := s.Replay(context.Background(), 1, f)
+			return err
+		},
+		"ReplayUser": func(s *natsstore.Store, user presence.User, last uint64, f func(uint64, []presence.Record) error) error {
+			return s.ReplayUser(context.Background(), user, 1, last+1, f)
+		},
+		"ReplayUser of what went": func(s *natsstore.Store, user presence.User, last uint64, f func(uint64, []presence.Record) error) error {
+			return s.ReplayUser(context.Background(), user, 1, last, f)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				s, stop := open(t, dir, natsstore.Config{Temporary: true, MaxAge: time.Minute})
+				defer stop()
+				user := fillBeyondReadAhead(t, s)
+				<-time.After(2 * time.Minute)
+				young, err := s.Append(context.Background(), "young", storetest.Records(0, 1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				next := uint64(1)
+				err = read(s, user, young.Sequence, func(seq uint64, _ []presence.Record) error {
+					if seq == 1 {
+						if err := s.Advance(context.Background(), young.Sequence, 0); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if seq != next {
+						t.Errorf("got message %d, want %d or no more", seq, next)
+					}
+					next = seq + 1
+					return nil
+				})
+				if !errors.Is(err, store.ErrGap) {
+					t.Errorf("got %v after message %d, want ErrGap", err, next-1)
+				}
+			})
+		})
+	}
+}
+
+// fillBeyondReadAhead appends more than a reader is sent ahead, all about one user.
+func fillBeyondReadAhead(t *testing.T, s store.Log) (user presence.User) {
+	t.Helper()
+	big := &presence.Status{}
+	for i := range 28 {
+		value := presence.Value{Kind: presence.KindText, Text: strings.Repeat("x", presence.MaxPropertyValue)}
+		big.Properties = append(big.Properties, presence.Property{Key: fmt.Sprintf("k%02d", i), Value: value})
+	}
+	user = storetest.Records(0, 1)[0].User
+	for i := range 10 {
+		records := storetest.Records(i, store.MaxRecords)
+		for j := range records {
+			records[j].Kind, records[j].Status, records[j].User = presence.RecordCustom, big, user
+		}
+		if _, err := s.Append(context.Background(), fmt.Sprint("big", i), records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return user
+}
