@@ -50,6 +50,7 @@ func (b *Bus) dial(ctx context.Context, name string, failed nats.ErrHandler) (*n
 			nats.ReconnectBufSize(-1),                  // what cannot be sent now must not be sent later
 			nats.ReconnectWait(reconnectWait), nats.Timeout(dialTimeout),
 			nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(mostPings),
+			nats.IgnoreAuthErrorAbort(), // the second refusal would end it for good: they may be being changed there
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 				if err != nil {
 					b.log.Warn("connection to the cluster lost; another server is tried", "connection", name, "error", err)
