@@ -131,31 +131,23 @@ func New(cfg Config) (*Deliverer, error) {
 	return &Deliverer{cfg: cfg, slots: map[key]*slot{}}, nil
 }
 
-// Start begins to serve the endpoints that are set. Further calls, and calls
-// after Stop, do nothing.
+// Start begins to serve the endpoints that are set. What happens after it returned
+// is told to them, unless the store did not answer for placeWait. Further calls,
+// and calls after Stop, do nothing.
 func (d *Deliverer) Start(ctx context.Context) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.state != notStarted {
+		d.mu.Unlock()
 		return nil
 	}
 	d.state = started
 	// The lanes outlive the start; Stop ends them.
 	d.hard, d.kill = context.WithCancel(context.WithoutCancel(ctx))
 	d.soft, d.end = context.WithCancel(d.hard)
-	d.use()
+	unplaced := d.use()
+	d.mu.Unlock()
+	d.await(ctx, unplaced)
 	return nil
-}
-
-// now is the end of the log, where endpoints that were never served begin: what
-// happens after Start or SetEndpoints returned is told, however long it takes
-// until they are served. Zero when it cannot be known yet.
-func (d *Deliverer) now() Position {
-	end, err := d.cfg.Reader.End(d.soft)
-	if err != nil {
-		return Position{}
-	}
-	return end
 }
 
 // Stop begins no further attempts, waits for the answers to those under way and
@@ -187,7 +179,8 @@ func (d *Deliverer) Stop(ctx context.Context) error {
 // SetEndpoints makes these the endpoints. What did not change goes on
 // undisturbed; what changed goes on where it was, once the requests under way
 // are answered; what is no longer there ends, and goes on where it was if it
-// comes back. On an error everything stays as it was.
+// comes back; what is new is told what happens after the call, as with Start. On
+// an error everything stays as it was.
 func (d *Deliverer) SetEndpoints(endpoints []Endpoint) error {
 	seen := map[key]bool{}
 	for _, e := range endpoints {
@@ -201,32 +194,37 @@ func (d *Deliverer) SetEndpoints(endpoints []Endpoint) error {
 		}
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.endpoints = slices.Clone(endpoints)
-	if d.state == started {
-		d.use()
+	if d.state != started {
+		d.mu.Unlock()
+		return nil
 	}
+	unplaced, ctx := d.use(), d.soft
+	d.mu.Unlock()
+	d.await(ctx, unplaced)
 	return nil
 }
 
-// use gives each slot its endpoint. The caller holds mu.
-func (d *Deliverer) use() {
+// use gives each slot its endpoint, and returns those of which it is not known
+// that it is stored where they begin. The caller holds mu.
+func (d *Deliverer) use() (unplaced []*slot) {
 	wanted := map[key]*Endpoint{}
 	for i := range d.endpoints {
 		e := d.endpoints[i]
 		wanted[key{e.App, e.Name}] = &e
 	}
-	now := d.now()
 	for k, s := range d.slots {
 		s.set(wanted[k])
 	}
 	for k, e := range wanted {
 		if d.slots[k] == nil {
-			s := &slot{d: d, tally: &tally{}, changed: make(chan struct{}, 1), outdone: make(chan struct{}, 1), want: e, born: now}
+			s := &slot{d: d, tally: &tally{}, changed: make(chan struct{}, 1), outdone: make(chan struct{}, 1), placed: make(chan struct{}), want: e}
 			d.slots[k] = s
 			d.running.Go(s.serve)
 		}
+		unplaced = append(unplaced, d.slots[k])
 	}
+	return unplaced
 }
 
 // served returns the slots that have an endpoint, of one app or ("") of all, in order
@@ -255,7 +253,8 @@ type slot struct {
 	tally   *tally
 	changed chan struct{} // signal
 	outdone chan struct{} // signal: a replay found that this node, or this term, serves no more
-	born    Position      // where the log ended when it was made
+	placed  chan struct{} // closed when it is stored where the endpoint begins
+	born    *Position     // where it begins, if nothing was stored; of place alone
 
 	mu      sync.Mutex // guards what follows
 	want    *Endpoint  // nil: none any more
@@ -291,6 +290,7 @@ func (s *slot) set(e *Endpoint) {
 
 // serve runs what is wanted until the process stops.
 func (s *slot) serve() {
+	s.place()
 	pause := beginAgain
 	for s.d.soft.Err() == nil {
 		e := s.wanted()
@@ -357,7 +357,7 @@ func (s *slot) runOne(e Endpoint) error {
 	defer cancel()
 	done := make(chan error, 1)
 	r := newRun(s.d, s.tally, e)
-	r.born, r.slot = s.born, s
+	r.slot = s
 	go func() { done <- r.serve(ctx, s.d.hard) }()
 	select {
 	case <-s.outdone: // with nothing to tell the run may not know

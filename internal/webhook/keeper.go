@@ -76,9 +76,9 @@ func (k *keeper) name() store.Endpoint {
 	return store.Endpoint{App: k.run.endpoint.App, Name: k.run.endpoint.Name}
 }
 
-// load says where each lane begins. An endpoint that was never served begins at
-// the end of the log, or where it wants to, and that is stored before anything
-// else, so that a crash makes it begin nowhere else.
+// load says where each lane begins, and stores that under the term before anything
+// else. There are cursors of every endpoint (see place); one whose cursors were taken
+// away begins anew.
 func (k *keeper) load(ctx context.Context) ([]Position, error) {
 	k.term, _ = k.run.d.cfg.Owner.Owned(k.run.endpoint.App, k.run.endpoint.Name)
 	if k.term == 0 {
@@ -94,7 +94,7 @@ func (k *keeper) load(ctx context.Context) ([]Position, error) {
 	lanes := k.run.endpoint.Lanes
 	at := make([]Position, lanes)
 	if len(stored.Lanes) == 0 {
-		from, err := k.first(ctx)
+		from, err := k.run.d.first(ctx, k.run.endpoint)
 		if err != nil {
 			return nil, fmt.Errorf("find where to begin: %w", err)
 		}
@@ -106,17 +106,6 @@ func (k *keeper) load(ctx context.Context) ([]Position, error) {
 	}
 	k.saved = stored
 	return at, k.save(ctx, at)
-}
-
-// first is where an endpoint begins that was never served.
-func (k *keeper) first(ctx context.Context) (Position, error) {
-	switch {
-	case k.run.endpoint.FromOldest:
-		return k.run.d.cfg.Reader.Oldest(ctx)
-	case k.run.born != (Position{}):
-		return k.run.born, nil
-	}
-	return k.run.d.cfg.Reader.End(ctx)
 }
 
 // placed gives the stored cursors to lanes: one to one, or, when their number

@@ -36,7 +36,6 @@ type run struct {
 	lanes    []*lane
 	live     *pass
 	end      context.CancelCauseFunc
-	born     Position // where an endpoint begins that was never served; zero: at the end of the log
 	known    Position // where the log ended when the run began: until it has read so far, nobody knows what waits
 
 	// wanted is the signal that lanes are behind.

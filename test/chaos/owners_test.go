@@ -28,18 +28,7 @@ const ownersKey = "0123456789abcdef0123456789abcdef"
 // come and go at the others: another serves it soon, nothing that was acknowledged is
 // missing (R4), and what comes first is in order for each user (R5).
 func TestOwners(t *testing.T) {
-	count, err := strconv.Atoi(os.Getenv("PORCHLIGHT_CHAOS_NODES"))
-	if err != nil || count < 3 {
-		t.Skip("runs with PORCHLIGHT_CHAOS_NODES=3, or more")
-	}
-	h := newHook(t)
-	f := newFleet(t, setting{count: count, wordy: true, app: fmt.Sprintf(`    server_keys: [{id: k, secret: %q}]
-    webhooks: {main: {url: "%s", secrets: [%s], allow_private: true}}
-`, ownersKey, h.url, h.secret)})
-	if err := f.start(f.all()...); err != nil {
-		t.Fatal(err)
-	}
-	o := &owners{t: t, fleet: f, hook: h, stored: map[string]int{}, there: map[string]bool{}}
+	o := newOwners(t)
 	o.server()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -58,7 +47,25 @@ func TestOwners(t *testing.T) {
 	o.check()
 }
 
-// owners is the play of TestOwners.
+// newOwners starts nodes that have one webhook; they are skipped without
+// PORCHLIGHT_CHAOS_NODES.
+func newOwners(t *testing.T) *owners {
+	t.Helper()
+	count, err := strconv.Atoi(os.Getenv("PORCHLIGHT_CHAOS_NODES"))
+	if err != nil || count < 3 {
+		t.Skip("runs with PORCHLIGHT_CHAOS_NODES=3, or more")
+	}
+	h := newHook(t)
+	f := newFleet(t, setting{count: count, wordy: true, app: fmt.Sprintf(`    server_keys: [{id: k, secret: %q}]
+    webhooks: {main: {url: "%s", secrets: [%s], allow_private: true}}
+`, ownersKey, h.url, h.secret)})
+	if err := f.start(f.all()...); err != nil {
+		t.Fatal(err)
+	}
+	return &owners{t: t, fleet: f, hook: h, stored: map[string]int{}, there: map[string]bool{}}
+}
+
+// owners is the play of TestOwners, and of TestFirstMoments.
 type owners struct {
 	t     *testing.T
 	fleet *fleet
