@@ -114,10 +114,13 @@ func (t *Tracker) loadLists(ctx context.Context, key listKey) (map[presence.Sess
 		}
 		return err
 	})
-	if err != nil {
-		t.log.Warn("what a gone node's sessions watched cannot be read; their devices are told to try again", "node", key.owner, "error", err)
+	if err == nil {
+		return of, nil
 	}
-	return of, err
+	if since, say := t.peers.count(&t.peers.unlisted, t.wheel.Now()); say {
+		t.log.Warn("what a gone node's sessions watched cannot be read; their devices are told to try again", "node", key.owner, "groups_since", since, "error", err)
+	}
+	return nil, err
 }
 
 // youngest is the age up to which a session may have no note when its node ends:

@@ -60,8 +60,8 @@ type peering struct {
 
 	asking asking // of the others, about nodes that are gone
 
-	unreads  int           // what could not be read since that was said
-	unreadAt time.Duration // the wheel's time at which it was; 0: never
+	garbled  unread // of what others told
+	unlisted unread // of what gone nodes noted
 
 	freezes uint64          // how often frozen began
 	renewed bool            // it has another number since then

@@ -19,7 +19,7 @@ func (t *Tracker) Apply(origin uint64, shard int, changes [][]byte) {
 func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 	m, err := parseTold(b)
 	if err != nil || t.shardIndex(m.ref.User) != shard || m.created {
-		if more, say := t.peers.unread(t.wheel.Now()); say {
+		if more, say := t.peers.count(&t.peers.garbled, t.wheel.Now()); say {
 			t.log.Warn("another node tells of sessions what this one cannot read; their statuses here are old until the versions agree",
 				"origin", origin, "since", more, "error", err)
 		}
@@ -43,15 +43,21 @@ func (t *Tracker) apply(origin uint64, shard int, b []byte) (ref Ref, ok bool) {
 // tell thousands of such things a second.
 const unreadEvery = 30 * time.Second
 
-// unread counts one, and reports whether to say so, and how many there were since.
-func (p *peering) unread(now time.Duration) (since int, say bool) {
+// unread counts what is not said each time; the peering's lock guards it.
+type unread struct {
+	since int           // there were since it was said
+	at    time.Duration // the wheel's time at which it was; 0: never
+}
+
+// count counts one, and reports whether to say so, and how many there were since.
+func (p *peering) count(u *unread, now time.Duration) (since int, say bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unreads++
-	if p.unreadAt != 0 && now-p.unreadAt < unreadEvery {
+	u.since++
+	if u.at != 0 && now-u.at < unreadEvery {
 		return 0, false
 	}
-	since, p.unreads, p.unreadAt = p.unreads, 0, max(now, 1)
+	since, *u = u.since, unread{at: max(now, 1)}
 	return since, true
 }
 
