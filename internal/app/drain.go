@@ -29,6 +29,7 @@ func (a *App) markReady(context.Context) error {
 // drain is the first thing a stop does.
 func (a *App) drain(ctx context.Context) error {
 	a.ready.Store(false)
+	a.bus.Stopping()
 	away := a.othersServe()
 	if away {
 		a.door.Leave()

@@ -52,6 +52,9 @@ type Bus struct {
 	sys  *nats.Conn // of a visitor, to the engines themselves
 	done bool       // stopped, for good
 
+	parting *parting // with Peers: who stops at the same time
+	expiry  *expiry  // of this node's certificate
+
 	user, password string // of this process at its own server, when that listens
 
 	said said // what went wrong behind our back
@@ -91,6 +94,7 @@ func (b *Bus) Start(ctx context.Context) error {
 		b.close()
 		return err
 	}
+	b.startExpiry()
 	return nil
 }
 
@@ -123,7 +127,10 @@ func (b *Bus) start(ctx context.Context) (err error) {
 	if b.cfg.Visitor {
 		return b.connectEngines(ctx)
 	}
-	return b.connectMessages(ctx)
+	if err := b.connectMessages(ctx); err != nil {
+		return err
+	}
+	return b.startParting()
 }
 
 // startServer starts the embedded server; mu is held.
@@ -210,9 +217,17 @@ func (b *Bus) options() *server.Options {
 // Stop closes the connection, stops the server and gives the directory free.
 // What was acknowledged is on disk already; Stop writes the engine's indexes,
 // so that the next start is quick. It returns when everything has ended, which
-// takes milliseconds; ctx is there for the family's sake. Further calls, and
-// calls before Start, do nothing.
-func (b *Bus) Stop(context.Context) error {
+// takes milliseconds; with Peers it waits before that for other nodes that are
+// Stopping, until 5 s before ctx ends. Further calls, and calls before Start, do
+// nothing.
+func (b *Bus) Stop(ctx context.Context) error {
+	b.mu.Lock()
+	p := b.parting
+	b.parting = nil
+	b.mu.Unlock()
+	if p != nil {
+		p.done(ctx)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done = true
@@ -221,6 +236,10 @@ func (b *Bus) Stop(context.Context) error {
 
 // close undoes start in reverse; mu is held.
 func (b *Bus) close() error {
+	if b.expiry != nil {
+		b.expiry.stop()
+		b.expiry = nil
+	}
 	if b.msgs != nil {
 		b.msgs.conn.Close()
 	}

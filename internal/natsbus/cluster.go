@@ -3,6 +3,7 @@ package natsbus
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -93,6 +94,24 @@ func (c *Cluster) check() error {
 	}
 	if given > 1 {
 		return errors.New("natsbus: credentials for NATS are given in more than one way: choose one of file, seed file, user and token")
+	}
+	return c.checkCertificate()
+}
+
+// checkCertificate refuses a certificate that no server takes today. The servers'
+// own refusal comes after the handshake, mostly as a connection that breaks.
+func (c *Cluster) checkCertificate() error {
+	if c.TLS == nil || len(c.TLS.Certificates) == 0 {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(c.TLS.Certificates[0].Certificate[0])
+	if err != nil {
+		return fmt.Errorf("natsbus: the certificate for the NATS cluster (cluster.tls.cert, --nats-cert) cannot be read: %w", err)
+	}
+	now := time.Now()
+	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return fmt.Errorf("natsbus: the NATS cluster would refuse this node's certificate (cluster.tls.cert, --nats-cert): it is valid from %s until %s, and it is %s now",
+			leaf.NotBefore.UTC().Format(time.DateTime), leaf.NotAfter.UTC().Format(time.DateTime), now.UTC().Format(time.DateTime))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,20 +76,31 @@ func (b *Bus) dial(ctx context.Context, name string, failed nats.ErrHandler) (*n
 		return nil, err
 	}
 	conn, err := nats.Connect(strings.Join(b.cfg.Cluster.URLs, ","), append(opts, own...)...)
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return nil, fmt.Errorf("natsbus: the NATS cluster (%s) does not take the credentials: %w", b.where(), err)
-	case errors.Is(err, nats.ErrNoServers):
-		return nil, fmt.Errorf("natsbus: no server of the NATS cluster (%s) is reached: is it running, and are the addresses right? %w", b.where(), err)
-	case err != nil && strings.Contains(err.Error(), "maximum control line exceeded"):
-		return nil, fmt.Errorf("natsbus: the credentials are longer than the NATS cluster (%s) takes: put the rights into a scoped signing key of the account in place of the user's JWT, "+
-			"or raise max_control_line of all servers: %w", b.where(), err)
-	case err != nil && strings.Contains(err.Error(), "x509: "):
-		return nil, fmt.Errorf("natsbus: the certificates of the NATS cluster (%s) are not believed: give those of who signed them (cluster.tls.ca, --nats-ca): %w", b.where(), err)
-	case err != nil:
-		return nil, fmt.Errorf("natsbus: cannot connect to the NATS cluster (%s): %w", b.where(), err)
+	if err != nil {
+		return nil, b.unconnected(err)
 	}
 	return conn, nil
+}
+
+// unconnected says why a NATS cluster is not connected to, and what to do.
+func (b *Bus) unconnected(err error) error {
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return fmt.Errorf("natsbus: the NATS cluster (%s) does not take the credentials: %w", b.where(), err)
+	case errors.Is(err, nats.ErrNoServers):
+		return fmt.Errorf("natsbus: no server of the NATS cluster (%s) is reached: is it running, and are the addresses right? %w", b.where(), err)
+	case strings.Contains(err.Error(), "maximum control line exceeded"):
+		return fmt.Errorf("natsbus: the credentials are longer than the NATS cluster (%s) takes: put the rights into a scoped signing key of the account in place of the user's JWT, "+
+			"or raise max_control_line of all servers: %w", b.where(), err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("natsbus: a certificate of the NATS cluster (%s) is not valid now: renew it at the servers, or mend the clock here: %w", b.where(), err)
+	case strings.Contains(err.Error(), "x509: "):
+		return fmt.Errorf("natsbus: the certificates of the NATS cluster (%s) are not believed: give those of who signed them (cluster.tls.ca, --nats-ca): %w", b.where(), err)
+	case strings.Contains(err.Error(), "remote error: tls: "), strings.Contains(err.Error(), "after TLS handshake"):
+		return fmt.Errorf("natsbus: the NATS cluster (%s) speaks TLS and refused this node: where its servers ask for a certificate, give one that they believe (cluster.tls.cert, --nats-cert); their logs say why: %w", b.where(), err)
+	}
+	return fmt.Errorf("natsbus: cannot connect to the NATS cluster (%s): %w", b.where(), err)
 }
 
 // Denied is the last right that the NATS cluster denied us, in its words, or "".

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -119,6 +120,52 @@ func refuses(t *testing.T, cfg natsbus.Config, says string) {
 	}
 	if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), string(cfg.Peers.Password)) && cfg.Peers.Password != "" {
 		t.Errorf("got %v, want an error that says %q", err, says)
+	}
+}
+
+// TestPeersStopTogether: of nodes that stop at the same time those that are done
+// keep a majority for the one that still has to store something.
+func TestPeersStopTogether(t *testing.T) {
+	t.Parallel()
+	all := startAll(t, peers(t))
+	ctx, cancel := context.WithTimeout(context.Background(), natsbustest.Up)
+	defer cancel()
+	if _, err := all[0].JetStream().CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	var stopping sync.WaitGroup
+	stop := func(b *natsbus.Bus) {
+		if err := b.Stop(ctx); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+	}
+	for _, b := range all {
+		b.Stopping()
+	}
+	natsbustest.Eventually(t, "all know that others stop", func() error {
+		for _, b := range all {
+			if !b.OthersStop() {
+				return errors.New("one does not")
+			}
+		}
+		return nil
+	})
+	last := all[2]
+	for _, b := range all[:2] {
+		stopping.Go(func() { stop(b) })
+	}
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		one, cancel := context.WithTimeout(ctx, 5*time.Second)
+		if _, err := last.JetStream().Publish(one, "s", []byte("still")); err != nil {
+			t.Fatalf("the others are gone: %v", err)
+		}
+		cancel()
+	}
+	began := time.Now()
+	stop(last)
+	stopping.Wait()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("all had stopped %v after the last was done, want soon", took)
 	}
 }
 

@@ -167,6 +167,13 @@ func (s *Store) awaitsPeers(err error) bool {
 	return s.clustered && s.cfg.Bus.Dir() != "" && errors.As(err, &answer) && answer.ErrorCode == codeNoPeers
 }
 
+// awaitsLeader reports that no majority of nodes that form a cluster answers: a start
+// waits for one, as it does before its engine is there. On machines that are busy an
+// election takes longer than a call may.
+func (s *Store) awaitsLeader(err error) bool {
+	return s.clustered && s.cfg.Bus.Dir() != "" && passing(err)
+}
+
 // whyNot says what an operator can do about a stream that cannot be opened.
 func (s *Store) whyNot(err error, maxBytes int64) string {
 	denied := s.cfg.Bus.Denied()

@@ -150,11 +150,15 @@ func (s *Store) create(ctx context.Context, cfg jetstream.StreamConfig) (jetstre
 		opened, err := again(ctx, s, func(ctx context.Context, _ bool) (jetstream.Stream, error) {
 			return s.js.CreateOrUpdateStream(ctx, cfg)
 		})
-		if err == nil || !s.awaitsPeers(err) || ctx.Err() != nil {
+		if err == nil || !s.awaitsPeers(err) && !s.awaitsLeader(err) || ctx.Err() != nil {
 			return opened, err
 		}
 		if first && cfg.Name == s.streamName(logStream) {
-			s.cfg.Logger.Info("waiting for as many nodes as keep the data, which the first start of a cluster needs", "nodes", cfg.Replicas)
+			waits := "waiting for as many nodes as keep the data, which the first start of a cluster needs"
+			if s.awaitsLeader(err) {
+				waits = "waiting for a majority of the nodes that keep the data"
+			}
+			s.cfg.Logger.Info(waits, "nodes", cfg.Replicas)
 		}
 		pause(ctx, tryPause)
 	}
