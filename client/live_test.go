@@ -150,6 +150,28 @@ func TestLiveAccessTokens(t *testing.T) {
 	})
 }
 
+// A query while the link is down says that it may succeed later, and does; one
+// without any session says what is missing.
+func TestLiveQueryWhileTheLinkIsDown(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{scripts: []func(*livePeer){
+		func(p *livePeer) { p.welcome(`"resume":"r1","q":0`) },
+		func(p *livePeer) { p.welcome(`"resume":"r2","resumed":true,"q":0`); p.serves() },
+	}}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		if _, err := c.Query(t.Context(), "bob"); ReasonOf(err) != ReasonSessionNotConnected {
+			t.Errorf("without a session: got %v", err)
+		}
+		s := open(t, c, Options{})
+		expectTales(t, s, "link_down")
+		var e *Error
+		if _, err := c.Query(t.Context(), "bob"); !errors.As(err, &e) || e.Code != CodeUnavailable || !e.Temporary() {
+			t.Errorf("while the link is down: got %v, want a temporary error", err)
+		}
+		expectTales(t, s, "link_up")
+	})
+}
+
 // Pings of the server are its signs of life; without them the link is given up
 // and made anew.
 func TestLiveSilence(t *testing.T) {

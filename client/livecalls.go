@@ -104,14 +104,17 @@ func (d *liveDoor) end(ctx context.Context, session string, logout bool) error {
 // can do without.
 func (d *liveDoor) query(ctx context.Context, users []string) ([]Presence, error) {
 	d.mu.Lock()
-	session := ""
+	session, lost := "", len(d.sessions) > 0
 	for name, s := range d.sessions {
 		if !s.link.over() {
 			session = name
 		}
 	}
 	d.mu.Unlock()
-	if session == "" {
+	switch {
+	case session == "" && lost:
+		return nil, errLinkDown
+	case session == "":
 		return nil, &Error{Code: CodeFailedPrecondition, Reason: ReasonSessionNotConnected,
 			Detail: "a query at the live door needs an open session: call Open first, or use the gRPC address"}
 	}
