@@ -70,7 +70,7 @@ type Device struct {
 type Backoff struct {
 	First   time.Duration // default 1 s
 	Max     time.Duration // default 30 s
-	Healthy time.Duration // a link that held so long starts over from First; default 30 s
+	Healthy time.Duration // a link that held so long starts over from First; default 30 s; one that a node ended in order, as long as First
 }
 
 // withDefaults fills in zero fields.
@@ -104,6 +104,16 @@ func (b Backoff) pause(failures int, asked time.Duration) time.Duration {
 	// Half of it is random, so that the clients of a restarted server do not
 	// all come back in the same moment.
 	return max(d/2+rand.N(d/2+1), asked)
+}
+
+// enough is how long a link that ended with err must have held to start over. An
+// ordered goodbye is no failure: where nodes are restarted one after the other, the
+// pauses would else grow until others see the session go.
+func (b Backoff) enough(err error) time.Duration {
+	if ReasonOf(err) == ReasonDraining {
+		return min(b.First, b.Healthy)
+	}
+	return b.Healthy
 }
 
 // check refuses a Config that cannot work or would leak the token.

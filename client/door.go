@@ -46,4 +46,6 @@ type stream interface {
 	next() (frame, error)
 	// refuseToken makes the next call fetch a new access token.
 	refuseToken()
+	// leave says that the node at the other end goes.
+	leave()
 }

@@ -339,3 +339,7 @@ func (st *grpcStream) next() (frame, error) {
 }
 
 func (st *grpcStream) refuseToken() { st.door.tokens.refuse(st.token) }
+
+// leave has nothing to do: others may be on the connection, and it moves on by
+// itself when the node has gone.
+func (st *grpcStream) leave() {}

@@ -47,7 +47,7 @@ func (k *keeper) run(ctx context.Context) {
 			k.end(ErrClosed)
 			return
 		}
-		if !up.IsZero() && time.Since(up) >= backoff.Healthy {
+		if !up.IsZero() && time.Since(up) >= backoff.enough(err) {
 			k.failures, k.swift = 0, false
 		}
 		again, pause := k.judge(err)

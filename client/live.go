@@ -215,6 +215,7 @@ func (d *liveDoor) open(ctx context.Context, hello liveRequest) (*liveLink, erro
 // dial makes a connection and starts its reader.
 func (d *liveDoor) dial(ctx context.Context, addr string) (*liveLink, error) {
 	l := newLiveLink(ctx, d)
+	l.addr = addr
 	opts := d.opts
 	opts.OnPingReceived = func(context.Context, []byte) bool { l.push(frame{}); return true }
 	conn, resp, err := websocket.Dial(ctx, addr, &opts)

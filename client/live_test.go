@@ -150,12 +150,38 @@ func TestLiveAccessTokens(t *testing.T) {
 	})
 }
 
+// A node that goes is left for the next address: at its own a session would be
+// refused until it has gone. A link that only broke is made there again.
+func TestLiveLeavesANodeThatStops(t *testing.T) {
+	t.Parallel()
+	f := &liveFake{more: []string{"ws://localhost:7401", "ws://localhost:7402"}, scripts: []func(*livePeer){
+		func(p *livePeer) {
+			p.welcome(`"resume":"r1","q":0`)
+			wait(p.ctx, 2*time.Second)
+			p.says(`{"t":"bye","reason":"DRAINING","retry_after":300,"kept":true}`)
+			_ = p.conn.Close(1001, "DRAINING")
+		},
+		func(p *livePeer) { p.welcome(`"resume":"r2","resumed":true,"q":0`); wait(p.ctx, time.Second) },
+		func(p *livePeer) { p.welcome(`"resume":"r3","resumed":true,"q":0`); p.serves() },
+	}}
+	liveBubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{})
+		expectTales(t, s, "link_down", "link_up", "link_down", "link_up")
+		if got := fmt.Sprint(f.dialed); got != "[localhost:7400 localhost:7401 localhost:7401]" {
+			t.Errorf("dialed %s", got)
+		}
+		if at := f.connected(); at[1]-at[0] != 2300*time.Millisecond {
+			t.Errorf("came to the next node after %v, want after the pause that was asked for", at[1]-at[0])
+		}
+	})
+}
+
 // A query while the link is down says that it may succeed later, and does; one
 // without any session says what is missing.
 func TestLiveQueryWhileTheLinkIsDown(t *testing.T) {
 	t.Parallel()
 	f := &liveFake{scripts: []func(*livePeer){
-		func(p *livePeer) { p.welcome(`"resume":"r1","q":0`) },
+		func(p *livePeer) { p.welcome(`"resume":"r1","q":0`); wait(p.ctx, time.Second) },
 		func(p *livePeer) { p.welcome(`"resume":"r2","resumed":true,"q":0`); p.serves() },
 	}}
 	liveBubble(t, f, func(t *testing.T, c *Client) {

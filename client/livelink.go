@@ -19,6 +19,7 @@ const maxQueued = 64 << 10
 // answered though nobody takes frames meanwhile.
 type liveLink struct {
 	door    *liveDoor
+	addr    string
 	conn    *websocket.Conn
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -281,6 +282,9 @@ func (l *liveLink) next() (frame, error) {
 }
 
 func (l *liveLink) refuseToken() { l.door.tokens.refuse(l.accessToken()) }
+
+// leave goes on to the next address: at this one the session would be refused.
+func (l *liveLink) leave() { l.door.addrs.failed(l.addr) }
 
 func (l *liveLink) accessToken() string {
 	l.mu.Lock()

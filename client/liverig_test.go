@@ -29,6 +29,8 @@ type liveFake struct {
 	notify   func(LiveNotification)
 	topic    func(TopicMessage)
 	tokens   []string // what Config.Token gives, the last one for ever
+	more     []string // Config.More
+	dialed   []string // by the dialer, one after the other
 
 	mu    sync.Mutex // guards all below
 	dials []time.Duration
@@ -146,7 +148,7 @@ func liveBubble(t *testing.T, f *liveFake, test func(t *testing.T, c *Client)) {
 		go func() { served <- srv.Serve(f.listener) }()
 		tokens := f.tokens
 		c, err := New(Config{
-			Addr: "ws://localhost:7400",
+			Addr: "ws://localhost:7400", More: f.more,
 			Token: func(context.Context) (string, error) {
 				if len(tokens) == 0 {
 					return "t0", nil
@@ -159,7 +161,8 @@ func liveBubble(t *testing.T, f *liveFake, test func(t *testing.T, c *Client)) {
 			},
 			Device: Device{Platform: "web", ID: "d1"}, OnNotification: f.notify, OnTopic: f.topic,
 			Dialer: func(ctx context.Context, addr string) (net.Conn, error) {
-				if addr != "localhost:7400" {
+				f.dialed = append(f.dialed, addr)
+				if addr != "localhost:7400" && f.more == nil {
 					t.Errorf("the dialer gets %q", addr)
 				}
 				return f.listener.dial(ctx)

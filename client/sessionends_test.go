@@ -84,6 +84,37 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 }
 
+// Nodes that are restarted one after the other end a link every few seconds, and
+// none of that is a failure: the pauses stay what the nodes ask for.
+func TestPausesDoNotGrowWhileNodesAreRestarted(t *testing.T) {
+	t.Parallel()
+	const asked, rounds = 300 * time.Millisecond, 6
+	f := &fake{}
+	for range rounds {
+		f.streams = append(f.streams, func(d *feed) error {
+			d.connected(&isonlinev1.Connected{Resumed: true})
+			d.hold(2 * time.Second)
+			d.closing(&isonlinev1.Closing{
+				Reason: isonlinev1.ClosingReason_CLOSING_REASON_DRAINING, RetryAfter: durationpb.New(asked), SessionKept: true,
+			})
+			return errCut
+		})
+	}
+	f.streams = append(f.streams, func(d *feed) error { d.connected(&isonlinev1.Connected{Resumed: true}); return d.hold(0) })
+	bubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{})
+		for range rounds {
+			expectTales(t, s, "link_down", "link_up")
+		}
+		at := f.times("connect")
+		for i := range rounds {
+			if got, want := at[i+1]-at[i], 2*time.Second+asked; got != want {
+				t.Errorf("restart %d: connected again after %v, want %v", i+1, got, want)
+			}
+		}
+	})
+}
+
 // A server that ends every stream at once must not make us run in circles,
 // whatever it says while doing so.
 func TestNoTightLoop(t *testing.T) {

@@ -72,6 +72,7 @@ func (k *keeper) closed(st stream, c *closing) error {
 		e.Code, e.Reason = CodeResourceExhausted, ReasonSlowConsumer
 	case closingDraining:
 		e.Reason = ReasonDraining
+		st.leave()
 	case closingToken:
 		e.Code, e.Reason = CodeUnauthenticated, ReasonJWTExpired
 		st.refuseToken()

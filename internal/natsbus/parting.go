@@ -20,6 +20,7 @@ const (
 	stoppingEvery = 500 * time.Millisecond // how often a node says that it is stopping
 	stoppingWord  = 3 * time.Second        // how long one such word is good: who is killed then holds nobody up
 	stoppingLook  = 20 * time.Millisecond
+	stoppingFirst = time.Second     // a stop takes this long at least: others may be told in the next moment
 	stoppingLeast = 5 * time.Second // of the time of a stop, for what follows
 )
 
@@ -31,6 +32,7 @@ type parting struct {
 	mu     sync.Mutex           // guards what follows
 	others map[string]time.Time // stopping and not done: when that was heard last
 	quit   chan struct{}        // ends saying that this node is; nil: it is not
+	began  time.Time            // when that was said first
 	saying sync.WaitGroup
 }
 
@@ -53,7 +55,7 @@ func (p *parting) begin() {
 		return
 	}
 	quit := make(chan struct{})
-	p.quit = quit
+	p.quit, p.began = quit, time.Now()
 	p.saying.Go(func() {
 		again := time.NewTicker(stoppingEvery)
 		defer again.Stop()
@@ -94,10 +96,13 @@ func (p *parting) done(ctx context.Context) {
 	}
 }
 
-// waits reports whether another node is stopping.
+// waits reports whether another node is stopping, or may be in a moment.
 func (p *parting) waits() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.quit != nil && time.Since(p.began) < stoppingFirst {
+		return true
+	}
 	for name, at := range p.others {
 		if time.Since(at) < stoppingWord {
 			return true

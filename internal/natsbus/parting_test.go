@@ -31,7 +31,11 @@ func TestParting(t *testing.T) {
 		limit time.Duration                                    // of n1's stop; 0: none
 		want  time.Duration                                    // how long n1 waits
 	}{
-		"nobody else stops":           {nil, func(context.Context, map[string]*parting) {}, 0, 0},
+		"nobody else stops": {nil, func(context.Context, map[string]*parting) {}, 0, stoppingFirst},
+		"another begins after it": {nil, func(ctx context.Context, n map[string]*parting) {
+			time.AfterFunc(stoppingFirst/2, n["n2"].begin)
+			after(4*time.Second, "n2")(ctx, n)
+		}, 0, 4 * time.Second},
 		"another is done in 4 s":      {[]string{"n2"}, after(4*time.Second, "n2"), 0, 4 * time.Second},
 		"both others, one late":       {[]string{"n2", "n3"}, after(7*time.Second, "n2", "n3"), 0, 7 * time.Second},
 		"another dies while it stops": {[]string{"n2"}, func(_ context.Context, n map[string]*parting) { close(n["n2"].quit) }, 0, stoppingWord},

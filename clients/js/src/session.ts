@@ -373,8 +373,11 @@ export class PresenceSession {
     if (this.#leaving !== undefined && (this.#snapshot.link === 'up' || error.lost)) {
       return this.#end(error.reason === 'SESSION_CLOSED' || error.lost ? closed() : error);
     }
-    const { healthy = 30_000 } = this.#options.backoff ?? {};
-    if (this.#snapshot.link === 'up' && this.#clock.now() - this.#upSince >= healthy) {
+    const { healthy = 30_000, first = 1_000 } = this.#options.backoff ?? {};
+    // An ordered goodbye is no failure: where nodes are restarted one after the other, the pauses would else
+    // grow until others see the session go.
+    const enough = error.reason === 'DRAINING' ? Math.min(first, healthy) : healthy;
+    if (this.#snapshot.link === 'up' && this.#clock.now() - this.#upSince >= enough) {
       this.#failures = 0;
       this.#swift = false;
     }

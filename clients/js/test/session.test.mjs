@@ -160,6 +160,18 @@ test('the server says when to come again', async () => {
   assert.equal((await server.welcome()).resume, 'resume-1');
 });
 
+test('pauses do not grow while nodes are restarted one after the other', async () => {
+  const { server, clock, session } = await open();
+  for (let i = 0; i < 6; i++) {
+    await clock.pass(2000);
+    await server.say({ t: 'bye', reason: 'DRAINING', kept: true, retry_after: 321 });
+    await clock.pass(321);
+    await server.welcome();
+    assert.equal(session.getSnapshot().link, 'up', `after ${i + 1}`);
+  }
+  session.close();
+});
+
 describe('of several addresses', () => {
   const url = ['wss://a', 'wss://b', 'wss://c'];
   const went = (server) => server.sockets.map((s) => s.url[6]).join('');

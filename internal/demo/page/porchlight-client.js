@@ -1423,8 +1423,9 @@ var PresenceSession = class {
     if (this.#leaving !== void 0 && (this.#snapshot.link === "up" || error.lost)) {
       return this.#end(error.reason === "SESSION_CLOSED" || error.lost ? closed() : error);
     }
-    const { healthy = 3e4 } = this.#options.backoff ?? {};
-    if (this.#snapshot.link === "up" && this.#clock.now() - this.#upSince >= healthy) {
+    const { healthy = 3e4, first = 1e3 } = this.#options.backoff ?? {};
+    const enough = error.reason === "DRAINING" ? Math.min(first, healthy) : healthy;
+    if (this.#snapshot.link === "up" && this.#clock.now() - this.#upSince >= enough) {
       this.#failures = 0;
       this.#swift = false;
     }
