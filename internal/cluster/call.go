@@ -167,14 +167,21 @@ func (c *Cluster) ask(ctx context.Context, to Incarnation, method string, b []by
 	return parseAnswer(answer)
 }
 
-// asked takes a question from the transport.
-func (c *Cluster) asked(_ string, b []byte, reply func([]byte)) {
+// asked takes questions from the transport, for one subscription: the one before it
+// may have one in hand still.
+func (c *Cluster) asked() func(_ string, b []byte, reply func([]byte)) {
+	var memory recall
+	return func(_ string, b []byte, reply func([]byte)) { c.take(&memory, b, reply) }
+}
+
+// take takes one question.
+func (c *Cluster) take(memory *recall, b []byte, reply func([]byte)) {
 	q, err := parseQuestion(b)
 	if err != nil {
 		c.counts.unread.Add(1)
 		return
 	}
-	if !c.memory.first(q.from, q.id) {
+	if !memory.first(q.from, q.id) {
 		c.counts.servedTwice.Add(1)
 		return
 	}
@@ -241,7 +248,7 @@ func (c *Cluster) serve(ctx context.Context, from Incarnation, method string, b 
 	return f(ctx, from, b)
 }
 
-// recall remembers which questions were served. It is used by one goroutine.
+// recall remembers which questions came to one incarnation. It is used by one goroutine.
 type recall struct {
 	of map[Incarnation]*[rememberCalls]uint64 // by number modulo the length
 }

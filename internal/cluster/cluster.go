@@ -24,7 +24,6 @@ type Cluster struct {
 	callID   atomic.Uint64
 	slots    chan struct{} // calls being served
 	serving  chan struct{} // pulls being served
-	memory   recall        // of the goroutine that takes calls
 	uncalled bool          // of the goroutine that keeps the lease: no calls come to this incarnation
 	poke     chan struct{} // the lease should be seen to
 	news     chan struct{} // events wait

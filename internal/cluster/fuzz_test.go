@@ -82,6 +82,7 @@ func alone(tb testing.TB) *Cluster {
 	c.Listen("t", void{})
 	h := heartbeat{hello: hello{Protocol, 2, 7, "b"}, counter: 1}
 	c.hear("", appendHeartbeat(nil, &h), nil)
+	c.originOf(2).listen(0, Fresh)
 	return c
 }
 

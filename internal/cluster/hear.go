@@ -93,7 +93,7 @@ func (c *Cluster) hear(_ string, b []byte, _ func([]byte)) {
 		return
 	}
 	if meet := c.heard(&h); meet != nil {
-		meet.listen(h.position, Fresh)
+		meet.listenSoon(h.position, Fresh)
 		answer = true
 	}
 	if answer {
@@ -215,7 +215,7 @@ func (c *Cluster) welcome(p *peer) (meet *origin) {
 	before := p.standing
 	p.standing = Alive
 	if p.origin == nil {
-		p.origin = &origin{c: c, incarnation: p.incarnation}
+		p.origin = &origin{c: c, incarnation: p.incarnation, hearing: true}
 		c.log.Info("a node is a member", "node", p.name, "incarnation", p.incarnation, "version", p.version)
 		c.reseat()
 		return p.origin

@@ -33,7 +33,7 @@ type origin struct {
 	over     bool   // it left or is gone: nothing of it counts any more
 	behind   int    // it is heard again: so many comparisons more must find nothing to copy
 	arrived  time.Duration
-	hearing  bool   // it is being subscribed to anew
+	hearing  bool   // it is being subscribed to
 	stop     func() // of the subscription
 	differed Digests
 	theirs   Digests // scratch of compare
@@ -56,6 +56,10 @@ type held struct {
 // listen subscribes to the log behind the position that a heartbeat told.
 func (o *origin) listen(position uint64, cause Reason) {
 	o.mu.Lock()
+	if o.over {
+		o.mu.Unlock()
+		return
+	}
 	o.next, o.cause, o.held = position+1, cause, nil
 	o.position.Store(position)
 	o.arrived = o.c.now()
@@ -82,11 +86,12 @@ func (o *origin) listen(position uint64, cause Reason) {
 	}
 }
 
-// listenAgain is listen to a log from which nothing comes. It waits for the
-// transport, which may be what is broken: the heartbeats of this node must not.
-func (o *origin) listenAgain(position uint64) {
+// listenSoon is listen to a log that is new, or from which nothing comes; hearing is
+// set. It waits for the transport, which may be what is broken: the heartbeats of this
+// node, and those that it hears, must not.
+func (o *origin) listenSoon(position uint64, cause Reason) {
 	o.c.goes(func() {
-		o.listen(position, Mute)
+		o.listen(position, cause)
 		o.mu.Lock()
 		o.hearing = false
 		o.mu.Unlock()
@@ -262,6 +267,6 @@ func (o *origin) tick(heard bool, position uint64) {
 	o.mu.Unlock()
 	if mute {
 		o.c.counts.mute.Add(1)
-		o.listenAgain(position)
+		o.listenSoon(position, Mute)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/cluster"
@@ -126,6 +127,7 @@ func TestMuteLogIsSubscribedAnew(t *testing.T) {
 		if err := n.c.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // it listens
 		lose = false
 		for i := range 50 {
 			w.nodes["a"].table.change(uint64(i), false)

@@ -138,7 +138,7 @@ func (c *Cluster) subscribe() error {
 // resubscribe listens to what is sent to one incarnation of this node, and no
 // more to what was sent to the one before.
 func (c *Cluster) resubscribe(self Incarnation) error {
-	calls, err := c.cfg.Transport.Subscribe(c.subject("call", self), c.asked)
+	calls, err := c.cfg.Transport.Subscribe(c.subject("call", self), c.asked())
 	if err != nil {
 		return fmt.Errorf("cluster: cannot subscribe to calls: %w", err)
 	}

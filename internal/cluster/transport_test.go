@@ -1,10 +1,14 @@
 package cluster_test
 
 import (
+	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/cluster"
@@ -50,6 +54,7 @@ func TestSlowSubscriptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.start("b")
+		synctest.Wait() // it listens
 		lose = false
 		slow.takes.Store(int64(5 * time.Second))
 		wait(7 * time.Second)
@@ -66,6 +71,27 @@ func TestSlowSubscriptions(t *testing.T) {
 		if n := slow.open.Load(); n != 0 {
 			t.Errorf("%d subscriptions are left", n)
 		}
+	})
+}
+
+// While a node listens to the log of who is new, for however long that takes, it
+// hears the others.
+func TestSlowToMeet(t *testing.T) {
+	inWorld(t, "", func(t *testing.T, w *world) {
+		slow := &stuck{}
+		a := w.make("a", func(cfg *cluster.Config) { slow.Transport, cfg.Transport = cfg.Transport, slow })
+		if err := a.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.start("b")
+		wait(2 * time.Second)
+		slow.takes.Store(int64(2500 * time.Millisecond))
+		w.start("c")
+		wait(6 * time.Second)
+		if c := a.c.Counts(); c.Members.Suspected != 0 || c.Received.Mute != 0 {
+			t.Errorf("it thought %d times that a node was silent, and %d times that a log was", c.Members.Suspected, c.Received.Mute)
+		}
+		w.agree(t)
 	})
 }
 
@@ -132,5 +158,68 @@ func TestBusyTable(t *testing.T) {
 		takes.Store(0)
 		wait(6 * time.Second)
 		w.agree(t)
+	})
+}
+
+// kept is a transport that keeps who takes calls, also when he takes no more.
+type kept struct {
+	cluster.Transport
+	takers []func(b []byte)
+	call   []byte
+}
+
+// Subscribe is cluster.Transport's.
+func (k *kept) Subscribe(subject string, f func(string, []byte, func([]byte))) (func(), error) {
+	if strings.HasPrefix(subject, "call.") {
+		taken := f
+		k.takers = append(k.takers, func(b []byte) { taken(subject, b, func([]byte) {}) })
+		f = func(subject string, b []byte, reply func([]byte)) {
+			k.call = slices.Clone(b)
+			taken(subject, b, reply)
+		}
+	}
+	return k.Transport.Subscribe(subject, f)
+}
+
+// A subscription may deliver still when it was ended, beside the one that took its
+// place: what came to a former incarnation and what comes to the new one are taken
+// at the same time.
+func TestCallsOfTwoIncarnationsAtOnce(t *testing.T) {
+	inWorld(t, "", func(t *testing.T, w *world) {
+		w.start("a", "b")
+		k := &kept{}
+		c := w.make("c", func(cfg *cluster.Config) { k.Transport, cfg.Transport = cfg.Transport, k })
+		if err := c.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		if _, err := w.nodes["a"].c.Call(t.Context(), c.c.Self(), "echo", nil); err != nil {
+			t.Fatal(err)
+		}
+		w.alone("c")
+		w.quorum.Cut("c", true)
+		wait(20 * time.Second)
+		w.net.Heal()
+		w.quorum.Heal()
+		wait(5 * time.Second)
+		if c.c.Self() == c.first || len(k.takers) != 2 {
+			t.Fatalf("it is incarnation %d still, and took calls %d times: the test tests nothing", c.c.Self(), len(k.takers))
+		}
+		late := c.c.Counts().Calls.Late
+		var all sync.WaitGroup
+		const each = 3000
+		for n, take := range k.takers {
+			all.Go(func() {
+				for i := range each {
+					b := slices.Clone(k.call)
+					binary.LittleEndian.PutUint64(b[2:], uint64(1000+each*n+i)) // of many nodes
+					take(b)
+				}
+			})
+		}
+		all.Wait()
+		if n := c.c.Counts().Calls.Late - late; n != 2*each {
+			t.Errorf("%d calls were looked at, want %d", n, 2*each)
+		}
 	})
 }
