@@ -53,7 +53,7 @@ var (
 	ErrClosed = errors.New("store: stopped")
 	// ErrAlarm: records are still taken, but not for long unless somebody acts.
 	ErrAlarm = errors.New("store: alarm")
-	// ErrBehind: a shard of the checkpoint is stored as of a later position already.
+	// ErrBehind: the checkpoint, or a shard of it, is stored as of a later position already.
 	ErrBehind = errors.New("store: stored as of a later position")
 	// ErrGap: the log no longer reaches back to the wanted position.
 	ErrGap = errors.New("store: older than the log")
@@ -100,7 +100,8 @@ type Checkpoints interface {
 
 	// Advance says that every shard is good through the given log sequence and
 	// that notes before `note` are no longer needed. The log may forget
-	// nothing after `through` (retention never passes the newest checkpoint).
+	// nothing after `through` (retention never passes the newest checkpoint), which
+	// must not go back: ErrBehind says that it does, and nothing is changed.
 	Advance(ctx context.Context, through, note uint64) error
 
 	// Load calls shard for each stored shard and then note for each stored

@@ -72,7 +72,7 @@ func (s *Store) Advance(ctx context.Context, through, note uint64) error {
 	old := s.through
 	s.mu.Unlock()
 	if through < old {
-		return fmt.Errorf("natsstore: the checkpoint cannot go back from %d to %d", old, through)
+		return fmt.Errorf("natsstore: %w: the checkpoint would go from %d to %d", errBack, old, through)
 	}
 	if err := s.loadErasures(ctx); err != nil {
 		return err

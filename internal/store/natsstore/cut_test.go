@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
 	"github.com/porchlight-dev/porchlight/internal/store/natsstore"
@@ -84,4 +87,46 @@ func fillBeyondReadAhead(t *testing.T, s store.Log) (user presence.User) {
 		}
 	}
 	return user
+}
+
+// TestShortensWhereOthersAdvance: of several nodes one moves the checkpoint on; the
+// disk of another may be the one that is full.
+func TestShortensWhereOthersAdvance(t *testing.T) {
+	t.Parallel()
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), MaxPayload: natsbus.MaxPayload, NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	defer srv.WaitForShutdown()
+	defer srv.Shutdown()
+	one := func() *natsstore.Store {
+		s, stop := openOn(t, natsbus.Config{Cluster: &natsbus.Cluster{URLs: []string{srv.ClientURL()}, Replicas: 1}}, natsstore.Config{MaxBytes: 8 << 20})
+		t.Cleanup(stop)
+		return s
+	}
+	a, b := one(), one()
+	fill(t, a, 64)
+	if err := a.Advance(t.Context(), 40, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.Shorten(t.Context())
+	if first, last := sequences(t, b); first != 33 || last != 64 {
+		t.Errorf("shortened: got %d to %d, want half of 64 messages gone", first, last)
+	}
+	b.Shorten(t.Context())
+	if first, _ := sequences(t, a); first != 40 {
+		t.Errorf("shortened again: the log begins at %d, want 40, where the checkpoint is", first)
+	}
+}
+
+func fill(t *testing.T, s store.Log, n int) {
+	t.Helper()
+	for i := range n {
+		if _, err := s.Append(t.Context(), fmt.Sprint(i), storetest.Records(i, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -14,6 +14,10 @@ import (
 // with those older than 30 days.
 func (s *Store) ExpireLetters(ctx context.Context, most time.Duration) { s.expireLetters(ctx, most) }
 
+// Shorten drops the older half of the log, as the store does where the disk is
+// nearly full.
+func (s *Store) Shorten(ctx context.Context) { s.shorten(ctx) }
+
 // HoldBases stands for a base that is being written, until it is let go.
 func (s *Store) HoldBases() (let func()) {
 	s.basing.Lock()

@@ -43,6 +43,16 @@ func (s *Store) trim(ctx context.Context) error {
 // shorten drops the older half of the log, as far as the checkpoint lets. It
 // logs what it did.
 func (s *Store) shorten(ctx context.Context) {
+	if s.clustered { // another node may be the one that moves the checkpoint on
+		m, err := s.loadMark(ctx)
+		if err != nil {
+			s.cfg.Logger.Error("cannot shorten history", "error", err)
+			return
+		}
+		s.mu.Lock()
+		s.through = max(s.through, m.through)
+		s.mu.Unlock()
+	}
 	var before, after uint64
 	err := s.cut(ctx, func(st jetstream.StreamState, _ int64) (uint64, error) {
 		before, after = st.FirstSeq, st.FirstSeq+st.Msgs/2

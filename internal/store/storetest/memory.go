@@ -188,7 +188,7 @@ func (m *Memory) Advance(_ context.Context, through, note uint64) error {
 	case m.stopped:
 		return store.ErrClosed
 	case through < m.through:
-		return errors.New("a checkpoint cannot go back")
+		return fmt.Errorf("a checkpoint through %d: %w", through, store.ErrBehind)
 	}
 	m.through = through
 	if note > m.note {
