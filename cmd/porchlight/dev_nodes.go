@@ -55,7 +55,11 @@ func (d devCommand) several(ctx context.Context, c console) (err error) {
 		return err
 	}
 	fmt.Fprintf(c.err, "%d nodes begin; they wait for each other, which takes some seconds\n", d.Nodes)
-	if err := startAll(ctx, nodes); err != nil {
+	starts := make([]func(context.Context) error, len(nodes))
+	for i, n := range nodes {
+		starts[i] = n.Start
+	}
+	if err := startAll(ctx, starts...); err != nil {
 		if ctx.Err() != nil {
 			return brokenOff(log)
 		}
@@ -82,14 +86,21 @@ func (d devCommand) several(ctx context.Context, c console) (err error) {
 	}
 }
 
-func startAll(ctx context.Context, nodes []*porchlight.Server) error {
-	errs := make([]error, len(nodes))
+// startAll starts nodes that wait for each other. Without one the others may wait
+// for ever: what fails first ends all.
+func startAll(ctx context.Context, starts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var starting sync.WaitGroup
-	for i, n := range nodes {
-		starting.Go(func() { errs[i] = n.Start(ctx) })
+	for _, start := range starts {
+		starting.Go(func() {
+			if err := start(ctx); err != nil {
+				cancel(err)
+			}
+		})
 	}
 	starting.Wait()
-	return errors.Join(errs...)
+	return context.Cause(ctx)
 }
 
 // stopAll stops those that were made, at once: one after the other, the last
