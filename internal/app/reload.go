@@ -102,7 +102,7 @@ func (a *App) use(ctx context.Context, r replacement) {
 	if c := a.nodes.cluster; c != nil {
 		c.SetFingerprint(r.config.Fingerprint())
 	}
-	if err := a.setWebhooks(r.endpoints); err != nil {
+	if err := a.setWebhooks(ctx, r.endpoints); err != nil {
 		a.log.Error("the webhooks stay as they were", "error", err) // they were checked
 	}
 	a.useAccess(ctx, r.verifier, r.publishers)

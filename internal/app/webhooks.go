@@ -51,7 +51,7 @@ func (a *App) startWebhooks(ctx context.Context) (err error) {
 	}
 	list, err := endpoints(a.p.Config)
 	if err == nil {
-		err = a.setWebhooks(list)
+		err = a.setWebhooks(ctx, list)
 	}
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
@@ -67,11 +67,11 @@ func (a *App) stopWebhooks(ctx context.Context) error {
 }
 
 // setWebhooks makes these the endpoints that are served.
-func (a *App) setWebhooks(list []webhook.Endpoint) error {
+func (a *App) setWebhooks(ctx context.Context, list []webhook.Endpoint) error {
 	for _, e := range list {
 		a.metrics.Webhook(telemetry.Webhook{App: string(e.App), Endpoint: e.Name}, "timeout", "connection", "answer", "refused", "gone")
 	}
-	return a.telling.webhooks.SetEndpoints(list)
+	return a.telling.webhooks.SetEndpoints(ctx, list)
 }
 
 // endpoints checks the webhooks of another configuration.

@@ -141,10 +141,10 @@ func TestReload(t *testing.T) {
 		}
 		bad := r.main
 		bad.URL = "nowhere"
-		if err := r.d.SetEndpoints([]Endpoint{bad}); err == nil {
+		if err := r.d.SetEndpoints(t.Context(), []Endpoint{bad}); err == nil {
 			t.Error("a bad endpoint was taken")
 		}
-		if err := r.d.SetEndpoints([]Endpoint{r.main, r.main}); err == nil {
+		if err := r.d.SetEndpoints(t.Context(), []Endpoint{r.main, r.main}); err == nil {
 			t.Error("one endpoint was taken twice")
 		}
 	})

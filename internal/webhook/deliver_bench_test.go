@@ -119,7 +119,7 @@ func (w *world) serve(down ...string) {
 		e.Name, e.URL = name, "http://127.0.0.1:1/"
 		all = append(all, e)
 	}
-	must(w.tb, d.SetEndpoints(all))
+	must(w.tb, d.SetEndpoints(w.tb.Context(), all))
 	must(w.tb, d.Start(w.tb.Context()))
 	w.d = d
 	for _, e := range all { // where they begin is stored

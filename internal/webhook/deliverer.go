@@ -179,9 +179,9 @@ func (d *Deliverer) Stop(ctx context.Context) error {
 // SetEndpoints makes these the endpoints. What did not change goes on
 // undisturbed; what changed goes on where it was, once the requests under way
 // are answered; what is no longer there ends, and goes on where it was if it
-// comes back; what is new is told what happens after the call, as with Start. On
-// an error everything stays as it was.
-func (d *Deliverer) SetEndpoints(endpoints []Endpoint) error {
+// comes back; what is new is told what happens after the call, as with Start, for
+// which ctx bounds the wait. On an error everything stays as it was.
+func (d *Deliverer) SetEndpoints(ctx context.Context, endpoints []Endpoint) error {
 	seen := map[key]bool{}
 	for _, e := range endpoints {
 		k := key{e.App, e.Name}
@@ -199,7 +199,7 @@ func (d *Deliverer) SetEndpoints(endpoints []Endpoint) error {
 		d.mu.Unlock()
 		return nil
 	}
-	unplaced, ctx := d.use(), d.soft
+	unplaced := d.use()
 	d.mu.Unlock()
 	d.await(ctx, unplaced)
 	return nil
@@ -254,7 +254,8 @@ type slot struct {
 	changed chan struct{} // signal
 	outdone chan struct{} // signal: a replay found that this node, or this term, serves no more
 	placed  chan struct{} // closed when it is stored where the endpoint begins
-	born    *Position     // where it begins, if nothing was stored; of place alone
+	since   time.Time     // when that was first to be stored; of place alone, as born
+	born    *Position     // where it begins, as first known; nil: not yet
 
 	mu      sync.Mutex // guards what follows
 	want    *Endpoint  // nil: none any more

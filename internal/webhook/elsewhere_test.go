@@ -86,7 +86,7 @@ func among(t *testing.T, policy Policy, f func(t *testing.T, m *members)) {
 func (m *members) with(f func()) { m.mu.Lock(); defer m.mu.Unlock(); f() }
 
 func (o *member) set(endpoints ...Endpoint) {
-	if err := o.d.SetEndpoints(endpoints); err != nil {
+	if err := o.d.SetEndpoints(o.of.t.Context(), endpoints); err != nil {
 		o.of.t.Fatal(err)
 	}
 }

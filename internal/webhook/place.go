@@ -48,9 +48,12 @@ func (s *slot) place() {
 	for s.d.soft.Err() == nil {
 		e := s.wanted()
 		if e == nil {
-			s.born = nil
+			s.since, s.born = time.Time{}, nil
 			s.wait(0)
 			continue
+		}
+		if s.since.IsZero() {
+			s.since = time.Now()
 		}
 		err := s.placeOnce(s.d.soft, *e)
 		for range moveTries {
@@ -83,7 +86,7 @@ func (s *slot) placeOnce(ctx context.Context, e Endpoint) error {
 		if s.born != nil {
 			break
 		}
-		from, err := s.d.first(ctx, e)
+		from, err := s.first(ctx, e)
 		if err != nil {
 			return errors.Join(readErr, fmt.Errorf("find where to begin: %w", err))
 		}
@@ -108,7 +111,18 @@ func (s *slot) placeOnce(ctx context.Context, e Endpoint) error {
 	return nil
 }
 
-// first is where an endpoint begins that was never configured.
+// first is where the endpoint begins as this node knows it.
+func (s *slot) first(ctx context.Context, e Endpoint) (Position, error) {
+	at, err := s.d.first(ctx, e)
+	if err != nil || time.Since(s.since) < placeWait {
+		return at, err
+	}
+	// Nobody waited for the answer: what happened until then is told, too.
+	from, err := s.d.cfg.Reader.At(ctx, s.since)
+	return older(at, from), err
+}
+
+// first is where an endpoint begins that nothing is known of.
 func (d *Deliverer) first(ctx context.Context, e Endpoint) (Position, error) {
 	if e.FromOldest {
 		return d.cfg.Reader.Oldest(ctx)

@@ -68,7 +68,7 @@ func (m *mate) start() time.Duration {
 }
 
 func (m *mate) have(endpoints ...Endpoint) {
-	if err := m.d.SetEndpoints(endpoints); err != nil {
+	if err := m.d.SetEndpoints(m.crew.t.Context(), endpoints); err != nil {
 		m.crew.t.Error(err)
 	}
 }
@@ -201,25 +201,29 @@ func TestBeginsWithTheEarliest(t *testing.T) {
 	})
 }
 
-// TestBeginsOnceTheLogIsRead: neither the store nor the log answers at the start.
+// TestBeginsOnceTheLogIsRead: neither the store nor the log answers at the start. What
+// happens after it is told all the same.
 func TestBeginsOnceTheLogIsRead(t *testing.T) {
 	withCrew(t, func(t *testing.T, c *crew) {
 		m := c.mate()
 		m.mute.Store(true)
 		m.deaf.Store(true)
+		c.opens("before")
+		elapse(time.Second)
 		m.start()
 		defer m.die()
-		c.opens("before")
+		c.opens("alice")
+		elapse(time.Second)
 		m.deaf.Store(false) // where it ends is known now
 		elapse(2 * placeAgain)
-		c.opens("alice")
+		c.opens("bob")
 		elapse(time.Hour)
 		if s, err := m.d.Endpoint(t.Context(), "demo", "main"); err != nil || s.Doing != "stopped" || s.LastError == "" {
 			t.Errorf("got %+v, %v, want it stopped and why", s, err)
 		}
 		m.mute.Store(false)
 		m.set(1, time.Time{})
-		c.told("alice 1 opened")
+		c.told("alice 1 opened", "bob 1 opened")
 	})
 }
 

@@ -135,7 +135,7 @@ func (r *rig) startOn(s keeping) {
 
 func (r *rig) set(endpoints ...Endpoint) {
 	r.t.Helper()
-	if err := r.d.SetEndpoints(endpoints); err != nil {
+	if err := r.d.SetEndpoints(r.t.Context(), endpoints); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -108,7 +108,7 @@ func TestWhatReceiversMayDo(t *testing.T) {
 					c.bad(rw, r)
 				}
 			})
-			must(t, w.d.SetEndpoints([]webhook.Endpoint{w.main}))
+			must(t, w.d.SetEndpoints(t.Context(), []webhook.Endpoint{w.main}))
 			w.open()
 			s := w.until(func(s webhook.Status) bool { return s.Failures > 0 })
 			if !strings.Contains(s.LastError, c.want) || strings.Contains(s.LastError, "marked") && name != "no HTTP" || strings.Contains(s.Host, "marked") {
@@ -140,13 +140,13 @@ func TestPrivateAddresses(t *testing.T) {
 	w := newWired(t, func(http.ResponseWriter, *http.Request) { calls.Add(1) })
 	strict := w.main
 	strict.AllowPrivate = false
-	must(t, w.d.SetEndpoints([]webhook.Endpoint{strict}))
+	must(t, w.d.SetEndpoints(t.Context(), []webhook.Endpoint{strict}))
 	w.open()
 	s := w.until(func(s webhook.Status) bool { return s.Failures > 0 })
 	if calls.Load() != 0 || !strings.Contains(s.LastError, "only with allow_private") || strings.Contains(s.LastError, "marked") {
 		t.Errorf("got %d calls and %q, want none and the reason", calls.Load(), s.LastError)
 	}
-	must(t, w.d.SetEndpoints([]webhook.Endpoint{w.main}))
+	must(t, w.d.SetEndpoints(t.Context(), []webhook.Endpoint{w.main}))
 	w.until(func(s webhook.Status) bool { return s.Delivered == 1 })
 }
 
@@ -162,7 +162,7 @@ func TestStopHasAnEnd(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	})
-	must(t, w.d.SetEndpoints([]webhook.Endpoint{w.main}))
+	must(t, w.d.SetEndpoints(t.Context(), []webhook.Endpoint{w.main}))
 	w.open()
 	w.until(func(s webhook.Status) bool { return s.InFlight == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

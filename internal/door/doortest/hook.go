@@ -69,7 +69,7 @@ func (c *Core) Hook(format webhook.Format, change func(*webhook.Endpoint)) *Hook
 	if change != nil {
 		change(&e)
 	}
-	if err := h.Deliverer.SetEndpoints([]webhook.Endpoint{e}); err != nil {
+	if err := h.Deliverer.SetEndpoints(ctx, []webhook.Endpoint{e}); err != nil {
 		c.t.Fatal(err)
 	}
 	if err := h.Deliverer.Start(ctx); err != nil {

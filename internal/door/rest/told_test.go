@@ -82,7 +82,7 @@ func (n *node) tell(logger *slog.Logger) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	err = n.webhooks.SetEndpoints([]webhook.Endpoint{
+	err = n.webhooks.SetEndpoints(n.t.Context(), []webhook.Endpoint{
 		{App: "demo", Name: "main", URL: "https://hook.example/a?key=hunter2", Format: hasty{format}},
 		{App: "demo", Name: "spare", URL: "https://spare.example/", Format: hasty{format}},
 		{App: "other", Name: "theirs", URL: "https://other.example/", Format: hasty{format}},
