@@ -95,6 +95,7 @@ var table = []line{
 	{"internal/store/storetest", with(leaves, "internal/store"), "the contract's proof for any store"},
 	{"internal/door/doortest", with(leaves, append(core, "internal/store/storetest", "internal/webhook")...), "the core of a node for the tests of doors, with an endpoint of webhooks"},
 	{"internal/cluster/clustertest", with(leaves, "internal/store", "internal/cluster"), "a network with faults and a quorum, for tests of many nodes"},
+	{"internal/rapidtest", nil, "a limit for each random history, of any package"},
 	{"internal/listen/listentest", nil, "certificates for tests of what is spoken over TLS"},
 	{"test/script", []string{"…/"}, "whole-server stories under a fake clock"},
 	{"test/isolation", []string{"…/"}, "two apps on one node, and what each can tell of the other"},

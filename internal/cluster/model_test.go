@@ -13,6 +13,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/cluster"
 	"github.com/porchlight-dev/porchlight/internal/cluster/clustertest"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // op is one step of a random history. Its numbers choose among what there is
@@ -66,7 +67,7 @@ func playModel(t *testing.T, counts ...int) {
 	for _, n := range counts {
 		t.Run(fmt.Sprint(n, " nodes"), func(t *testing.T) {
 			t.Parallel()
-			rapid.Check(t, func(rt *rapid.T) {
+			rapidtest.Check(t, func(rt *rapid.T) {
 				ops := rapid.SliceOfN(genOp(), 5, 30).Draw(rt, "ops")
 				var trouble string
 				synctest.Test(t, func(t *testing.T) { trouble = play(t, n, ops) })

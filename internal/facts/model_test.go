@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // all is what one reader from the beginning would have been told by now, if
@@ -134,7 +135,7 @@ func (w *world) reachable(p Position) Position {
 // by History, and what a snapshot has is what the rest goes on from.
 func TestEveryReaderIsToldTheSame(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	rapidtest.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		defer func() { w.close() }()
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {

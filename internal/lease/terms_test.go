@@ -6,13 +6,16 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // TestTermsDiffer: whatever nodes see of each other, no two ever have a duty under
 // one term, and who has it is, in his own view, its owner.
 func TestTermsDiffer(t *testing.T) {
+	watch := rapidtest.Observe(t, rapidtest.Limit)
 	inBubble(t, func(t *testing.T) {
-		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
+		watch.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
 			n := newNodes(t, rt)
 			for range rapid.IntRange(20, 120).Draw(rt, "steps") {
 				n.step()

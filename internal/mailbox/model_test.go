@@ -16,6 +16,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
 
@@ -82,7 +83,7 @@ func (m *model) take(user presence.UserID) (ids []string) {
 // node, compacted and read anew: sizes and contents are those of the model.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	rapidtest.Check(t, func(rt *rapid.T) {
 		if t.Failed() {
 			return // what is above is enough
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/mailbox"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
 
@@ -113,7 +114,7 @@ func TestOutrunByAnotherNode(t *testing.T) {
 // of the model, at once where it is put and at all nodes soon, and one node cuts.
 func TestSeveralNodes(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	rapidtest.Check(t, func(rt *rapid.T) {
 		if t.Failed() {
 			return
 		}

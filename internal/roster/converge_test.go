@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
 
@@ -20,9 +21,10 @@ func TestFollowersConverge(t *testing.T) {
 	for name, v := range map[string]Visibility{"everyone": Everyone, "friends": Friends} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			watch := rapidtest.Observe(t, rapidtest.Limit)
 			synctest.Test(t, func(t *testing.T) {
 				for range 10 {
-					rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) { followersConverge(t, rt, v) })
+					watch.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) { followersConverge(t, rt, v) })
 				}
 			})
 		})

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
@@ -126,8 +127,9 @@ func TestPushAtAnotherNode(t *testing.T) {
 // TestMissed: who was not told of anything knows all after Missed.
 func TestMissed(t *testing.T) {
 	t.Parallel()
+	watch := rapidtest.Observe(t, rapidtest.Limit)
 	synctest.Test(t, func(t *testing.T) {
-		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
+		watch.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
 			a := &rig{t: t, store: storetest.NewMemory(), shared: true, apps: map[presence.AppID]AppConfig{"demo": {Visibility: Friends}}}
 			a.present.here, a.present.seen = map[presence.UserID]bool{}, map[presence.UserID]presence.Time{}
 			b := &rig{t: t, store: a.store, shared: true, apps: a.apps}

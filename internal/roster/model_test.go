@@ -14,6 +14,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
 
@@ -359,10 +360,11 @@ func TestModel(t *testing.T) {
 	for name, v := range map[string]Visibility{"everyone": Everyone, "friends": Friends} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			watch := rapidtest.Observe(t, rapidtest.Limit)
 			synctest.Test(t, func(t *testing.T) {
 				for range 30 { // a hundred runs each, or twenty if short
 					// A *testing.T has a deadline outside the bubble.
-					rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
+					watch.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
 						w := newWorld(t, rt, v)
 						defer w.stop()
 						rt.Repeat(map[string]func(*rapid.T){

@@ -14,6 +14,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // cutSeeds are histories that once failed.
@@ -70,11 +71,14 @@ func TestJointModelOfCuts(t *testing.T) {
 	if n, err := strconv.ParseUint(os.Getenv("PORCHLIGHT_JOINT_SEED"), 10, 64); err == nil {
 		seeds = []uint64{n}
 	}
+	watch := rapidtest.Observe(t, 3*rapidtest.Limit)
 	for _, seed := range seeds {
-		synctest.Test(t, func(t *testing.T) {
-			for _, trouble := range playCuts(t, seed) {
-				t.Errorf("history %d: %s", seed, trouble)
-			}
+		watch.Play(fmt.Sprint("PORCHLIGHT_JOINT_SEED=", seed), func() {
+			synctest.Test(t, func(t *testing.T) {
+				for _, trouble := range playCuts(t, seed) {
+					t.Errorf("history %d: %s", seed, trouble)
+				}
+			})
 		})
 	}
 }

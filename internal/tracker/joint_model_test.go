@@ -16,6 +16,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // jointStep is one step of a random history of the joint model.
@@ -129,16 +130,19 @@ func TestJointModel(t *testing.T) {
 			rapid.SampledFrom([]time.Duration{50 * time.Millisecond, 700 * time.Millisecond, 2 * time.Second, 5 * time.Second, 11 * time.Second}).Draw(t, "d"),
 		}
 	}), 3, 20)
+	watch := rapidtest.Observe(t, 3*rapidtest.Limit)
 	for range count {
 		seed := rand.IntN(1 << 30)
 		if n, err := strconv.Atoi(os.Getenv("PORCHLIGHT_JOINT_SEED")); err == nil {
 			seed = n
 		}
 		steps := history.Example(seed)
-		synctest.Test(t, func(t *testing.T) {
-			if trouble := playJoint(t, uint64(seed), steps); trouble != "" {
-				t.Fatalf("history %d: %s\n%#v", seed, trouble, steps)
-			}
+		watch.Play(fmt.Sprint("PORCHLIGHT_JOINT=1 PORCHLIGHT_JOINT_SEED=", seed), func() {
+			synctest.Test(t, func(t *testing.T) {
+				if trouble := playJoint(t, uint64(seed), steps); trouble != "" {
+					t.Fatalf("history %d: %s\n%#v", seed, trouble, steps)
+				}
+			})
 		})
 	}
 }

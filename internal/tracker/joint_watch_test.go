@@ -17,6 +17,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/hub"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // ledger is what a device was told of whom it watches, added up.
@@ -245,10 +246,12 @@ func playSeed(t *testing.T, kinds []string, seed int) {
 			rapid.SampledFrom([]time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 700 * time.Millisecond, 2 * time.Second, 5 * time.Second, 11 * time.Second}).Draw(t, "d"),
 		}
 	}), 6, 30).Example(seed)
-	synctest.Test(t, func(t *testing.T) {
-		if trouble := playWatch(t, uint64(seed), steps); trouble != "" {
-			t.Errorf("history %d: %s\n%+v", seed, trouble, steps)
-		}
+	rapidtest.Observe(t, 3*rapidtest.Limit).Play(fmt.Sprint("PORCHLIGHT_JOINT_SEED=", seed), func() {
+		synctest.Test(t, func(t *testing.T) {
+			if trouble := playWatch(t, uint64(seed), steps); trouble != "" {
+				t.Errorf("history %d: %s\n%+v", seed, trouble, steps)
+			}
+		})
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // op is one step of a random history. Its numbers choose among what there is
@@ -57,7 +58,7 @@ func TestModel(t *testing.T) {
 }
 
 func checkModel(t *testing.T, policy Policy) {
-	rapid.Check(t, func(rt *rapid.T) {
+	rapidtest.Check(t, func(rt *rapid.T) {
 		ops := rapid.SliceOfN(genOp(), 5, 60).Draw(rt, "ops")
 		var trouble string
 		synctest.Test(t, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // step is one step of a random history of three nodes. Its numbers choose among
@@ -92,7 +93,7 @@ func TestNodesModel(t *testing.T) {
 	if testing.Short() {
 		most = 15
 	}
-	rapid.Check(t, func(rt *rapid.T) {
+	rapidtest.Check(t, func(rt *rapid.T) {
 		d := rapid.SampledFrom([]presence.MultiDevice{presence.AllowAll, presence.Single}).Draw(rt, "policy")
 		steps := rapid.SliceOfN(genStep(), 5, most).Draw(rt, "steps")
 		var trouble string

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -46,7 +47,7 @@ var wholeNotes = cmp.AllowUnexported(note{}, presence.Folded{}, presence.FoldedS
 
 func TestNotesRoundTrip(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	rapidtest.Check(t, func(t *rapid.T) {
 		alive := presence.Time(rapid.Int64Range(0, 1<<50).Draw(t, "alive"))
 		list := rapid.SliceOfN(genNote(), 0, 5).Draw(t, "notes")
 		b := appendNotes(nil, alive)

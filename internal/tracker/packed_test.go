@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // TestPackedComesBack packs users and makes them whole again.
@@ -17,7 +18,7 @@ func TestPackedComesBack(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Cluster: &Cluster{}})
 	sh := &tr.shards[0]
-	rapid.Check(t, func(t *rapid.T) {
+	rapidtest.Check(t, func(t *rapid.T) {
 		u := &user{name: presence.User{App: app, ID: "u"}, tally: sh.tallies.app(app), version: rapid.Uint32().Draw(t, "version"), floor: 3, veiled: 2, seen: 7, shown: 5}
 		u.folded.Seq = 9
 		for range rapid.IntRange(0, 3).Draw(t, "sessions") {

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 func genFace(t *rapid.T, label string) presence.Face {
@@ -47,7 +48,7 @@ func genTold(t *rapid.T) told {
 
 func TestToldComesBack(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	rapidtest.Check(t, func(t *rapid.T) {
 		want := genTold(t)
 		got, err := parseTold(want.append(nil))
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
@@ -25,7 +26,7 @@ var errCrashed = errors.New("crashed")
 // was delivered, or is a dead letter), first deliveries rise per user, and a
 // repeat is the same as the first (R4, R5).
 func TestModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	rapidtest.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newModel(t, rt)
 			for range rapid.IntRange(5, 60).Draw(rt, "steps") {

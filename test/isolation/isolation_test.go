@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // between is the time from one step to the next; some are told late, so that
@@ -62,7 +64,7 @@ func told(t *testing.T, p plan, takesPart ...int) (heard []map[string][]string) 
 // one does.
 func TestNothingCrossesApps(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	rapidtest.Observe(t, 3*rapidtest.Limit).Check(t, func(rt *rapid.T) {
 		p := drawPlan(rt)
 		both := told(t, p, 0, 1)
 		for i, name := range apps {
