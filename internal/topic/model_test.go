@@ -11,19 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
-	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
-
-// bubble runs a property in a bubble, each case with a rig of its own.
-func bubble(t *testing.T, property func(rt *rapid.T, r *rig)) {
-	t.Helper()
-	watch := rapidtest.Observe(t, rapidtest.Limit)
-	synctest.Test(t, func(t *testing.T) {
-		// A *testing.T has a deadline outside the bubble.
-		watch.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) { property(rt, newRig(t)) })
-	})
-}
 
 // TestCallsModel: random words of calls, their order and repeats; a user is in a
 // call while one of his was not ended and was heard of in time.

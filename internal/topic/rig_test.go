@@ -3,13 +3,16 @@ package topic
 import (
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"testing/synctest"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 )
 
@@ -195,4 +198,27 @@ func (r *rig) call(id string, s CallState, who ...presence.UserID) int {
 		r.t.Fatal(err)
 	}
 	return n
+}
+
+// bubble runs a property, each case in a bubble and with a rig of its own: of cases
+// that share a bubble few would run, for rapid ends after a day.
+func bubble(t *testing.T, property func(rt *rapid.T, r *rig)) {
+	t.Helper()
+	rapidtest.Check(t, func(rt *rapid.T) {
+		var ended any // a Fatal of rapid's is a panic, which must not leave the bubble by itself
+		synctest.Test(t, func(t *testing.T) {
+			defer func() {
+				if ended = recover(); ended != nil {
+					rt.Logf("%s", debug.Stack())
+				}
+			}()
+			property(rt, newRig(t))
+		})
+		switch { // rapid tells by the line a failure from a case that it cannot go on with
+		case ended != nil && rt.Failed():
+			panic(ended)
+		case ended != nil:
+			panic(ended)
+		}
+	})
 }
