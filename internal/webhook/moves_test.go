@@ -30,7 +30,7 @@ func genMove() *rapid.Generator[move] {
 // cancellations: one replay goes on to its end, wherever, or ends when it is told to.
 func TestModelReplayMoves(t *testing.T) {
 	t.Parallel()
-	rapidtest.Check(t, func(rt *rapid.T) {
+	rapidtest.Observe(t, 3*rapidtest.Limit).Check(t, func(rt *rapid.T) {
 		events := rapid.IntRange(1, stretches*replayStretch/2).Draw(rt, "events")
 		moves := rapid.SliceOfN(genMove(), 0, 8).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) { replayOver(t, events, moves) })
