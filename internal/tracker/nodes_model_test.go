@@ -93,7 +93,7 @@ func TestNodesModel(t *testing.T) {
 	if testing.Short() {
 		most = 15
 	}
-	rapidtest.Check(t, func(rt *rapid.T) {
+	rapidtest.Observe(t, 3*rapidtest.Limit).Check(t, func(rt *rapid.T) {
 		d := rapid.SampledFrom([]presence.MultiDevice{presence.AllowAll, presence.Single}).Draw(rt, "policy")
 		steps := rapid.SliceOfN(genStep(), 5, most).Draw(rt, "steps")
 		var trouble string
