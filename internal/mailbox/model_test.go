@@ -84,9 +84,6 @@ func (m *model) take(user presence.UserID) (ids []string) {
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rapidtest.Check(t, func(rt *rapid.T) {
-		if t.Failed() {
-			return // what is above is enough
-		}
 		synctest.Test(t, func(t *testing.T) {
 			r := &rig{t: t, store: storetest.NewMemory(), text: rapid.SampledFrom([]int64{1, 2000, 1 << 20}).Draw(rt, "text")}
 			r.store.LimitMail(rapid.SampledFrom([]int64{20_000, 64 << 20}).Draw(rt, "limit"))

@@ -4,6 +4,7 @@
 package rapidtest
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -30,14 +31,14 @@ func Check(t *testing.T, property func(*rapid.T)) {
 // Watch ends the process, with the stacks of all goroutines, when a history takes
 // too long.
 type Watch struct {
-	name string
-	now  atomic.Pointer[string] // how to play again what is played; nil: nothing is
+	t   *testing.T
+	now atomic.Pointer[string] // how to play again what is played; nil: nothing is
 }
 
 // Observe makes a watch for the histories of a test, one after the other. It must
 // be made outside any bubble, where time is real; its methods may be used inside.
 func Observe(t *testing.T, limit time.Duration) *Watch {
-	w := &Watch{name: t.Name()}
+	w := &Watch{t: t}
 	done, over := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(done); <-over })
 	go func() {
@@ -65,16 +66,25 @@ func (w *Watch) look(limit time.Duration, done <-chan struct{}) {
 		}
 		if now != nil && seen >= looks {
 			debug.SetTraceback("all")
-			panic(fmt.Sprintf("%s: a history does not end in %v; to play it again: %s", w.name, limit, *now))
+			panic(fmt.Sprintf("%s: a history does not end in %v; to play it again: %s", w.t.Name(), limit, *now))
 		}
 	}
 }
 
-// Play plays a history; again is how to play just that one.
+// Play plays a history; again is how to play just that one. It says so where the
+// history ends the test, as a bubble does that has failed: rapid comes no more to
+// tell the seed.
 func (w *Watch) Play(again string, history func()) {
 	w.now.Store(&again)
-	defer w.now.Store(nil)
+	ended := false
+	defer func() {
+		w.now.Store(nil)
+		if !ended && bytes.Contains(debug.Stack(), []byte("runtime.Goexit(")) {
+			w.t.Logf("to play it again: %s", again)
+		}
+	}()
 	history()
+	ended = true
 }
 
 // Check is rapid.Check, its histories watched.
@@ -90,7 +100,7 @@ func (w *Watch) Check(t rapid.TB, property func(*rapid.T)) {
 		begun()
 		seed += n // as rapid counts
 		n++
-		w.Play(fmt.Sprintf("-run='^%s$' %s -rapid.seed=%d", w.name, one, seed), func() { property(rt) })
+		w.Play(fmt.Sprintf("-run='^%s$' %s -rapid.seed=%d", w.t.Name(), one, seed), func() { property(rt) })
 	})
 }
 

@@ -54,7 +54,8 @@ func run(t *testing.T, where string, args ...string) string {
 	if testing.Short() {
 		args = append(args, "-test.short")
 	}
-	c := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=^TestHang$", "-test.timeout=1m", "-rapid.checks=25000"}, args...)...) //nolint:gosec // itself
+	name, _, _ := strings.Cut(t.Name(), "/")
+	c := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=^" + name + "$", "-test.timeout=1m", "-rapid.checks=25000"}, args...)...) //nolint:gosec // itself
 	c.Env = append(os.Environ(), asked+"="+where)
 	out, err := c.CombinedOutput()
 	if err == nil {
@@ -84,6 +85,28 @@ func stuck() {
 	for !free.Load() {
 		<-time.After(time.Second) // in a bubble that is no time at all
 	}
+}
+
+// TestFailInABubble is told which history failed, though rapid does not come to it.
+func TestFailInABubble(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(asked) != "" {
+		Check(t, func(rt *rapid.T) {
+			n := rapid.Uint64Range(0, 1<<40).Draw(rt, "n")
+			synctest.Test(t, func(t *testing.T) {
+				if n%100 == 7 {
+					t.Error("a seventh")
+				}
+			})
+		})
+		return
+	}
+	out := run(t, "here")
+	again := regexp.MustCompile(`to play it again: -run='\^TestFailInABubble\$' (-short )?(-rapid.checks=\d) (-rapid.seed=\d+)\n`).FindAllStringSubmatch(out, -1)
+	if len(again) != 1 || strings.Count(out, "a seventh") != 1 {
+		t.Fatalf("got\n%s\nwant one failure and its seed", out)
+	}
+	run(t, "here", again[0][2:]...)
 }
 
 // Checks at once draw seeds of their own, and leave the flag as it was.
