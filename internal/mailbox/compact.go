@@ -194,15 +194,14 @@ func (m *Mailboxes) readBack(ctx context.Context, list []place) (map[*held][]byt
 			continue
 		}
 		if p.sequence != of {
-			var err error
-			entry, err = m.cfg.Store.ReadMail(ctx, p.sequence)
+			read, err := m.cfg.Store.ReadMail(ctx, p.sequence)
 			if errors.Is(err, store.ErrNoMail) {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			of = p.sequence
+			entry, of = read, p.sequence
 		}
 		if uint64(p.offset)+uint64(p.size) > uint64(len(entry)) {
 			return nil, fmt.Errorf("entry %d: %w", p.sequence, errEntry)

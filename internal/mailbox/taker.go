@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
@@ -122,11 +123,15 @@ func (t *Taker) Wrote() {
 // next are the messages of the box that t was not given yet, in order, as many as
 // it has room for.
 func (t *Taker) next() (list []*held, more bool) {
-	room := MaxWaiting - len(t.given)
+	room, now := MaxWaiting-len(t.given), t.m.now()
 	after := max(t.through, t.box.handed)
 	for _, q := range t.box.queues {
 		i, _ := slices.BinarySearchFunc(q.held, after+1, func(h *held, n uint64) int { return cmp.Compare(h.number, n) })
-		list = append(list, q.held[i:]...)
+		for _, h := range q.held[i:] {
+			if !h.dead(now) { // its text may be gone: other nodes' clocks are not this one's
+				list = append(list, h)
+			}
+		}
 	}
 	slices.SortFunc(list, func(a, b *held) int { return cmp.Compare(a.number, b.number) })
 	if len(list) > room {
@@ -169,9 +174,16 @@ func (m *Mailboxes) feed(ctx context.Context, t *Taker) {
 	}
 	t.feeding = true
 	missing := m.give(t, nil)
-	for try := 0; len(missing) > 0 && !t.ended && try < readTries; try++ {
+	for try, wait := 0, firstBackoff; len(missing) > 0 && !t.ended && try < readTries; try, wait = try+1, 2*wait {
 		m.mu.Unlock()
 		texts, err := m.readBack(ctx, missing)
+		if err == nil && len(texts) < len(missing) && m.cfg.Tell != nil {
+			m.Missed() // another node has written them anew, and this one has not heard of it
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
 		m.mu.Lock()
 		if err != nil {
 			m.log.Warn("messages of a mailbox wait until the next one comes: their text cannot be read", "app", t.box.user.App, "error", err)
