@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/porchlight-dev/porchlight/internal/rapidtest"
 )
 
 // happening is one thing that happens to one of three nodes, and the time after it.
@@ -29,7 +31,7 @@ func genHappening() *rapid.Generator[happening] {
 // it has started is told, in order.
 func TestModelBegin(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	rapidtest.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(genHappening(), 1, 30).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) { beginOver(t, steps) })
 		if t.Failed() {
