@@ -20,6 +20,9 @@ func (g *Gate) Watch(ctx context.Context, ref tracker.Ref, users []presence.User
 	if err == nil && len(already) < len(users) {
 		g.cfg.Tracker.WatchesChanged(ref)
 	}
+	if err == nil {
+		err = g.cfg.Tracker.Keeps(ctx, ref)
+	}
 	return already, err
 }
 
@@ -34,7 +37,7 @@ func (g *Gate) Unwatch(ctx context.Context, ref tracker.Ref, user presence.UserI
 	if was {
 		g.cfg.Tracker.WatchesChanged(ref)
 	}
-	return was, still, nil
+	return was, still, g.cfg.Tracker.Keeps(ctx, ref)
 }
 
 // WatchFriends subscribes a session to everybody on its user's friend list, all
@@ -52,6 +55,9 @@ func (g *Gate) WatchFriends(ctx context.Context, ref tracker.Ref) (friends int, 
 	if err == nil && !already {
 		g.cfg.Tracker.WatchesChanged(ref)
 	}
+	if err == nil {
+		err = g.cfg.Tracker.Keeps(ctx, ref)
+	}
 	return friends, already, err
 }
 
@@ -64,7 +70,7 @@ func (g *Gate) UnwatchFriends(ctx context.Context, ref tracker.Ref) (was bool, e
 	if was = w.UnwatchFriends(); was {
 		g.cfg.Tracker.WatchesChanged(ref)
 	}
-	return was, nil
+	return was, g.cfg.Tracker.Keeps(ctx, ref)
 }
 
 // watcher returns the hub's end of a session that is not closed. It fails with

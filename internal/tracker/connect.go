@@ -151,7 +151,7 @@ func (t *Tracker) dismiss(ctx context.Context, sh *shard, s *session) error {
 // restate makes the status of a Connect on an open session current, like an
 // update: an equal one shows nothing.
 func (t *Tracker) restate(ctx context.Context, ref Ref, initial *presence.Status) error {
-	_, err := t.Update(ctx, ref, func(*presence.Status) (*presence.Status, error) { return initial, nil })
+	_, err := t.update(ctx, ref, func(*presence.Status) (*presence.Status, error) { return initial, nil })
 	return err
 }
 

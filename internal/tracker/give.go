@@ -16,26 +16,48 @@ func (t *Tracker) serveTake(ctx context.Context, _ uint64, b []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	users, friends := t.watchlist.Watches(ref.Session) // the hub's locks come before ours
+	for {
+		m, list, op, err := t.give(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		if op == nil {
+			return appendTake(nil, m.epoch.Incarnation, nil, watched{}), nil
+		}
+		// Only now: what is watched from here on waits for the taker, or is refused.
+		users, friends := t.watchlist.Watches(ref.Session) // the hub's locks come before ours
+		select {
+		case <-op.done: // it went meanwhile, and its watches with it
+			continue
+		default:
+		}
+		list.users, list.friends = append(list.users, users...), list.friends || friends
+		slices.Sort(list.users)
+		list.users = slices.Compact(list.users)
+		return appendTake(nil, 0, &m, list), nil
+	}
+}
+
+// give lets nothing happen to an own session for as long as the node that takes it
+// over may wait for the log, and tells what is known of it; op is nil when another
+// node has it, and m is what is known of that.
+func (t *Tracker) give(ctx context.Context, ref Ref) (m told, list watched, op *operation, err error) {
 	sh, s, err := t.acquire(ctx, ref, anyOperation)
 	if err != nil {
-		return nil, err
+		return m, list, nil, err
 	}
 	defer sh.mu.Unlock()
 	if s.foreign && s.epoch.Incarnation == t.incarnation.Load() {
-		return nil, errGone // given up here: see takeHeld
+		return m, list, nil, errGone // given up here: see takeHeld
 	}
 	if s.foreign {
-		return appendTake(nil, s.epoch.Incarnation, nil, watched{}), nil
+		return s.told(), list, nil, nil
 	}
 	if s.phase == presence.PhaseClosed && !s.truth.Reason.Resumable() {
-		return nil, errGone
+		return m, list, nil, errGone
 	}
-	few := s.few()
-	list := watched{slices.Concat(users, few.restored), friends || s.kept.friends}
-	slices.Sort(list.users)
-	list.users = slices.Compact(list.users)
-	op := &operation{sh: sh, s: s, opening: true, taken: true, done: make(chan struct{})}
+	list = watched{slices.Clone(s.few().restored), s.kept.friends}
+	op = &operation{sh: sh, s: s, opening: true, taken: true, done: make(chan struct{})}
 	s.pending = op
 	timer := &wheel.Timer{}
 	timer.Fire = func() {
@@ -50,9 +72,9 @@ func (t *Tracker) serveTake(ctx context.Context, _ uint64, b []byte) ([]byte, er
 		}
 	}
 	t.wheel.Set(timer, takeLimit)
-	m := s.told()
+	m = s.told()
 	m.status = s.status // of a closed one, too: it opens anew with it, as it would here
-	return appendTake(nil, 0, &m, list), nil
+	return m, list, op, nil
 }
 
 func appendRef(dst []byte, ref Ref) []byte {

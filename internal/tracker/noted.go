@@ -36,16 +36,53 @@ type listing struct {
 	err  error
 }
 
-// listed is what a session watched at an epoch.
+// listed is what a session watched at an epoch, and the newest that it said.
 type listed struct {
 	watched
 	epoch presence.Epoch
+	known bool // else it said something, and what it watched is not known
+	said  said
+}
+
+// said is a status, as the node that had the session then noted it.
+type said struct {
+	status   *presence.Status
+	epoch    presence.Epoch
+	revision uint64
+}
+
+// take takes in a note, which is no older than those before it.
+func (l *listed) take(n *note) {
+	if !n.same && n.epoch.Compare(l.epoch) >= 0 {
+		l.watched, l.epoch, l.known = watched{n.watches, n.friends}, n.epoch, true
+	}
+	if c := n.epoch.Compare(l.said.epoch); c > 0 || c == 0 && n.revision >= l.said.revision {
+		l.said = said{n.status, n.epoch, n.revision}
+	}
+}
+
+// noted is the status of a session of another node that it said last, if that node
+// noted it and this one did not hear it. What it said before it last hid or showed
+// itself does not count: that is in the log. The lock is held.
+func (s *session) noted(n said) (status *presence.Status, ok bool) {
+	f := s.user.folded.Session(s.id)
+	if n.epoch != s.epoch || n.revision <= s.revision || f != nil && f.Epoch == n.epoch && n.revision < f.HiddenRev {
+		return nil, false
+	}
+	old := s.status
+	if status = n.status; status == nil {
+		status = &presence.Status{}
+	}
+	if old == nil {
+		old = &presence.Status{}
+	}
+	return status, status.Invisible == old.Invisible && !status.Equal(old)
 }
 
 // listOf is what a session of a node that does not answer watched, as that node
 // noted it, or, when the session had just come there, whoever had it before; false
 // when nothing is known of it.
-func (t *Tracker) listOf(ctx context.Context, ref Ref, owner uint64) (list watched, known bool, err error) {
+func (t *Tracker) listOf(ctx context.Context, ref Ref, owner uint64) (list listed, known bool, err error) {
 	if t.peers.Notes == nil {
 		return list, false, nil
 	}
@@ -61,7 +98,7 @@ func (t *Tracker) listOf(ctx context.Context, ref Ref, owner uint64) (list watch
 // listedBy looks for a session in what a node noted of a group, or all nodes did.
 // over is when the node that has it was gone for good, by the wheel; 0: it may
 // still write. What was read before may lack its last notes.
-func (t *Tracker) listedBy(ctx context.Context, id presence.SessionID, key listKey, over time.Duration) (list watched, known bool, err error) {
+func (t *Tracker) listedBy(ctx context.Context, id presence.SessionID, key listKey, over time.Duration) (list listed, known bool, err error) {
 	p, now := t.peers, t.wheel.Now()
 	p.mu.Lock()
 	l := p.lists[key]
@@ -90,8 +127,8 @@ func (t *Tracker) listedBy(ctx context.Context, id presence.SessionID, key listK
 	if l.err != nil {
 		return list, false, errElsewhere
 	}
-	found, known := l.of[id]
-	return found.watched, known, nil
+	list = l.of[id]
+	return list, list.known, nil
 }
 
 // loadLists reads what a node noted of a group, in its turn.
@@ -108,9 +145,9 @@ func (t *Tracker) loadLists(ctx context.Context, key listKey) (map[presence.Sess
 	err := t.peers.Notes.LoadNotes(ctx, key.owner, key.group, func(_ uint64, b []byte) error {
 		_, list, err := parseNotes(b)
 		for _, n := range list {
-			if old, ok := of[n.ref.Session]; !n.same && (!ok || n.epoch.Compare(old.epoch) >= 0) {
-				of[n.ref.Session] = listed{watched{n.watches, n.friends}, n.epoch}
-			}
+			l := of[n.ref.Session]
+			l.take(&n)
+			of[n.ref.Session] = l
 		}
 		return err
 	})

@@ -15,6 +15,9 @@ type opening struct {
 	device *presence.Device
 	kind   presence.RecordKind
 	epoch  presence.Epoch
+	// noted, when not nil, is what the node that has it noted of its status, in place
+	// of replaces, and was not heard to say.
+	noted, replaces *presence.Status
 }
 
 // open stores an opening and then makes it visible. It is called with the shard
@@ -84,9 +87,13 @@ func (t *Tracker) open(ctx context.Context, sh *shard, s *session, o opening) er
 
 // opened makes a stored opening visible. The lock is held.
 func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Status, o opening) (after func()) {
+	news := false
 	rehide := s.foreign && rec.Kind == presence.RecordMoved && s.hidden() && !rec.Invisible
 	if rec.Kind == presence.RecordMoved && s.phase.Open() {
 		status = s.status // who had it may have told of another while this was on its way, and was believed
+		if news = o.noted != nil && status.Equal(o.replaces); news {
+			status = o.noted
+		}
 	}
 	if s.foreign {
 		t.adopt(s)
@@ -99,10 +106,15 @@ func (t *Tracker) opened(s *session, rec *presence.Record, status *presence.Stat
 	if rec.Kind == presence.RecordMoved && s.truth.Closed == 0 { // else the log opened it anew
 		s.view = nil
 		t.take(s, o.Link)
+		if news {
+			s.user.version++
+			s.restatus(status, s.dated(rec.Time))
+			after = t.publish(s.user)
+		}
 		s.kept.listed = false
 		t.note(s)
 		t.tell(s)
-		return nil
+		return after
 	}
 	u := s.user
 	u.version++

@@ -79,7 +79,11 @@ func (t *Tracker) put(ctx context.Context, p PutParams) (put Put, err error) {
 			}
 		}
 	}
-	if !ok {
+	if ok {
+		if err := t.confirm(ctx, ref); err != nil {
+			return Put{}, err
+		}
+	} else {
 		made, err := t.Make(ctx, MakeParams{User: p.User, Device: p.Device})
 		if err != nil {
 			return Put{}, err
@@ -113,7 +117,7 @@ func (t *Tracker) put(ctx context.Context, p PutParams) (put Put, err error) {
 		t.unmake(ref)
 		return Put{}, err
 	}
-	updated, err := t.Update(ctx, ref, func(*presence.Status) (*presence.Status, error) { return p.Status, nil })
+	updated, err := t.update(ctx, ref, func(*presence.Status) (*presence.Status, error) { return p.Status, nil })
 	put.Revision, put.At, put.Until = updated.Revision, updated.At, t.now().Add(p.TTL)
 	return put, err
 }

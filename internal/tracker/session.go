@@ -304,13 +304,31 @@ func (t *Tracker) Check(ctx context.Context, ref Ref) (*presence.Device, error) 
 	return s.device, nil
 }
 
+// Keeps reports, with nil, that what a session was given to watch after Check is with
+// whoever has the session: it fails with NodeUnavailable where another node took that
+// over in between, and may not have been told of it.
+func (t *Tracker) Keeps(ctx context.Context, ref Ref) error {
+	if t.peers == nil {
+		return nil
+	}
+	sh, s, err := t.acquire(ctx, ref, takenOperation)
+	if err != nil {
+		return err
+	}
+	defer sh.mu.Unlock()
+	if s.foreign {
+		return errElsewhere
+	}
+	return nil
+}
+
 // takenOperation is in the way of what a node that takes the session over was told
 // already.
 func takenOperation(op *operation) bool { return op.taken }
 
-// confirm reads the log to its end if the device of an open session of this node may
-// have gone to another one that this one does not hear: it has no link here, or this
-// node stood still.
+// confirm reads the log to its end if the device of an open session of this node, or
+// the server that speaks for it, may have gone to another one that this one does not
+// hear: it has no link here, or this node stood still.
 func (t *Tracker) confirm(ctx context.Context, ref Ref) error {
 	if t.peers == nil {
 		return nil

@@ -60,7 +60,7 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 		return Connected{}, errGone // it opened here, nobody was told so, and it was given up
 	}
 	m, list, err := t.askFor(ctx, ref, owner)
-	clean := err == nil
+	clean, noted := err == nil, listed{}
 	if err != nil && !isUnreachable(err) {
 		return Connected{}, err
 	}
@@ -83,7 +83,7 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 		if err := t.readOn(ctx); err != nil {
 			return Connected{}, err
 		}
-		switch list, known, err = t.listOf(ctx, ref, epoch.Incarnation); {
+		switch noted, known, err = t.listOf(ctx, ref, epoch.Incarnation); {
 		case err != nil:
 			return Connected{}, err
 		case !known && over && !young:
@@ -91,6 +91,7 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 		case !known && !over: // its node may only be out of reach for this one
 			return Connected{}, errElsewhere
 		}
+		list = noted.watched
 		t.announceTake(ref, true) // the log may take as long again
 		sh.mu.Lock()
 		if s, err = t.foreign(sh, ref); err != nil {
@@ -98,7 +99,7 @@ func (t *Tracker) takeHeld(ctx context.Context, ref Ref, owner uint64, p Connect
 			return Connected{}, err
 		}
 	}
-	return t.takeForeign(ctx, sh, s, taking{p, list, clean})
+	return t.takeForeign(ctx, sh, s, taking{p, list, clean, noted.said})
 }
 
 // taking is how a session is taken over.
@@ -106,6 +107,7 @@ type taking struct {
 	ConnectParams
 	list  watched
 	clean bool // its owner told all of it
+	noted said // else what that noted
 }
 
 // takeForeign claims s for this node. It is called with the shard locked and
@@ -125,6 +127,13 @@ func (t *Tracker) takeForeign(ctx context.Context, sh *shard, s *session, k taki
 	f := s.user.folded.Session(s.id)
 	if s.status == nil && f != nil && f.Hidden {
 		s.status = turnedStatus(nil, true) // it came to be known here after its end
+	}
+	switch status, ok := s.noted(k.noted); {
+	case !ok || k.Initial != nil:
+	case s.phase.Open():
+		o.noted, o.replaces = status, s.status
+	default:
+		s.status = status
 	}
 	if !s.phase.Open() {
 		if n := s.others(t.policy(s), &device); n >= t.policy(s).SessionsPerUser {

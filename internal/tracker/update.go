@@ -32,9 +32,19 @@ type Updated struct {
 // current status (nil: the default) under a lock, so it must be quick, and
 // returns a new value. The change is current when Update returns; who watches
 // is told besides. Turning appear_offline on or off waits for the store;
-// everything else waits for nothing. It fails with SessionGone,
-// SessionNotConnected, RateLimited, or edit's error, and then nothing changed.
+// everything else waits for nothing, or, among several nodes, of a session that has no
+// link here, until the log says that no other node has it: what is acknowledged is
+// kept. It fails with SessionGone, SessionNotConnected, RateLimited, NodeUnavailable,
+// or edit's error, and then nothing changed.
 func (t *Tracker) Update(ctx context.Context, ref Ref, edit func(*presence.Status) (*presence.Status, error)) (Updated, error) {
+	if err := t.confirm(ctx, ref); err != nil {
+		return Updated{}, err
+	}
+	return t.update(ctx, ref, edit)
+}
+
+// update is Update of a session of which is known that this node has it.
+func (t *Tracker) update(ctx context.Context, ref Ref, edit func(*presence.Status) (*presence.Status, error)) (Updated, error) {
 	sh, s, err := t.acquireOpen(ctx, ref, anyOperation)
 	if err != nil {
 		return Updated{}, err
