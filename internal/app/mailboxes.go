@@ -10,7 +10,7 @@ import (
 )
 
 func (a *App) startMailboxes(ctx context.Context) (err error) {
-	c := mailbox.Config{Store: a.store, Logger: a.log}
+	c := mailbox.Config{Store: a.store, Takes: a.tracker.Takes, Logger: a.log}
 	if a.p.Nodes != nil {
 		c.Tell, c.Mine = a.tellMail, func() bool { return a.mine(dutyMail) }
 	}

@@ -27,7 +27,7 @@ func (a *App) makeRoster() error {
 	if a.grants, err = grants.New(grants.Config{Store: a.store, Tell: a.tellGrant, Logger: a.log}); err != nil {
 		return err
 	}
-	a.roster, err = roster.New(roster.Config{Store: a.store, Apps: apps, Present: a.tracker.Presence, Shared: a.p.Nodes != nil, Pushed: a.tellList, Logger: a.log})
+	a.roster, err = roster.New(roster.Config{Store: a.store, Apps: apps, Present: a.tracker.Presence, Shared: a.p.Nodes != nil, Pushed: a.tellList, Takes: a.tracker.Takes, Logger: a.log})
 	return err
 }
 

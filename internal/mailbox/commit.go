@@ -152,8 +152,10 @@ type batch struct {
 	taken   []taken
 }
 
-// gather takes what waits, as much as one entry holds.
+// gather takes what waits, as much as one entry holds. Messages that waited while this
+// node stood still are refused.
 func (m *Mailboxes) gather() (b batch) {
+	late := m.cfg.Takes()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, box := range m.handed[:min(len(m.handed), maxTaken)] {
@@ -164,6 +166,10 @@ func (m *Mailboxes) gather() (b batch) {
 		c := m.waiting[0]
 		m.waiting = m.waiting[1:]
 		m.queued -= c.bytes
+		if late != nil && c.records[0].kind == recordPut {
+			c.done <- late
+			continue
+		}
 		bytes, records = bytes+c.bytes, records+len(c.records)
 		b.changes = append(b.changes, c)
 	}

@@ -37,7 +37,10 @@ type Config struct {
 	Tell func(sequence uint64, raw []byte)
 	// Mine reports whether this node is the one of all that cuts the stream and
 	// writes anew what stands in the way; nil: it is alone.
-	Mine   func() bool
+	Mine func() bool
+	// Takes reports, with an error, that what a server says may be old here: it is not
+	// put then. Nil: it never is.
+	Takes  func() error
 	Logger *slog.Logger // nil drops what is logged
 }
 
@@ -100,6 +103,9 @@ func New(cfg Config) (*Mailboxes, error) {
 	if cfg.TextBytes <= 0 {
 		cfg.TextBytes = defaultText
 	}
+	if cfg.Takes == nil {
+		cfg.Takes = func() error { return nil }
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -143,9 +149,13 @@ func (m *Mailboxes) Stop(ctx context.Context) error {
 // if the store does not answer they may be put all the same, and a repetition with
 // the same ids puts none twice. It returns after they are on disk, with a receipt
 // for each in its order. Errors are faults: FIELD_INVALID names the item as
-// "items[3].message", LOG_UNAVAILABLE is worth another try.
+// "items[3].message", LOG_UNAVAILABLE is worth another try. It fails with what
+// Config.Takes says, too.
 func (m *Mailboxes) Put(ctx context.Context, items []Item) ([]Receipt, error) {
 	if err := checkAll(items); err != nil {
+		return nil, err
+	}
+	if err := m.cfg.Takes(); err != nil {
 		return nil, err
 	}
 	receipts := make([]Receipt, len(items))

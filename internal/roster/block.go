@@ -34,8 +34,8 @@ func (b book) find(id presence.UserID) int {
 // Block hides user from other: from now on other sees him as offline, with the
 // last seen of this moment, whatever lists say; not the other way round. changed
 // is false when that was so before. It fails with FieldInvalid, with
-// LimitFriends when user blocks as many as a list may have, and with
-// FriendsUnavailable when it could not be stored, or is not known to be.
+// LimitFriends when user blocks as many as a list may have, with what Config.Takes
+// says, and with FriendsUnavailable when it could not be stored, or is not known to be.
 func (r *Roster) Block(ctx context.Context, user presence.User, other presence.UserID) (changed bool, err error) {
 	return r.write(ctx, user, other, func(b book) (bool, error) {
 		if b.find(other) >= 0 {
@@ -90,6 +90,9 @@ func (r *Roster) write(ctx context.Context, user presence.User, other presence.U
 	for range moves {
 		var b book
 		if b, err = r.book(ctx, user); err == nil {
+			err = r.cfg.Takes()
+		}
+		if err == nil {
 			changed, err = f(b)
 		}
 		if !errors.Is(err, store.ErrMoved) {

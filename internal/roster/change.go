@@ -23,8 +23,8 @@ type edit struct {
 // Add puts friend on user's list, and user on friend's list if both. changed is
 // false when that was so before. It fails with FieldInvalid (a bad id, the user
 // himself, or lists that a source has), with LimitFriends when one of the lists
-// is full, which is checked of both before any is changed, and with
-// FriendsUnavailable. A crash or an error may leave the one list changed without
+// is full, which is checked of both before any is changed, with what Config.Takes says,
+// and with FriendsUnavailable. A crash or an error may leave the one list changed without
 // the other; a repeat mends that.
 func (r *Roster) Add(ctx context.Context, user presence.User, friend presence.UserID, both bool) (changed bool, err error) {
 	return r.pair(ctx, user, friend, both, func(other presence.UserID) func([]presence.UserID) []presence.UserID {
@@ -156,6 +156,11 @@ func (r *Roster) changeOnce(ctx context.Context, edits []edit) (changed bool, er
 		}
 		next[i] = r.with(e.page, app, after)
 	}
+	// After the lists were read: what is said at another node from here on makes the
+	// store refuse this, and it is asked again.
+	if err := r.cfg.Takes(); err != nil {
+		return false, err
+	}
 	for i, e := range edits {
 		if next[i] == nil {
 			continue
@@ -171,7 +176,8 @@ func (r *Roster) changeOnce(ctx context.Context, edits []edit) (changed bool, er
 // Push takes what a source says has changed on user's list: it holds at once for
 // who follows, and until the list is asked for again. Of a list that is not
 // known nothing is kept: it will be asked for when somebody needs it. It fails
-// with FieldInvalid where the lists are ours, and with LimitFriends.
+// with FieldInvalid where the lists are ours, with LimitFriends, and with what
+// Config.Takes says.
 func (r *Roster) Push(ctx context.Context, user presence.User, added, removed []presence.UserID) error {
 	app := r.app(user.App)
 	if app.Source == nil {
@@ -189,6 +195,9 @@ func (r *Roster) Push(ctx context.Context, user presence.User, added, removed []
 		if err := r.fromStore(ctx, p, false); err != nil {
 			return r.refine(ctx, err, user.App)
 		}
+	}
+	if err := r.cfg.Takes(); err != nil {
+		return err
 	}
 	defer r.cfg.Pushed(user)
 	if p.list == nil {

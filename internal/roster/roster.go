@@ -94,6 +94,9 @@ type Config struct {
 	// Invalidate were told: other nodes must call Invalidate too. It must not
 	// block. Nil: there are none.
 	Pushed func(presence.User)
+	// Takes reports, with an error, that what a server says may be old here: it is not
+	// written then. Nil: it never is.
+	Takes  func() error
 	Logger *slog.Logger // nil drops what is logged
 }
 
@@ -132,6 +135,9 @@ func New(cfg Config) (*Roster, error) {
 	}
 	if cfg.Present == nil {
 		cfg.Present = func(presence.User) *presence.Presence { return nil }
+	}
+	if cfg.Takes == nil {
+		cfg.Takes = func() error { return nil }
 	}
 	if cfg.Pushed == nil {
 		cfg.Pushed = func(presence.User) {}

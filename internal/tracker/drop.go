@@ -50,8 +50,12 @@ func (t *Tracker) Sessions(name presence.User) []Session {
 // names, or all with nil. Created ones go, too, and closed ones cannot be
 // resumed any more. It returns how many there were that were not closed, when
 // the store has it, or LogUnavailable when that takes too long: they are closed
-// all the same. Dropping what is closed or unknown drops nothing.
+// all the same. Dropping what is closed or unknown drops nothing. It fails as Takes
+// does, and then drops nothing either.
 func (t *Tracker) Drop(ctx context.Context, name presence.User, public *presence.PublicID) (dropped int, err error) {
+	if err := t.Takes(); err != nil {
+		return 0, err
+	}
 	if dropped, err = t.dropHere(ctx, name, public); t.peers == nil {
 		return dropped, err
 	}

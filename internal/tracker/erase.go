@@ -21,8 +21,12 @@ type Erased struct {
 // him but, for an hour, the time of it, so that late claims stay void. The bytes
 // leave the log with its retention. It returns when all that is stored, or with
 // LogUnavailable when that takes too long: call it again then. Erasing who is
-// not known, or was erased before, changes nothing.
+// not known, or was erased before, changes nothing. It fails as Takes does: he may have
+// been erased elsewhere, and be there anew.
 func (t *Tracker) Erase(ctx context.Context, name presence.User) (Erased, error) {
+	if err := t.Takes(); err != nil {
+		return Erased{}, err
+	}
 	sh := t.shard(name)
 	sh.mu.Lock()
 	u := sh.known(name)

@@ -26,6 +26,10 @@ func TestAServersOldWordIsNotTaken(t *testing.T) {
 		wantKind(t, "PutPresence", put(a, presence.Away), fault.NodeUnavailable)
 		_, err := a.tr.RemovePresence(context.Background(), bob, "bot")
 		wantKind(t, "RemovePresence", err, fault.NodeUnavailable)
+		_, err = a.tr.Drop(context.Background(), bob, nil)
+		wantKind(t, "Drop", err, fault.NodeUnavailable)
+		_, err = a.tr.Erase(context.Background(), bob)
+		wantKind(t, "Erase", err, fault.NodeUnavailable)
 		wantKind(t, "Takes", a.tr.Takes(), fault.NodeUnavailable)
 		wait(time.Second)
 		if got := b.looks(bob); got != "[busy] [busy]" {

@@ -113,7 +113,8 @@ type (
 
 func (d *Door) registerFriends() {
 	listed := []fault.Kind{fault.FriendsUnavailable}
-	written := []fault.Kind{fault.FriendsUnavailable, fault.LimitFriends}
+	written := []fault.Kind{fault.FriendsUnavailable, fault.LimitFriends, fault.NodeUnavailable}
+	taken := []fault.Kind{fault.FriendsUnavailable, fault.NodeUnavailable}
 	register(d, operation{
 		id: "listFriends", method: http.MethodGet, path: "/users/{id}/friends", tag: "friends",
 		summary: "List a user's friends", text: "In pages. Where friends.source is http the list is the app's own, as it was last asked for.",
@@ -133,7 +134,7 @@ func (d *Door) registerFriends() {
 	register(d, operation{
 		id: "removeFriend", method: http.MethodDelete, path: "/users/{id}/friends/{fid}", tag: "friends",
 		summary: "Remove a friend", text: "Takes a user off the list; with direction=both off each other's. Who is not on it is answered with changed false.",
-		answers: map[string]any{"changed": true}, faults: listed,
+		answers: map[string]any{"changed": true}, faults: taken,
 	}, d.removeFriend)
 	register(d, operation{
 		id: "pushFriends", method: http.MethodPost, path: "/friends/changes", tag: "friends",
@@ -159,7 +160,7 @@ func (d *Door) registerFriends() {
 	register(d, operation{
 		id: "unblock", method: http.MethodDelete, path: "/users/{id}/blocks/{other}", tag: "friends",
 		summary: "End a block", text: "The other sees the user as he is. Who is not blocked is answered with changed false.",
-		answers: map[string]any{"changed": true}, faults: listed,
+		answers: map[string]any{"changed": true}, faults: taken,
 	}, d.unblock)
 }
 

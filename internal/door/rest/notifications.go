@@ -59,7 +59,7 @@ func (d *Door) registerNotifications() {
 			map[string]any{"message": "Bob wants you in the room", "action": "https://chat.example/rooms/7", "source": "Chat", "id": "room-7-call-3", "ttl": 60},
 		}},
 		answers: map[string]any{"notifications": []any{map[string]any{"id": "room-7-call-3", "queue_size": 1}}},
-		faults:  []fault.Kind{fault.LogUnavailable}, body: notificationsBody,
+		faults:  []fault.Kind{fault.LogUnavailable, fault.NodeUnavailable}, body: notificationsBody,
 	}, d.notifyUser)
 }
 

@@ -132,6 +132,10 @@ func (d *Door) getSession(ctx context.Context, in *sessionIn) (*sessionOut, erro
 func (d *Door) dropSessions(ctx context.Context, in *dropIn) (*dropOut, error) {
 	user := in.of(ctx)
 	var before presence.Time
+	// Before tokens are void: by now the user may have been given others.
+	if err := d.cfg.Tracker.Takes(); err != nil {
+		return nil, err
+	}
 	if in.Revoke { // first, or the devices would be back before it holds
 		var err error
 		if before, err = d.cfg.Revocations.Revoke(ctx, user); err != nil {

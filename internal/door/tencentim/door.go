@@ -30,6 +30,8 @@ type Tracker interface {
 	Presence(presence.User) *presence.Presence
 	// Drop ends all sessions of a user (nil), and returns when that is stored.
 	Drop(ctx context.Context, name presence.User, public *presence.PublicID) (int, error)
+	// Takes reports, with an error, that what a server says may be old here.
+	Takes() error
 }
 
 // Config is what the door needs. Tracker, Revocations and Logger are required.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tencentyun/tls-sig-api-v2-golang/tencentyun"
 
+	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/tracker"
 )
@@ -317,6 +318,26 @@ func TestKickWithoutAStore(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		n.says("id1", `"Status":"Offline"`)
+	})
+}
+
+// stopped is a tracker whose node just stood still.
+type stopped struct{ *tracker.Tracker }
+
+// Takes is the tracker's.
+func (stopped) Takes() error { return fault.New(fault.NodeUnavailable, "it stood still") }
+
+// A kick that waited at a node that stood still ends nothing: the user may have signed in
+// anew since.
+func TestKickOfLongAgo(t *testing.T) {
+	inNode(t, func(t *testing.T, n *node) {
+		n.open("id1", "ios")
+		n.door.cfg.Tracker = stopped{n.tracker}
+		n.fails("it stood still", n.post(kickPath, n.admin(), `{"UserID":"id1"}`), 70169)
+		if at := n.door.cfg.Revocations.Before(presence.User{App: "demo", ID: "id1"}); at != 0 {
+			t.Errorf("access tokens count from %v on", at)
+		}
+		n.says("id1", `"Status":"Online","Detail":[{"Platform":"iPhone","Status":"Online"}]`)
 	})
 }
 

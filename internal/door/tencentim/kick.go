@@ -45,6 +45,10 @@ func (d *Door) kick(ctx context.Context, c call) (any, *refusal) {
 		return nil, no
 	}
 	name := presence.User{App: c.app.App.App, ID: presence.UserID(id)}
+	// Before anything is void: by now the user may have signed in anew.
+	if err := d.cfg.Tracker.Takes(); err != nil {
+		return nil, d.kickFailed(ctx, err)
+	}
 	// First, or the devices would be back before it holds.
 	if _, err := d.cfg.Revocations.Revoke(ctx, name); err != nil {
 		return nil, d.kickFailed(ctx, err)
@@ -58,8 +62,11 @@ func (d *Door) kick(ctx context.Context, c call) (any, *refusal) {
 }
 
 func (d *Door) kickFailed(ctx context.Context, err error) *refusal {
-	if fault.KindOf(err) == fault.LogUnavailable {
+	switch fault.KindOf(err) {
+	case fault.LogUnavailable:
 		return refuse(codeTimeOut, "the store did not answer in time; kick again")
+	case fault.NodeUnavailable:
+		return refuse(codeTimeOut, "this node does not reach the others, or just stood still; kick again")
 	}
 	if ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "internal error", "door", "tencentim", "method", "kick", "error", err)
