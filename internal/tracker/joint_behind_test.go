@@ -79,6 +79,7 @@ func (m *jointModel) quit(d *jointDevice) {
 		l.end = func() { watcher.Detach(stream) }
 	}
 	q.links = append(q.links, l)
+	d.said.parted(nil)
 	d.note("gives up its link at %s, with word %d", d.at.name, l.word)
 	d.at, d.next = nil, now.Add(q.some(0, 1500*time.Millisecond))
 	if d.ear == nil && !m.loose && q.dice.IntN(4) == 0 {

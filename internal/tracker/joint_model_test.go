@@ -29,7 +29,7 @@ type jointStep struct {
 var jointKinds = []string{
 	"device", "lose link", "lose link", "update", "wait", "wait", "wait", "wait", "kill", "election", "election", "start",
 	"cut", "cut", "cut one way", "alone", "alone", "alone", "alone and pause", "mend", "faults", "hold", "pause",
-	"bye", "bye", "bye", "vanish", "vanish", "hide", "hide", "stop", "word",
+	"bye", "bye", "bye", "vanish", "vanish", "hide", "hide", "stop", "word", "say behind", "say behind", "update",
 }
 
 // jointUsers are who has devices.
@@ -67,6 +67,7 @@ type jointDevice struct {
 	patience     time.Time              // at a node that stands still: until when
 	words, acked int                    // said on links, and answered
 	vanished     map[*member]presenceOf // not nil: it left a node that stood still, for good
+	said         sayings
 }
 
 // answered is what came of asking.
@@ -79,6 +80,7 @@ type answered struct {
 	err    error
 	what   jointAsked
 	word   int
+	status *presence.Status
 }
 
 // jointAsked is what was asked.
@@ -183,6 +185,9 @@ func playJoint(t *testing.T, seed uint64, steps []jointStep) string {
 			}
 		}
 	}
+	for _, d := range m.devices {
+		m.holds(d)
+	}
 	m.compare()
 	return m.trouble
 }
@@ -241,6 +246,7 @@ func (m *jointModel) turn() {
 	for _, d := range m.devices {
 		if d.at != nil && m.all[d.at.name] != d.at {
 			d.doubt = d.doubt || now.Sub(d.since) < 2*time.Second
+			d.said.parted(nil)
 			d.at, d.next = nil, now.Add(time.Duration(m.dice.IntN(1500))*time.Millisecond)
 		}
 		m.quit(d)
@@ -311,6 +317,7 @@ func (m *jointModel) lose(d *jointDevice) {
 		d.ear.watcher.Detach(d.ear.stream)
 	}
 	d.at.tr.LinkLost(d.ref, d.wire)
+	d.said.parted(d.at)
 	d.note("lost its link at %s, which had told it %+v", d.at.name, d.wire.ended())
 	d.at, d.next = nil, time.Now().Add(time.Duration(m.dice.IntN(1500))*time.Millisecond)
 }
@@ -375,6 +382,7 @@ func (m *jointModel) answer(a answered) {
 		return
 	}
 	if a.what == asksUpdate {
+		d.said.acknowledged(&a)
 		if fault.KindOf(a.err) == fault.SessionGone && !d.doubt && d.wire == a.wire && len(a.wire.ended()) == 0 {
 			m.fail("%s says that %s of %s is gone, which is connected there", a.at.name, d.ref.Session.String()[:4], d.ref.User.ID)
 		}
@@ -409,6 +417,7 @@ func (m *jointModel) answer(a answered) {
 		d.begun(a.at, a.resync)
 		fallthrough
 	case a.err == nil:
+		d.said.moved()
 		if d.at, d.wire, d.since = a.at, a.wire, time.Now(); m.quits.on {
 			m.word(d)
 		}

@@ -15,17 +15,6 @@ func (m *jointModel) whole() bool {
 	return len(m.all) == 3 && m.paused == nil && len(m.still) == 0 && m.cutOff == nil
 }
 
-// update has a device state a status at its node.
-func (m *jointModel) update(d *jointDevice, status *presence.Status) {
-	at, w, ref := d.at, d.wire, d.ref
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		defer cancel()
-		_, err := at.tr.Update(ctx, ref, func(*presence.Status) (*presence.Status, error) { return status, nil })
-		m.answers <- answered{d: d, at: at, wire: w, err: err, what: asksUpdate}
-	}()
-}
-
 // one is a device, if there is any.
 func (m *jointModel) one(b int) *jointDevice {
 	if len(m.devices) == 0 {
@@ -71,7 +60,12 @@ func (m *jointModel) play(s jointStep) {
 				d.hidden = !d.hidden
 				d.turns++
 			}
-			m.update(d, &presence.Status{Show: presence.Show(m.statuses % 3), Invisible: d.hidden})
+			m.update(d, d.at, &presence.Status{Show: presence.Show(m.statuses % 3), Invisible: d.hidden})
+		}
+	case "say behind":
+		if d := m.one(s.B); d != nil && d.said.former != nil && m.all[d.said.former.name] == d.said.former && !m.stands(d.said.former) && !d.leaves {
+			m.statuses++
+			m.update(d, d.said.former, &presence.Status{Show: presence.Show(m.statuses % 3), Invisible: d.hidden})
 		}
 	case "bye", "vanish":
 		if d := m.one(s.B); d != nil && !d.leaves {
