@@ -10,7 +10,7 @@ import (
 
 // wait puts a session on the list of those that the log must hear of.
 func (p *shardPeers) wait(s *session, now time.Duration, seen presence.Time) {
-	if s.life.ttl > 0 { // such a one is met at each sweep
+	if s.life.ttl > 0 || s.phase == presence.PhaseClosed { // such a one may be met at more than one sweep
 		for i := range p.unclosed {
 			if w := &p.unclosed[i]; w.ref.Session == s.id && w.epoch == s.epoch {
 				return

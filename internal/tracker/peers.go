@@ -268,7 +268,7 @@ func (t *Tracker) staleness(u *user) (since presence.Time) {
 // join makes the tracker one of several nodes.
 func (t *Tracker) join(c *Cluster) {
 	t.peers = newPeering(c)
-	t.peers.sweep.Fire = t.sweep
+	t.peers.sweep.Fire = t.beginSweep
 	for i := range t.shards {
 		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, retaking: map[*session]bool{}, fire: t.fire, owing: &t.peers.owing}
 	}

@@ -126,6 +126,7 @@ type ear struct {
 	calls  int
 	back   bool // a picture came with an older version than one before it
 	gone   map[presence.SessionID]int
+	slow   func(*presence.Presence) // called first
 }
 
 func newEar() *ear {
@@ -133,6 +134,12 @@ func newEar() *ear {
 }
 
 func (e *ear) Changed(p *presence.Presence) {
+	e.mu.Lock()
+	slow := e.slow
+	e.mu.Unlock()
+	if slow != nil {
+		slow(p)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.calls++

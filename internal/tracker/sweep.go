@@ -1,6 +1,9 @@
 package tracker
 
 import (
+	"errors"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/presence"
@@ -8,7 +11,20 @@ import (
 
 // What becomes of the sessions of a node that is gone.
 
-// sweep ends what waited long enough for the nodes that are gone.
+// beginSweep is what the sweep's deadline does: a sweep may look at everybody, and no
+// other deadline waits for that.
+func (t *Tracker) beginSweep() {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() == nil {
+		p.joining.Go(t.sweep)
+	}
+}
+
+// sweep ends what waited long enough for the nodes that are gone. It goes on one shard
+// at a time, and lets others have the processor between two. The next one begins
+// sweepEvery after its end.
 func (t *Tracker) sweep() {
 	p := t.peers
 	defer func() {
@@ -39,14 +55,34 @@ func (t *Tracker) sweep() {
 	t.leavers(&t.shards[n])
 	t.restAll(&t.shards[n])
 	t.shards[n].mu.Unlock()
+	var looks []func()
 	for i := range over {
-		t.sweepOrigin(&over[i])
+		if look := t.sweepOrigin(&over[i]); look != nil {
+			looks = append(looks, look)
+		}
+	}
+	for _, look := range looks {
+		look()
 	}
 	t.chase()
 }
 
-// sweepOrigin closes the sessions of a node that is gone whose grace is over.
-func (t *Tracker) sweepOrigin(o *origin) {
+// goesOn reports whether a sweep that began may go on with the sessions of o: this node
+// takes part, and o was not heard meanwhile.
+func (t *Tracker) goesOn(o *origin) bool {
+	p := t.peers
+	if p.frozen.Load() || t.draining.Load() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.origins[o.incarnation]
+	return p.ctx.Err() == nil && now != nil && now.over != 0
+}
+
+// sweepOrigin closes the sessions of a node that is gone whose grace is over. It returns
+// what is left to do when all such nodes had that.
+func (t *Tracker) sweepOrigin(o *origin) (look func()) {
 	waited, grace := t.wheel.Now()-o.over, t.leastGrace()
 	if o.kept {
 		grace = t.cfg.RestartGrace
@@ -55,23 +91,52 @@ func (t *Tracker) sweepOrigin(o *origin) {
 		if grace-waited <= foresight {
 			t.foresee(o)
 		}
-		return
+		return nil
 	}
 	if !o.agreed && t.wheel.Now()-o.met < agreeWait {
-		return // the verdict is so late that not all others have answered
+		return nil // the verdict is so late that not all others have answered
 	}
 	if !t.scanAll(o.incarnation) {
 		for i := range t.shards {
-			t.sweepShard(&t.shards[i], o, waited, nil)
+			if t.sweepShard(&t.shards[i], o, waited, nil) && !t.goesOn(o) {
+				return nil
+			}
 		}
-		return
+		return nil
 	}
 	// All of them go now, most likely. They are packed and known, and are closed first:
 	// a look at everybody else, this node's own among them, can wait.
 	var closed [Shards]map[presence.SessionID]bool
-	_ = each(Shards, func(i int) error { closed[i] = t.sweepPacked(i, o, waited); return nil })
-	_ = each(Shards, func(i int) error { t.sweepShard(&t.shards[i], o, waited, closed[i]); return nil })
+	whole := t.eachShard(o, func(i int) { closed[i] = t.sweepPacked(i, o, waited) })
+	return func() {
+		whole = whole && t.eachShard(o, func(i int) { t.sweepShard(&t.shards[i], o, waited, closed[i]) })
+		if !whole {
+			t.scanAgain(o)
+		}
+	}
 }
+
+// eachShard does something for each shard, on all processors, as long as a sweep goes on
+// with o, and reports whether it was done for all. Who waits for a processor meanwhile
+// has one after yieldEvery.
+func (t *Tracker) eachShard(o *origin, do func(i int)) (whole bool) {
+	began := time.Now()
+	var yields atomic.Int64
+	return each(Shards, func(i int) error {
+		if !t.goesOn(o) {
+			return errHalted
+		}
+		if n := int64(time.Since(began) / yieldEvery); n > yields.Swap(n) {
+			runtime.Gosched()
+		}
+		do(i)
+		return nil
+	}) == nil
+}
+
+const yieldEvery = 2 * time.Millisecond
+
+var errHalted = errors.New("the sweep may not go on")
 
 // foresight is how long before the end of a grace those are looked for whose sessions
 // will end, in foreseen shards a sweep: to look at a million and to make a hundred
@@ -143,11 +208,12 @@ func (t *Tracker) sweepPacked(n int, o *origin, waited time.Duration) map[presen
 }
 
 // sweepShard is sweepOrigin for a shard; closed, when not nil, are those that were
-// closed just now: then what had closed before is looked at as well.
-func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, closed map[presence.SessionID]bool) {
+// closed just now: then what had closed before is looked at as well. It reports whether
+// there was anything to look at.
+func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, closed map[presence.SessionID]bool) (looked bool) {
 	var afters []func()
 	sh.mu.Lock()
-	if sh.peers.digests[o.incarnation] != 0 || closed != nil {
+	if looked = sh.peers.digests[o.incarnation] != 0 || closed != nil; looked {
 		sh.wakeOf(o.incarnation)
 		for _, u := range sh.users {
 			for _, s := range u.sessions {
@@ -170,6 +236,7 @@ func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, closed 
 	for _, f := range afters {
 		f()
 	}
+	return looked
 }
 
 // leastGrace is the shortest grace of any app and platform.
@@ -219,4 +286,14 @@ func (t *Tracker) scanAll(incarnation uint64) bool {
 	}
 	o.scanned, o.going = true, nil
 	return true
+}
+
+// scanAgain says that not all of them were looked at.
+func (t *Tracker) scanAgain(o *origin) {
+	p := t.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.origins[o.incarnation]; now != nil {
+		now.scanned = false
+	}
 }
