@@ -15,8 +15,9 @@ const leftHolds = time.Minute
 
 // leaver is what this node noted last of a session that went.
 type leaver struct {
-	note   note
-	listed bool           // note has what the hub knew as well
+	user   presence.User
+	note   *note          // without what the hub knew; nil as soon as packed is all of it
+	packed string         // as it is written: a hundred thousand may go at once
 	epoch  presence.Epoch // at which it is with another node
 	since  time.Duration  // the wheel's time at which it went there
 }
@@ -30,7 +31,8 @@ func (t *Tracker) leave(sh *shard, s *session) {
 	if sh.peers.left == nil {
 		sh.peers.left = map[presence.SessionID]*leaver{}
 	}
-	sh.peers.left[s.id] = &leaver{note: s.note(watched{}), since: t.wheel.Now()}
+	n := s.note(watched{})
+	sh.peers.left[s.id] = &leaver{user: s.user.name, note: &n, since: t.wheel.Now()}
 }
 
 // listLeft completes that by what the hub has, before that forgets it.
@@ -45,34 +47,53 @@ func (t *Tracker) listLeft(sh *shard, id presence.SessionID) {
 	list.users, list.friends = t.watchlist.Watches(id) // the hub's locks come before ours
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if l.listed {
+	n := l.note
+	if n == nil {
 		return
 	}
-	l.listed = true
-	l.note.watches = slices.Concat(l.note.watches, list.users)
-	slices.Sort(l.note.watches)
-	l.note.watches = slices.Compact(l.note.watches)
-	l.note.friends = l.note.friends || list.friends
+	n.watches = slices.Concat(n.watches, list.users)
+	slices.Sort(n.watches)
+	n.watches = slices.Compact(n.watches)
+	n.friends = n.friends || list.friends
+	sh.peers.scratch = n.append(sh.peers.scratch[:0])
+	l.packed, l.note = string(sh.peers.scratch), nil
+}
+
+// leaversATime is of how many shards a sweep looks whether what went may be forgotten:
+// it is at most thirteen seconds until the next look.
+const leaversATime = 16
+
+// dropLeavers is leavers of the next of all shards, of which n says where it is.
+func (t *Tracker) dropLeavers(n int) {
+	for i := range leaversATime {
+		sh := &t.shards[(n*leaversATime+i)%Shards]
+		sh.mu.Lock()
+		t.leavers(sh)
+		sh.mu.Unlock()
+	}
 }
 
 // leavers are the sessions of which this node must keep what it noted; others are
 // forgotten. The lock is held.
 func (t *Tracker) leavers(sh *shard) (ids []presence.SessionID) {
 	for id, l := range sh.peers.left {
-		if t.keeps(sh, l) {
+		if t.keeps(sh, id, l) {
 			ids = append(ids, id)
 		} else {
 			delete(sh.peers.left, id)
 		}
 	}
+	if len(sh.peers.left) == 0 {
+		sh.peers.left = nil // or it would keep the room
+	}
 	return ids
 }
 
 // keeps reports whether somebody may still ask for what l was. The lock is held.
-func (t *Tracker) keeps(sh *shard, l *leaver) bool {
+func (t *Tracker) keeps(sh *shard, id presence.SessionID, l *leaver) bool {
 	var s *session
-	if u := sh.peek(l.note.ref.User); u != nil {
-		s = u.session(l.note.ref.Session)
+	if u := sh.peek(l.user); u != nil {
+		s = u.session(id)
 	}
 	if s == nil || s.dead || s.over || !s.foreign || s.phase == presence.PhaseClosed && !s.truth.Reason.Resumable() {
 		return false
@@ -104,8 +125,12 @@ func (v *saver) left(dst []byte, sh *shard, id presence.SessionID) []byte {
 	v.t.listLeft(sh, id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if l := sh.peers.left[id]; l != nil {
+	switch l := sh.peers.left[id]; {
+	case l == nil:
+		return dst
+	case l.note != nil: // it came back, and went again just now
 		return l.note.append(dst)
+	default:
+		return append(dst, l.packed...)
 	}
-	return dst
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
 	"github.com/porchlight-dev/porchlight/internal/store"
+	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
 // back connects a session at a node.
@@ -263,7 +264,7 @@ func TestAFormerNodeForgetsWhatANextOneNoted(t *testing.T) {
 		if left() != 1 {
 			t.Fatalf("%d sessions are remembered, want the one that went", left())
 		}
-		wait(leftHolds + Shards*sweepEvery)
+		wait(leftHolds/2 + (Shards/leaversATime+1)*(sweepEvery+wheel.Tick))
 		if left() != 0 {
 			t.Errorf("%d sessions are remembered that another node noted long ago", left())
 		}
