@@ -126,15 +126,27 @@ func (c *Cluster) admit(h *hello) (admitted, answer bool) {
 			c.fail(fmt.Errorf("cluster: another node has started under the name %q (incarnation %d, this one is %d): give each node a name of its own", h.name, h.incarnation, c.self))
 		}
 		return false, false
-	case h.protocol != Protocol:
-		return false, c.refuse(h, fmt.Errorf("cluster: node %q (incarnation %d) speaks protocol %d and this one %d: stop all nodes of one of them", h.name, h.incarnation, h.protocol, Protocol))
-	case h.fingerprint != c.fingerprint && (p == nil || p.origin == nil):
-		return false, c.refuse(h, fmt.Errorf("cluster: node %q (incarnation %d) has another configuration: its apps, policies and keys must be the same on every node, or it belongs to another cluster under the same prefix %q", h.name, h.incarnation, c.cfg.Prefix))
-	case h.incarnation <= c.past[h.name] && p == nil:
+	case p == nil || p.origin == nil || h.protocol != Protocol:
+		if why := c.strange(h); why != nil {
+			return false, c.refuse(h, why)
+		}
+	}
+	if h.incarnation <= c.past[h.name] && p == nil {
 		// It was given up long ago. It is listed again, so that it can read that.
 		c.peers[h.incarnation] = &peer{name: h.name, incarnation: h.incarnation, standing: Gone, heard: c.now()}
 	}
 	return true, false
+}
+
+// strange says why a node cannot be a member together with this one.
+func (c *Cluster) strange(h *hello) error {
+	switch {
+	case h.protocol != Protocol:
+		return fmt.Errorf("cluster: node %q (incarnation %d) speaks protocol %d and this one %d: stop all nodes of one of them", h.name, h.incarnation, h.protocol, Protocol)
+	case h.fingerprint != c.fingerprint:
+		return fmt.Errorf("cluster: node %q (incarnation %d) has another configuration: its apps, policies and keys must be the same on every node, or it belongs to another cluster under the same prefix %q", h.name, h.incarnation, c.cfg.Prefix)
+	}
+	return nil
 }
 
 // refuse notes a node that cannot be a member. Who came later has to go: the one

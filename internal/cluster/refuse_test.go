@@ -94,6 +94,26 @@ func TestAnotherConfigurationIsRefused(t *testing.T) {
 	})
 }
 
+// Under the name of a node that runs, one with another configuration is refused
+// before the quorum knows of it: the node that runs stays.
+func TestAnotherConfigurationUnderATakenName(t *testing.T) {
+	inWorld(t, "a b", func(t *testing.T, w *world) {
+		a := w.nodes["a"]
+		n := w.make("a", func(cfg *cluster.Config) { cfg.Fingerprint = 8 })
+		w.nodes["a"] = a
+		err := n.c.Start(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "another configuration") {
+			t.Errorf("got %v", err)
+		}
+		n.wire.Close()
+		wait(time.Minute)
+		if err := a.c.Err(); err != nil || !a.c.Joined() {
+			t.Errorf("the node that ran: got %v, joined %v, want it to go on", err, a.c.Joined())
+		}
+		w.check()
+	})
+}
+
 // Two that could not hear each other at their start: the later one goes.
 func TestRefusedAfterStart(t *testing.T) {
 	inWorld(t, "a b", func(t *testing.T, w *world) {

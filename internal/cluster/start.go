@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // How a node joins: acknowledged by the quorum, and known to those who are there.
@@ -70,10 +73,17 @@ func (c *Cluster) enter(ctx context.Context) (others int, err error) {
 	defer cancel()
 	again := time.NewTicker(Beat)
 	defer again.Stop()
+	looked := false
 	for {
-		if err = c.renew(ctx); err == nil {
-			if others, err = c.read(ctx); err == nil {
-				return others, c.Err()
+		if !looked {
+			err = c.lookFirst(ctx)
+			looked = err == nil
+		}
+		if looked {
+			if err = c.renew(ctx); err == nil {
+				if others, err = c.read(ctx); err == nil {
+					return others, c.Err()
+				}
 			}
 		}
 		if failed := c.Err(); failed != nil {
@@ -84,6 +94,47 @@ func (c *Cluster) enter(ctx context.Context) (others int, err error) {
 		case <-ctx.Done():
 			return 0, fmt.Errorf("cluster: no quorum acknowledged this node within %v (a majority of the NATS servers must run and reach each other): %w", time.Since(began).Round(time.Millisecond), err)
 		}
+	}
+}
+
+// lookFirst ends a start under a name that the quorum knows, where a node runs with
+// another configuration or protocol: the quorum must not take this one for the next
+// of that name. The one before would have to go, for one that is refused itself, as
+// when a second cluster is started under the prefix of the first.
+func (c *Cluster) lookFirst(ctx context.Context) error {
+	read, cancel := context.WithTimeout(ctx, leaseWait)
+	defer cancel()
+	all, err := c.cfg.Liveness.Members(read)
+	if err != nil || !slices.ContainsFunc(all, func(l store.Life) bool { return l.Name == c.cfg.Name }) {
+		return err
+	}
+	first := make(chan error, 1) // what the first that is heard means for this one
+	stop, err := c.cfg.Transport.Subscribe(beatSubject, func(_ string, b []byte, _ func([]byte)) {
+		if h, _, err := parseHello(b); err == nil {
+			select {
+			case first <- c.strange(&h):
+			default:
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("cluster: cannot subscribe to heartbeats: %w", err)
+	}
+	defer stop()
+	limit := time.NewTimer(meetLimit)
+	defer limit.Stop()
+	select {
+	case why := <-first:
+		if why != nil {
+			c.mu.Lock()
+			c.fail(why)
+			c.mu.Unlock()
+		}
+		return why
+	case <-limit.C:
+		return nil // they are dead
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
