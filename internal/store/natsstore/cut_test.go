@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -129,4 +130,46 @@ func fill(t *testing.T, s store.Log, n int) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestKeepsErasuresOfOtherNodes: who was erased later may be listed earlier, by
+// another node, and be heard of later; he is forgotten no sooner for that.
+func TestKeepsErasuresOfOtherNodes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := open(t, dir, natsstore.Config{Temporary: true})
+		listed := func() (at []uint64) {
+			t.Helper()
+			if _, err := s.Erasures(t.Context(), 0, func(e store.Erasure) error {
+				at = append(at, e.Sequence)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+		listed()
+		hear := map[uint64]func(){}
+		for _, sequence := range []uint64{5, 9, 8, 30} {
+			var err error
+			if hear[sequence], err = s.StoreErasure(t.Context(), sequence); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, sequence := range []uint64{5, 8, 9, 30} {
+			hear[sequence]()
+		}
+		if err := s.DropErasures(t.Context(), 9); err != nil {
+			t.Fatal(err)
+		}
+		for _, when := range []string{"same store", "opened again"} {
+			if got := listed(); !slices.Contains(got, 9) || !slices.Contains(got, 30) || slices.Contains(got, 5) {
+				t.Errorf("%s: erasures at %v are left, want those at 9 and 30, and not that at 5", when, got)
+			}
+			stop()
+			s, stop = open(t, dir, natsstore.Config{Temporary: true})
+		}
+		stop()
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -186,16 +187,25 @@ func (s *Store) loadErasures(ctx context.Context) error {
 	return err
 }
 
-// dropErasures forgets the erasures of which the log before them is gone.
+// dropErasures forgets the erasures of which the log before them is gone. Those that
+// other nodes listed do not stand in the order of the log.
 func (s *Store) dropErasures(ctx context.Context, first uint64) error {
 	es := &s.erasures
 	es.mu.Lock()
-	n, last := 0, uint64(0)
-	for ; n < len(es.list) && es.list[n].Sequence < first; n++ {
-		last = max(last, es.list[n].at)
-		delete(es.seen, es.list[n].Erasure)
+	var kept []erasure
+	last, least := uint64(0), uint64(math.MaxUint64) // where those that go, and those that stay, are stored
+	for _, e := range es.list {
+		if e.Sequence < first {
+			last = max(last, e.at)
+			delete(es.seen, e.Erasure)
+			continue
+		}
+		kept, least = append(kept, e), min(least, e.at)
 	}
-	es.list = es.list[n:]
+	if last > 0 {
+		es.list = kept
+	}
+	last = min(last, least)
 	es.mu.Unlock()
 	if last == 0 {
 		return nil

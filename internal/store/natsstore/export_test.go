@@ -8,6 +8,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // ExpireLetters drops letters older than that, as the store does by the hour
@@ -17,6 +19,22 @@ func (s *Store) ExpireLetters(ctx context.Context, most time.Duration) { s.expir
 // Shorten drops the older half of the log, as the store does where the disk is
 // nearly full.
 func (s *Store) Shorten(ctx context.Context) { s.shorten(ctx) }
+
+// StoreErasure lists, as another node does, who was erased by the record at a sequence
+// of the log, and returns how this one hears of it.
+func (s *Store) StoreErasure(ctx context.Context, sequence uint64) (heard func(), err error) {
+	e := store.Erasure{User: sequence, Sequence: sequence, Time: 1}
+	ack, err := s.publish(ctx, erasedSubject, appendErasure(nil, e))
+	if err != nil {
+		return nil, err
+	}
+	return func() { s.erasures.add(e, ack.Sequence) }, nil
+}
+
+// DropErasures forgets who was erased before a sequence of the log.
+func (s *Store) DropErasures(ctx context.Context, first uint64) error {
+	return s.dropErasures(ctx, first)
+}
 
 // HoldBases stands for a base that is being written, until it is let go.
 func (s *Store) HoldBases() (let func()) {
