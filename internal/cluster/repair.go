@@ -11,8 +11,9 @@ const (
 	// transport, whatever there is to copy.
 	pullShards = 32
 	maxPulls   = 4
-	// pullTimeout is when an answer counts as lost.
-	pullTimeout = 3 * time.Second
+	// pullTimeout is when an answer counts as lost of which no part came for so long,
+	// and pullLimit how long it may take in all: a slow link must not begin anew for ever.
+	pullTimeout, pullLimit = 3 * time.Second, 30 * time.Second
 	// A drift that repairs do not end is a fault of the tables: then repairs wait,
 	// ever longer.
 	driftWait, maxDriftWait = 500 * time.Millisecond, 8 * time.Second
@@ -138,7 +139,7 @@ func (o *origin) pump() {
 	for len(p.pulls) < maxPulls && p.waiting > 0 {
 		l := &pull{id: o.c.pullID.Add(1), until: now + pullTimeout, since: map[int][][]byte{}}
 		p.choose(l)
-		ctx, cancel := context.WithTimeout(o.c.ctx, pullTimeout)
+		ctx, cancel := context.WithTimeout(o.c.ctx, pullLimit)
 		l.cancel = cancel
 		ask := appendPull(nil, l)
 		if !o.c.goes(func() { o.ask(ctx, l, ask) }) {

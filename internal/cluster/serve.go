@@ -21,11 +21,13 @@ func (c *Cluster) serveShards(ctx context.Context, from Incarnation, b []byte) (
 	if err != nil {
 		return nil, err
 	}
+	turn, cancel := context.WithTimeout(ctx, pullTimeout) // then who asked has given up
+	defer cancel()
 	select {
 	case c.serving <- struct{}{}:
 		defer func() { <-c.serving }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-turn.Done():
+		return nil, turn.Err()
 	}
 	// The table has everything that was given to Change before, so all of these
 	// batches are in what it gives from now on.

@@ -223,3 +223,34 @@ func TestCallsOfTwoIncarnationsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// narrow is a transport over a link on which shards take long.
+type narrow struct{ cluster.Transport }
+
+// Publish is cluster.Transport's.
+func (n narrow) Publish(subject string, b []byte) error {
+	if strings.HasPrefix(subject, "sh.") {
+		<-time.After(1500 * time.Millisecond)
+	}
+	return n.Transport.Publish(subject, b)
+}
+
+// A node that starts loads what the others have, however slowly it comes.
+func TestSlowShards(t *testing.T) {
+	inWorld(t, "", func(t *testing.T, w *world) {
+		a := w.make("a", func(cfg *cluster.Config) { cfg.Transport = narrow{cfg.Transport} })
+		if err := a.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.table.pad = 20 << 10 // what is asked for at once takes three messages
+		for i := range cluster.Shards {
+			a.table.change(uint64(i), false)
+		}
+		w.start("b")
+		wait(time.Minute)
+		if b := w.nodes["b"]; !b.c.Loaded() {
+			t.Errorf("not loaded in a minute, %d questions given up", b.c.Counts().Repairs.Lost)
+		}
+		w.agree(t)
+	})
+}
