@@ -171,7 +171,7 @@ func (k *Keeper) due(ctx context.Context, all []store.Base) (bool, error) {
 	if newest.Position+1 >= next {
 		return false, nil // nothing has happened since
 	}
-	switch age := time.Since(newest.At.Time()); {
+	switch age := time.Since(newest.At.Time()).Abs(); { // the clock may have been set back
 	case age >= baseEvery:
 		return true, nil
 	case age >= max(recentEvery, copyShare*time.Duration(k.took.Load())) && next-newest.Position > manyMessages:

@@ -231,3 +231,21 @@ func TestKeeperTriesAgain(t *testing.T) {
 		}
 	})
 }
+
+// A clock that was set back does not keep bases from being made: the newest is as far
+// from now as if it were old.
+func TestKeeperAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	g := newRig(Config{})
+	defer g.close()
+	for i := range 3 {
+		g.append(t, g.opened("alice", byte(i), 1))
+	}
+	k := NewKeeper(KeeperConfig{Store: g.Memory})
+	for ahead, want := range map[time.Duration]bool{-2 * time.Hour: true, -time.Minute: false, time.Minute: false, 2 * time.Hour: true} {
+		newest := store.Base{Position: 1, From: 2, At: presence.At(time.Now().Add(ahead))}
+		if due, err := k.due(t.Context(), []store.Base{newest}); due != want || err != nil {
+			t.Errorf("newest base %v ahead of the clock: got due %v, %v, want %v", ahead, due, err, want)
+		}
+	}
+}
