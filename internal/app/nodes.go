@@ -112,7 +112,7 @@ func (a *App) startNodes(ctx context.Context) error {
 	c.Handle(methodWebhooks, a.serveHooks)
 	c.Handle(methodIsOnline, func(ctx context.Context, _ uint64, b []byte) ([]byte, error) {
 		if !a.ready.Load() {
-			return nil, fault.Retry(fault.NodeUnavailable, time.Second, "the node that has the session is starting")
+			return nil, fault.Retry(fault.NodeUnavailable, time.Second, "the node that has the session is starting or stopping")
 		}
 		return a.door.Forwarded(ctx, b)
 	})
