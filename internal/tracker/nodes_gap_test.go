@@ -62,3 +62,46 @@ func TestWhoseLogWasCutIsGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// A node that starts has read the checkpoint when others move it on and cut the log
+// behind it: it reads the newer one, and misses nothing.
+func TestTheLogIsCutWhileANodeStarts(t *testing.T) {
+	inNodes(t, 2, nil, func(t *testing.T, c *nodes) {
+		at := c.all[0]
+		put := func(name string) {
+			t.Helper()
+			for i := range 12 {
+				user := presence.User{App: app, ID: presence.UserID(fmt.Sprint("u", i))}
+				if _, err := at.tr.PutPresence(context.Background(), PutParams{User: user, Name: name, Status: &presence.Status{}, TTL: time.Hour}); err != nil {
+					t.Fatalf("PutPresence: %v", err)
+				}
+			}
+		}
+		put("desk")
+		wait(5 * time.Minute)
+		reads := 0
+		c.loaded = func() {
+			if reads++; reads > 1 {
+				return
+			}
+			put("bot")
+			wait(5 * time.Minute)
+			at.open(presence.Device{})
+			_, next, err := c.mem.Ends(context.Background())
+			if err != nil {
+				t.Error(err)
+			}
+			c.mem.Forget(next)
+		}
+		fresh := c.start(2)
+		if reads != 2 {
+			t.Errorf("it read the checkpoint %d times, want twice", reads)
+		}
+		for i := range 12 {
+			user := presence.User{App: app, ID: presence.UserID(fmt.Sprint("u", i))}
+			if got, want := fresh.tr.shard(user).user(user).folded.Seq, at.tr.shard(user).user(user).folded.Seq; got != want {
+				t.Errorf("%s: it knows of %d changes, want %d", user.ID, got, want)
+			}
+		}
+	})
+}

@@ -31,6 +31,8 @@ type nodes struct {
 	// mute: a node does not answer calls of that method; nil: all do.
 	mute func(method string) bool
 	quit chan struct{}
+	// loaded is called by a node that starts, when it has read the checkpoint.
+	loaded func()
 }
 
 // node is one tracker with its world.
@@ -82,7 +84,7 @@ func (c *nodes) start(name int) *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	st := &shared{Memory: c.mem}
+	st := &shared{Memory: c.mem, loaded: c.loaded}
 	n := &node{
 		of: c, name: name, number: number, store: st, inbox: make(chan func(), 1<<16),
 		lostBy: map[uint64]bool{}, born: time.Now(),

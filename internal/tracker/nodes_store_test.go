@@ -21,6 +21,8 @@ type shared struct {
 	// stuck: no shard is written meanwhile.
 	stuck atomic.Bool
 	dies  atomic.Bool // with the next notes that it takes
+	// loaded is called when the checkpoint was read; nil: nobody asks.
+	loaded func()
 	// reads of notes that are under way, and the most there were; each takes a moment
 	// while it dawdles.
 	dawdles     atomic.Bool
@@ -39,6 +41,14 @@ func (s *shared) away(ctx context.Context) error {
 		return store.ErrClosed
 	}
 	return nil
+}
+
+func (s *shared) Load(ctx context.Context, shard func(int, uint64, []byte) error, note func([]byte) error) (uint64, error) {
+	through, err := s.Memory.Load(ctx, shard, note)
+	if s.loaded != nil {
+		s.loaded()
+	}
+	return through, err
 }
 
 func (s *shared) Append(ctx context.Context, id string, records []presence.Record) (store.Position, error) {

@@ -96,13 +96,20 @@ func (t *Tracker) loaded(good uint64) (from uint64) {
 	return good + 1
 }
 
-// replay gives fold what the log has from a position on.
+// replay gives fold what the log has from a position on, or, where it does not reach
+// back so far, all that it has.
 func (t *Tracker) replay(ctx context.Context, from uint64, fold func(uint64, []presence.Record) error) error {
-	next, err := t.cfg.Log.Replay(ctx, from, fold)
+	err := t.replayWhole(ctx, from, fold)
 	if errors.Is(err, store.ErrGap) {
 		t.log.Error("the log is shorter than the checkpoint needs; last seen times of the gap are missing", "from", from)
-		next, err = t.cfg.Log.Replay(ctx, 0, fold)
+		err = t.replayWhole(ctx, 0, fold)
 	}
+	return err
+}
+
+// replayWhole fails with store.ErrGap where the log does not reach back so far.
+func (t *Tracker) replayWhole(ctx context.Context, from uint64, fold func(uint64, []presence.Record) error) error {
+	next, err := t.cfg.Log.Replay(ctx, from, fold)
 	if err != nil {
 		return fmt.Errorf("replay the log from %d: %w", from, err)
 	}

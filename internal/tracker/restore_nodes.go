@@ -48,27 +48,35 @@ const mostWaiting = 1 << 18
 // restoreNodes is restore among several nodes: the sessions are other nodes', those
 // of this node's former run as well.
 func (t *Tracker) restoreNodes(ctx context.Context) error {
-	r := &restoring{t: t, most: mostWaiting}
-	return r.run(ctx)
+	return t.restoreBy(ctx, mostWaiting)
 }
 
-func (r *restoring) run(ctx context.Context) error {
-	t, began := r.t, time.Now()
-	from, err := r.load(ctx)
-	if err != nil {
+// restoreBy is restoreNodes that folds when so many records wait.
+func (t *Tracker) restoreBy(ctx context.Context, most int) error {
+	for from, began := uint64(0), time.Now(); ; {
+		r := &restoring{t: t, most: most}
+		was := from
+		var err error
+		if from, err = r.load(ctx); err != nil {
+			return err
+		}
+		err = t.replayWhole(ctx, from, r.take)
+		switch gap := errors.Is(err, store.ErrGap); {
+		case gap && r.count > 0:
+			return fmt.Errorf("the log was cut while this node read it; start it again: %w", err)
+		case gap && from > was:
+			continue // others moved the checkpoint on, and cut the log, when this node had read it
+		case gap:
+			err = t.replay(ctx, from, r.take)
+		}
+		if err == nil {
+			err = each(store.NoteGroups, r.revive)
+		}
+		if err == nil {
+			t.restored(int(r.users.Load()), int(r.open.Load()), r.count, began)
+		}
 		return err
 	}
-	err = t.replay(ctx, from, func(sequence uint64, list []presence.Record) error {
-		return r.take(sequence, list)
-	})
-	if err == nil {
-		err = each(store.NoteGroups, r.revive)
-	}
-	if err != nil {
-		return err
-	}
-	t.restored(int(r.users.Load()), int(r.open.Load()), r.count, began)
-	return nil
 }
 
 // load reads the checkpoint and the notes of the nodes, at once, and returns from

@@ -20,8 +20,7 @@ func restoredFrom(t *testing.T, mem *storetest.Memory, most int) (*Tracker, erro
 		Cluster: &Cluster{Peers: alone{}, Reading: mem, Notes: mem},
 	})
 	node.Listen(silent{}, silent{})
-	r := &restoring{t: node, most: most}
-	return node, r.run(t.Context())
+	return node, node.restoreBy(t.Context(), most)
 }
 
 // A checkpoint that is behind, with notes of a node that was alone in and beside
