@@ -35,7 +35,9 @@ type NodeStatus struct {
 	// when it does not answer.
 	Differing          *int     `json:"differing,omitempty"`
 	OtherConfiguration bool     `json:"other_configuration,omitempty"`
-	Repairs            *Repairs `json:"repairs,omitempty"` // nil: nothing was copied again
+	Unready            string   `json:"unready,omitempty"`   // why it takes no sessions, in its words
+	NotHeard           []string `json:"not_heard,omitempty"` // members that it does not hear
+	Repairs            *Repairs `json:"repairs,omitempty"`   // nil: nothing was copied again
 }
 
 // NodeSessions counts sessions of a node.

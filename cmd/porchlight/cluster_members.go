@@ -55,6 +55,12 @@ func troubles(c *client.Cluster) (list []string) {
 		if m.Standing != "alive" && m.Standing != "left" {
 			list = append(list, m.Name+" is "+m.Standing)
 		}
+		if m.Unready != "" {
+			list = append(list, m.Name+" takes no sessions: "+m.Unready)
+		}
+		if len(m.NotHeard) > 0 && !m.Self { // of the node that answers, their standing says it
+			list = append(list, m.Name+" does not hear "+strings.Join(m.NotHeard, ", "))
+		}
 		if m.OtherConfiguration {
 			list = append(list, m.Name+" has another configuration; reload both")
 		}

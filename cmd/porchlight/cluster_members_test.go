@@ -33,7 +33,7 @@ func TestPrintMembers(t *testing.T) {
 	c := client.Cluster{Self: "n1", Quorum: true, Joined: true, Members: []client.NodeStatus{
 		{Name: "n1", Self: true, Standing: "alive", Version: "0.7.0", Sessions: &client.NodeSessions{Live: 12, Lost: 1}, Position: 40, Differing: new(int)},
 		{Name: "n2", Standing: "alive", Heard: now.Add(-300 * time.Millisecond), Sessions: &client.NodeSessions{Live: 7, Created: 2}, Position: 35, Lag: 2, Differing: &differing,
-			OtherConfiguration: true, Repairs: &client.Repairs{Shards: 4, Last: now.Add(-time.Hour), Reason: "gap"}},
+			OtherConfiguration: true, Unready: "the disk is full", NotHeard: []string{"n3", "n4"}, Repairs: &client.Repairs{Shards: 4, Last: now.Add(-time.Hour), Reason: "gap"}},
 		{Name: "n3", Standing: "lost", Heard: now.Add(-4 * time.Second)},
 	}}
 	var b strings.Builder
@@ -48,11 +48,11 @@ n3          -        lost      4s ago     -     -     -        0         0    - 
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
-	if got := troubles(&c); !slices.Equal(got, []string{"n2 has another configuration; reload both", "n3 is lost"}) {
+	if got := troubles(&c); !slices.Equal(got, []string{"n2 takes no sessions: the disk is full", "n2 does not hear n3, n4", "n2 has another configuration; reload both", "n3 is lost"}) {
 		t.Errorf("got %q", got)
 	}
 	c.Joined = false
-	if got := troubles(&c); len(got) != 3 || !strings.HasPrefix(got[0], "n1 is cut off") {
+	if got := troubles(&c); len(got) != 5 || !strings.HasPrefix(got[0], "n1 is cut off") {
 		t.Errorf("got %q", got)
 	}
 }

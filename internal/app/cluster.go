@@ -24,7 +24,9 @@ const standingLimit = 2 * time.Second
 // ownStanding is what a node says of itself.
 type ownStanding struct {
 	Sessions restdoor.SessionCounts
-	Digests  string // of its own sessions, all shards
+	Digests  string   // of its own sessions, all shards
+	Unready  string   // why it takes no sessions; "" where it does
+	Unheard  []string // members that it does not hear
 }
 
 // standing says how this node is doing, for an app.
@@ -32,7 +34,16 @@ func (a *App) standing(app presence.AppID) ownStanding {
 	c := a.tracker.Count(app)
 	var d cluster.Digests
 	a.tracker.Digests(a.tracker.Incarnation(), &d)
-	return ownStanding{restdoor.SessionCounts{Created: c.Created, Live: c.Live, Lost: c.Lost}, base64.StdEncoding.EncodeToString(digestBytes(&d))}
+	own := ownStanding{
+		Sessions: restdoor.SessionCounts{Created: c.Created, Live: c.Live, Lost: c.Lost},
+		Digests:  base64.StdEncoding.EncodeToString(digestBytes(&d)), Unready: a.unready(),
+	}
+	for _, m := range a.nodes.cluster.Members() {
+		if !m.Self && (m.Standing == cluster.Suspect || m.Standing == cluster.Lost) {
+			own.Unheard = append(own.Unheard, m.Name)
+		}
+	}
+	return own
 }
 
 // serveStanding answers another node.
@@ -113,7 +124,7 @@ func (a *App) memberSeen(m *cluster.Member, s ownStanding, said bool) restdoor.M
 		out.Digest = digestText(here)
 	}
 	if said {
-		out.Sessions = &s.Sessions
+		out.Sessions, out.Unready, out.NotHeard = &s.Sessions, s.Unready, s.Unheard
 		if there, err := base64.StdEncoding.DecodeString(s.Digests); err == nil {
 			out.Differing = differing(here, there)
 		}

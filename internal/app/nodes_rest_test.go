@@ -115,7 +115,8 @@ func TestNodesTellOfThemselves(t *testing.T) {
 		code, m := restCode(t, nodes[0], "GET", "/readyz", "")
 		return code == http.StatusServiceUnavailable && strings.HasPrefix(m["why"].(string), "isolated")
 	})
-	if m := rest(t, nodes[0], "GET", "/api/v1/cluster", ""); m["joined"] != false {
+	m := rest(t, nodes[0], "GET", "/api/v1/cluster", "")
+	if why, _ := m["members"].([]any)[0].(map[string]any)["unready"].(string); m["joined"] != false || !strings.HasPrefix(why, "isolated") {
 		t.Errorf("the cluster seen without a quorum: %v", m)
 	}
 }

@@ -160,28 +160,33 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 // records; then "why" has the reason. While it still can, but not for long, it
 // stays 200 and "alarm" says why.
 func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
-	if !a.ready.Load() {
-		answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": "starting or stopping"})
+	if why := a.unready(); why != "" {
+		answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": why})
 		return
 	}
 	well := map[string]any{"ready": true}
-	if c := a.nodes.cluster; c != nil {
-		if !c.Joined() {
-			answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": "isolated: this node is cut off from the others or stood still; devices are sent to the other nodes until it is back"})
-			return
-		}
+	if a.nodes.cluster != nil {
 		well["synced"] = a.bus.Synced() // whether power loss takes nothing that was acknowledged
 	}
-	switch err := a.store.Health(); {
-	case err == nil:
-		answer(w, http.StatusOK, well)
-	case errors.Is(err, store.ErrAlarm):
+	if err := a.store.Health(); err != nil {
 		// Taking the node out of service would make a full disk an outage.
 		well["alarm"] = err.Error()
-		answer(w, http.StatusOK, well)
-	default:
-		answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "why": err.Error()})
 	}
+	answer(w, http.StatusOK, well)
+}
+
+// unready says why this node takes no sessions, or nothing.
+func (a *App) unready() string {
+	if !a.ready.Load() {
+		return "starting or stopping"
+	}
+	if c := a.nodes.cluster; c != nil && !c.Joined() {
+		return "isolated: this node is cut off from the others or stood still; devices are sent to the other nodes until it is back"
+	}
+	if err := a.store.Health(); err != nil && !errors.Is(err, store.ErrAlarm) {
+		return err.Error()
+	}
+	return ""
 }
 
 func answer(w http.ResponseWriter, code int, body map[string]any) {

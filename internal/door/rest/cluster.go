@@ -33,8 +33,11 @@ type Member struct {
 	// Differing is nil when the member does not answer.
 	Differing *int `json:"differing,omitempty" doc:"How many of 1,024 shards differ from what it has itself; a few while there are changes on their way." example:"0"`
 	// OtherConfiguration is of a reload.
-	OtherConfiguration bool     `json:"other_configuration,omitempty" doc:"Since a reload it has another configuration than this node."`
-	Repairs            *Repairs `json:"repairs,omitempty" doc:"What was copied again from it; missing when nothing was."`
+	OtherConfiguration bool `json:"other_configuration,omitempty" doc:"Since a reload it has another configuration than this node."`
+	// Unready and NotHeard are what it says of itself.
+	Unready  string   `json:"unready,omitempty" doc:"Why it takes no sessions now, as its /readyz says it; missing when it takes them, or does not answer."`
+	NotHeard []string `json:"not_heard,omitempty" doc:"Members that it does not hear, though this node may."`
+	Repairs  *Repairs `json:"repairs,omitempty" doc:"What was copied again from it; missing when nothing was."`
 }
 
 // Repairs are what was copied again.
