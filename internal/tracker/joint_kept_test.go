@@ -91,37 +91,49 @@ func TestWhatIsWatchedAsATakerComesIsRefused(t *testing.T) {
 	})
 }
 
-// A device that went over states a status at the node where it was, which cannot know
-// that yet: what was acknowledged there would be lost.
+// A device that went over subscribes, or states a status, at the node where it was, which
+// cannot know that yet: what was answered there would be lost without a word.
 func TestNobodySaysAtTheFormerNode(t *testing.T) {
-	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
-		ref, w := c.person("cleo")
-		wait(2 * time.Second)
-		refused := func(what string) {
-			t.Helper()
-			_, err := c.update(ref, presence.Status{Show: presence.Busy})
-			wantKind(t, what, err, fault.NodeUnavailable)
-		}
-		j.net.CutBoth("b", "c")
-		c.store.late.Store(true)
-		wait(200 * time.Millisecond)
-		c.tr.LinkLost(ref, w)
-		j.until(b, ref)
-		refused("which cannot read that it went over")
-		time.AfterFunc(time.Second, func() { c.store.late.Store(false) })
-		refused("which reads it then")
-		if _, err := b.update(ref, presence.Status{Show: presence.Away}); err != nil {
-			t.Errorf("where it is: %v", err)
-		}
-		j.heal()
-		wait(5 * time.Second)
-		refused("which has heard it")
-		for _, m := range j.all {
-			if is := m.status(ref); is != presence.Away {
-				t.Errorf("%s says %v", m.name, is)
-			}
-		}
-	})
+	for what, say := range map[string]func(m *member, ref Ref) error{
+		"a subscription": func(m *member, ref Ref) error {
+			_, err := m.tr.Check(m.t.Context(), ref)
+			return err
+		},
+		"a status": func(m *member, ref Ref) error {
+			_, err := m.update(ref, presence.Status{Show: presence.Away})
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+				ref, w := c.person("cleo")
+				wait(2 * time.Second)
+				j.net.CutBoth("b", "c")
+				c.store.late.Store(true)
+				wait(200 * time.Millisecond)
+				c.tr.LinkLost(ref, w)
+				j.until(b, ref)
+				wantKind(t, "which cannot read that it went over", say(c, ref), fault.NodeUnavailable)
+				time.AfterFunc(time.Second, func() { c.store.late.Store(false) })
+				wantKind(t, "which reads it then", say(c, ref), fault.NodeUnavailable)
+				if err := say(b, ref); err != nil {
+					t.Errorf("where it is: %v", err)
+				}
+				j.heal()
+				wait(5 * time.Second)
+				wantKind(t, "which has heard it", say(c, ref), fault.NodeUnavailable)
+				want := b.status(ref)
+				if said := want == presence.Away; said != (what == "a status") {
+					t.Errorf("b says %v", want)
+				}
+				for _, m := range j.all {
+					if is := m.status(ref); is != want {
+						t.Errorf("%s says %v, want %v", m.name, is, want)
+					}
+				}
+			})
+		})
+	}
 }
 
 // A node that is cut off keeps nothing that is said of a session whose device it sent

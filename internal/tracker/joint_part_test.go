@@ -57,34 +57,6 @@ func TestWhoIsGoneEndsAlthoughANodeIsUnheard(t *testing.T) {
 	})
 }
 
-// A device that went over subscribes at the node where it was, which cannot know that
-// yet: what was answered there would be lost without a word.
-func TestNobodySubscribesAtTheFormerNode(t *testing.T) {
-	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
-		ref, w := c.person("cleo")
-		wait(2 * time.Second)
-		refused := func(what string) {
-			t.Helper()
-			_, err := c.tr.Check(t.Context(), ref)
-			wantKind(t, what, err, fault.NodeUnavailable)
-		}
-		j.net.CutBoth("b", "c")
-		c.store.late.Store(true)
-		wait(200 * time.Millisecond)
-		c.tr.LinkLost(ref, w)
-		j.until(b, ref)
-		refused("which cannot read that it went over")
-		time.AfterFunc(time.Second, func() { c.store.late.Store(false) })
-		refused("which reads it then")
-		if _, err := b.tr.Check(t.Context(), ref); err != nil {
-			t.Errorf("where it is: %v", err)
-		}
-		j.heal()
-		wait(5 * time.Second)
-		refused("which has heard it")
-	})
-}
-
 // One that lost its link and stays subscribes all the same.
 func TestWhoLostHerLinkSubscribes(t *testing.T) {
 	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
