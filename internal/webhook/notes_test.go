@@ -114,8 +114,8 @@ func TestReplayCostsNothing(t *testing.T) {
 		r := newRig(t, patient())
 		defer r.stop()
 		elapse(time.Hour)
-		if c := r.store.cursors[notesOf("demo", "main")]; c.Revision != 0 {
-			t.Errorf("got %+v, want nothing", c)
+		if c, err := r.store.LoadCursors(t.Context(), notesOf("demo", "main")); err != nil || c.Revision != 0 {
+			t.Errorf("got %+v, %v, want nothing", c, err)
 		}
 	})
 }
