@@ -167,6 +167,9 @@ func (t *Tracker) concluded(sh *shard, u *user, rec *presence.Record, f *presenc
 		if f.Session.Epoch.Incarnation == t.incarnation.Load() {
 			return nil // who claimed it knows
 		}
+		if rec.Kind == presence.RecordMoved && foreign && s.phase == presence.PhaseClosed && spoken(s.truth.Reason) && s.epoch.Compare(rec.Epoch) < 0 {
+			return t.endTaken(s, rec) // who moved it has not heard the word: it closes nothing, and may be known here alone
+		}
 		m := s.taken(rec, f)
 		after = t.merge(sh, &m)
 		t.spare(u, f)

@@ -333,3 +333,34 @@ func TestACrowdThatComesBackAsksForFewNotes(t *testing.T) {
 		}
 	})
 }
+
+// A session is logged out at another node while its own is taken for lost: when that one
+// comes back with the device still connected, it ends, for everybody.
+func TestALogoutWhileItsNodeIsCutOff(t *testing.T) {
+	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
+		a, b, d := c.all[0], c.all[1], c.all[2]
+		ref, w := a.open(presence.Device{})
+		wait(time.Second)
+		c.isolate(a)
+		wait(20 * time.Second)
+		if got := b.looks(bob); got != "[] []" {
+			t.Fatalf("before: b sees %s", got)
+		}
+		if _, err := b.tr.Close(t.Context(), ref, presence.ReasonLogout); err != nil {
+			t.Fatal(err)
+		}
+		c.heal(a, true)
+		wait(20 * time.Second)
+		for _, n := range []*node{a, b, d} {
+			if got := n.looks(bob); got != "[] []" {
+				t.Errorf("node %d sees %s", n.name, got)
+			}
+		}
+		if f, _ := b.folded(bob); f.Session(ref.Session).Phase == presence.FoldOpen {
+			t.Error("the log has it open")
+		}
+		if len(w.ended()) == 0 {
+			t.Error("its link stays")
+		}
+	})
+}
