@@ -65,14 +65,22 @@ func (t *Tracker) chaseShard(sh *shard) {
 			continue
 		}
 		s, f := u.session(w.ref.Session), u.folded.Session(w.ref.Session)
-		if s == nil || !s.foreign || s.epoch != w.epoch || f == nil || f.Epoch != w.epoch || f.Phase != presence.FoldOpen && !w.outlasts(s, f) {
+		if s == nil || f == nil {
+			continue
+		}
+		went := !s.foreign || s.epoch != w.epoch || f.Epoch != w.epoch
+		if went && !w.wasTold(u) || !went && f.Phase != presence.FoldOpen && !w.outlasts(s, f) {
 			continue // the log has what became of it
 		}
 		waited, key := now-w.since, w.ref.Session[:]
 		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter || f.Phase != presence.FoldOpen
 		if mine && s.pending == nil && (w.tried == 0 || now-w.tried >= claimAgain) {
 			w.tried = now
-			t.settleLost(sh, s, w.seen)
+			if went {
+				t.sayWasTold(sh, s, &w)
+			} else {
+				t.settleLost(sh, s, w.seen)
+			}
 		}
 		kept = append(kept, w)
 	}
@@ -88,6 +96,25 @@ func (w *unclosed) outlasts(s *session, f *presence.FoldedSession) bool {
 	u := s.user
 	return f.Phase == presence.FoldClosed && s.phase == presence.PhaseClosed &&
 		(w.seen > u.folded.LastSeen || !f.Hidden && w.seen > u.folded.LastSeenShown)
+}
+
+// wasTold reports whether this node told of w's end, and when its user was last seen,
+// though the session went on, and the log knows of an earlier last seen only: it must
+// not go back for who asks another node.
+func (w *unclosed) wasTold(u *user) bool {
+	return min(w.seen, u.seen) > u.folded.LastSeen || min(w.seen, u.shown) > u.folded.LastSeenShown
+}
+
+// sayWasTold writes that to the log, where the end itself is void. The lock is held.
+func (t *Tracker) sayWasTold(sh *shard, s *session, w *unclosed) {
+	rec := s.record(presence.RecordClosed, presence.ReasonNodeLost, t.now())
+	u := s.user
+	rec.Epoch, rec.LastSeen = w.epoch, min(w.seen, u.seen)
+	if rec.LastSeen <= u.folded.LastSeen { // that is known, and what others see of it is not
+		rec.LastSeen = min(w.seen, u.shown)
+	}
+	rec.Invisible = u.shown < rec.LastSeen
+	t.claim(sh, rec, func(error) func() { return nil })
 }
 
 // settleLost claims the end of a lost session, or, when a server set it and

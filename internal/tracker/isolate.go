@@ -158,7 +158,13 @@ func (t *Tracker) retakeAll(sh *shard) (afters []func()) {
 // say nothing of it, since they are of two nodes' clocks. The lock is held.
 func (t *Tracker) outdone(s *session) bool {
 	f := s.user.folded.Session(s.id)
-	if f == nil || f.Phase != presence.FoldClosed || s.life.ttl > 0 {
+	return f != nil && f.Phase == presence.FoldClosed && t.rivalled(s)
+}
+
+// rivalled reports whether the log has a session open that leaves no room for s. The
+// lock is held.
+func (t *Tracker) rivalled(s *session) bool {
+	if s.life.ttl > 0 {
 		return false
 	}
 	policy := t.policy(s).MultiDevice
@@ -193,7 +199,18 @@ func (t *Tracker) claimMoved(sh *shard, s *session) {
 			after = t.retaken(s, &rec)
 		}
 		op.finish()
-		return after
+		if s.dead || s.foreign || !s.phase.Open() || !t.rivalled(s) {
+			return after
+		}
+		// That was read only after this had been claimed. A move replaces nothing, so both
+		// would stay.
+		shown, end := after, t.end(s, presence.ReasonReplaced, t.now())
+		return func() {
+			if shown != nil {
+				shown()
+			}
+			end()
+		}
 	})
 }
 
