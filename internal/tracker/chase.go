@@ -68,12 +68,16 @@ func (t *Tracker) chaseShard(sh *shard) {
 		if s == nil || f == nil {
 			continue
 		}
-		went := !s.foreign || s.epoch != w.epoch || f.Epoch != w.epoch
-		if went && !w.wasTold(u) || !went && f.Phase != presence.FoldOpen && !w.outlasts(s, f) {
+		further := f.Epoch.Compare(w.epoch)
+		went := !s.foreign || s.epoch != w.epoch || further != 0
+		if went && (further < 0 || !w.wasTold(u)) || !went && f.Phase != presence.FoldOpen && !w.outlasts(s, f) {
 			continue // the log has what became of it
 		}
 		waited, key := now-w.since, w.ref.Session[:]
 		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter || f.Phase != presence.FoldOpen
+		if went && further == 0 && f.Phase == presence.FoldOpen {
+			mine = false // the log is read late here: until it has gone on, an end would count
+		}
 		if mine && s.pending == nil && (w.tried == 0 || now-w.tried >= claimAgain) {
 			w.tried = now
 			if went {
