@@ -122,18 +122,34 @@ func (l *liveLink) greet(ctx context.Context, hello liveRequest) error {
 	if err := l.write(hello); err != nil {
 		return err
 	}
+	return l.greeting(ctx)
+}
+
+// greeting waits for the server's first message. One that came before the end
+// counts, whatever ended the connection right after it.
+func (l *liveLink) greeting(ctx context.Context) error {
 	select {
 	case m := <-l.first:
-		if m.T != "welcome" {
-			return m.fault()
-		}
-		l.welcome = m
-		return nil
+		return l.greetedBy(m)
 	case <-l.done:
-		return l.ended()
+		select {
+		case m := <-l.first: // both came
+			return l.greetedBy(m)
+		default:
+			return l.ended()
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// greetedBy takes the server's first message.
+func (l *liveLink) greetedBy(m liveMessage) error {
+	if m.T != "welcome" {
+		return m.fault()
+	}
+	l.welcome = m
+	return nil
 }
 
 // answer gives m to the call that waits for it; false when none does.
