@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -153,7 +152,6 @@ func (s *Store) Members(ctx context.Context) ([]store.Life, error) {
 	}
 	var all []store.Life
 	storedAt := map[uint64]time.Time{} // when each renewal was stored, by the engine's clock
-	var last time.Time
 	for subject := range info.State.Subjects {
 		m, err := stream.GetLastMsgForSubject(ctx, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -172,15 +170,50 @@ func (s *Store) Members(ctx context.Context) ([]store.Life, error) {
 		}
 		all = append(all, store.Life{Name: string(name), Incarnation: incarnation, Renewal: m.Sequence})
 		storedAt[m.Sequence] = m.Time
-		if m.Time.After(last) {
-			last = m.Time
+	}
+	all, old := s.outlived(all, storedAt, time.Now())
+	for _, l := range old {
+		_ = stream.DeleteMsg(ctx, l.Renewal) // who renews it has another sequence then
+	}
+	return all, nil
+}
+
+// sight is since when a record was seen as it is, by this node's clock.
+type sight struct {
+	renewal      uint64
+	first, since time.Time // since may be before the first sight
+}
+
+// outlived drops the records that were not renewed for liveFor, and returns which of
+// them to delete. The engine's clock is that of whoever leads the stream, and may jump
+// with the next: it says only how old a node's record is when it is seen here for the
+// first time, beside the newest of all; from then on this node's own clock does. Nor is
+// a record deleted before it was seen unchanged for so long that others may vote against
+// its node anyway.
+func (s *Store) outlived(all []store.Life, storedAt map[uint64]time.Time, now time.Time) (live, old []store.Life) {
+	var newest uint64
+	for _, l := range all {
+		newest = max(newest, l.Renewal)
+	}
+	s.renewing.Lock()
+	defer s.renewing.Unlock()
+	seen := make(map[string]sight, len(all))
+	for _, l := range all {
+		at, known := s.sights[l.Name]
+		switch {
+		case !known:
+			at = sight{l.Renewal, now, now.Add(-max(0, storedAt[newest].Sub(storedAt[l.Renewal])))}
+		case at.renewal != l.Renewal:
+			at = sight{l.Renewal, now, now}
+		}
+		seen[l.Name] = at
+		switch {
+		case now.Sub(at.since) <= liveFor:
+			live = append(live, l)
+		case now.Sub(at.first) > deadFor:
+			old = append(old, l)
 		}
 	}
-	return slices.DeleteFunc(all, func(l store.Life) bool {
-		old := last.Sub(storedAt[l.Renewal]) > liveFor
-		if old {
-			_ = stream.DeleteMsg(ctx, l.Renewal) // who renews it has another sequence then
-		}
-		return old
-	}), nil
+	s.sights = seen
+	return live, old
 }

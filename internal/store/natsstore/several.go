@@ -25,6 +25,10 @@ const (
 	// liveFor is how long a node's record outlives it: others vote on its silence
 	// by it.
 	liveFor = 10 * time.Minute
+
+	// deadFor is how long one that outlived its node is seen unchanged before it is
+	// deleted: longer than a node must be silent to be lost (3 s).
+	deadFor = 5 * time.Second
 )
 
 // several is what a store keeps for the sake of other nodes.
@@ -43,9 +47,10 @@ type several struct {
 	live      jetstream.Stream
 	nodeNotes jetstream.Stream
 
-	renewing sync.Mutex            // over renewals
+	renewing sync.Mutex            // over renewals, fence and sights
 	renewals map[string]store.Life // the last renewal of each name by this store
 	fence    uint64                // highest of them
+	sights   map[string]sight      // by name: the records, when they were read last
 
 	scanning sync.Mutex
 	scanned  uint64 // through which the log was looked at for erasures, without a hole
