@@ -182,6 +182,48 @@ func TestTrimsByAge(t *testing.T) {
 	})
 }
 
+// TestTrimsByAgeBesideDamage: messages that cannot be read keep nothing from being cut.
+func TestTrimsByAgeBesideDamage(t *testing.T) {
+	t.Parallel()
+	for name, damaged := range map[string][]uint64{"one": {10}, "the last of the old": {15}, "some": {7, 8, 9, 10, 11, 12}, "the end": {18, 19}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				const day = time.Minute
+				bus := startBus(t, natsbus.Config{Dir: dir})
+				s, err := natsstore.Open(t.Context(), natsstore.Config{Bus: bus, Temporary: true, MaxAge: 10 * day, Usage: plenty})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Stop(context.Background())
+				for i := range 20 { // message i+1 on day i
+					if _, err := s.Append(t.Context(), fmt.Sprint(i), storetest.Records(i, 1)); err != nil {
+						t.Fatal(err)
+					}
+					<-time.After(day)
+				}
+				stream, err := bus.JetStream().Stream(t.Context(), "PL_LOG")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, seq := range damaged {
+					if err := stream.DeleteMsg(t.Context(), seq); err != nil {
+						t.Fatal(err)
+					}
+				}
+				<-time.After(5 * day) // message 16 is ten days old
+				if err := s.Advance(t.Context(), 20, 0); err != nil {
+					t.Fatal(err)
+				}
+				if first, last := sequences(t, s); first != 16 || last != 20 {
+					t.Errorf("got %d to %d, want 16 to 20", first, last)
+				}
+			})
+		})
+	}
+}
+
 // lines collects what is logged.
 type lines struct {
 	mu   sync.Mutex

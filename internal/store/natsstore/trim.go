@@ -2,6 +2,7 @@ package natsstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -102,14 +103,28 @@ func (s *Store) firstSince(ctx context.Context, st jetstream.StreamState, t time
 	for from < to {
 		mid := from + (to-from)/2
 		m, err := s.logs.GetMsg(ctx, mid)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			m, err = s.beyondDamage(ctx, mid)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("natsstore: trim by age: %w", refineRead(err))
 		}
-		if m.Time.Before(t) {
-			from = mid + 1
+		if m != nil && m.Time.Before(t) {
+			from = m.Sequence + 1
 		} else {
 			to = mid
 		}
 	}
 	return from, nil
+}
+
+// beyondDamage returns the message that follows one that cannot be read, nil if there is
+// none that can: a single one must not keep the log from being cut for ever.
+func (s *Store) beyondDamage(ctx context.Context, damaged uint64) (*jetstream.RawStreamMsg, error) {
+	s.cfg.Logger.Warn("a message of the log cannot be read: its files are damaged; what is old is found by those beside it", "sequence", damaged)
+	m, err := s.logs.GetMsg(ctx, damaged, jetstream.WithGetMsgSubject(s.subject(logSubject)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return m, err
 }
