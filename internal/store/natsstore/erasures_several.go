@@ -2,8 +2,10 @@ package natsstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -27,15 +29,27 @@ func (s *Store) publishNamed(ctx context.Context, subject string, body []byte) (
 func (s *Store) watchErasures(ctx context.Context) {
 	r := &reader{s: s, stream: s.erased, next: 1}
 	defer func() { r.close(ctx) }()
-	for {
-		m, seq, err := r.await(ctx)
+	failing := false
+	for patience := lagPatience; ; {
+		m, seq, err := r.take(ctx, patience)
 		switch {
 		case ctx.Err() != nil || s.closed() != nil:
 			return
-		case err != nil:
+		case err != nil && !errors.Is(err, errLags):
+			if !failing { // an operator is told once
+				s.cfg.Logger.Error("who is erased at other nodes is not heard; it is tried again", "error", err)
+			}
+			failing = true
 			pause(ctx, tryPause)
 			continue
+		case failing:
+			s.cfg.Logger.Info("who is erased at other nodes is heard again")
+			failing = false
 		}
+		if patience = min(2*patience, time.Minute); err != nil {
+			continue // nobody is erased just now
+		}
+		patience = lagPatience
 		e, err := parseErasure(m.Data())
 		if err != nil {
 			s.cfg.Logger.Error("an erasure that another node stored is not obeyed here", "error", err)
