@@ -8,6 +8,14 @@ import (
 
 // The end of a lost node's session is told at once, and must come into the log.
 
+// waitTold is wait for a session of whose end its node told, if the log does not have
+// that end. The shard's lock is held.
+func (p *shardPeers) waitTold(s *session, now time.Duration) {
+	if f := s.user.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
+		p.wait(s, now, s.user.seen)
+	}
+}
+
 // wait puts a session on the list of those that the log must hear of.
 func (p *shardPeers) wait(s *session, now time.Duration, seen presence.Time) {
 	if s.life.ttl > 0 || s.phase == presence.PhaseClosed { // such a one may be met at more than one sweep
@@ -18,11 +26,14 @@ func (p *shardPeers) wait(s *session, now time.Duration, seen presence.Time) {
 		}
 	}
 	p.owing.Store(true)
-	p.unclosed = append(p.unclosed, unclosed{ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now, seen: seen})
+	p.unclosed = append(p.unclosed, unclosed{
+		ref: Ref{s.user.name, s.id}, epoch: s.epoch, since: now, seen: seen, told: s.phase == presence.PhaseClosed,
+	})
 }
 
 // How long the owner of a lost session's end is given to write it before its
-// heir does, and anybody; and after which a claim is made again.
+// heir does, and anybody; and after which a claim is made again. Of whose end its node
+// told, each who heard that writes it as early as the heir: the owner may not have.
 const (
 	heirAfter  = time.Second
 	anyAfter   = 15 * time.Second
@@ -74,7 +85,7 @@ func (t *Tracker) chaseShard(sh *shard) {
 			continue // the log has what became of it
 		}
 		waited, key := now-w.since, w.ref.Session[:]
-		mine := t.peers.Owner(key) == self || waited >= heirAfter && t.peers.Heir(key) == self || waited >= anyAfter || f.Phase != presence.FoldOpen
+		mine := t.peers.Owner(key) == self || waited >= heirAfter && (w.told || t.peers.Heir(key) == self) || waited >= anyAfter || f.Phase != presence.FoldOpen
 		if went && further == 0 && f.Phase == presence.FoldOpen {
 			mine = false // the log is read late here: until it has gone on, an end would count
 		}
@@ -141,4 +152,5 @@ type unclosed struct {
 	since time.Duration // wheel time
 	tried time.Duration // wheel time of our last claim; 0: none
 	seen  presence.Time // last seen, as this node would claim it
+	told  bool          // its node told of the end
 }

@@ -22,7 +22,7 @@ func (p *peering) origin(incarnation uint64) *origin {
 // hear notes that a node is heard; what is known of its sessions may be stale
 // still. mu is held.
 func (p *peering) hear(o *origin) {
-	o.over, o.met, o.kept, o.guess, o.agreed, o.scanned, o.going = 0, 0, false, false, false, false, nil
+	o.over, o.met, o.kept, o.guess, o.agreed, o.scanned, o.heeded, o.going = 0, 0, false, false, false, false, false, nil
 }
 
 // catch notes that nothing is missing of what a node told. mu is held.

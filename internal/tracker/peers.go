@@ -86,6 +86,7 @@ type origin struct {
 	agreed  bool          // all other nodes say the same alive
 	met     time.Duration // the wheel's time of the first sweep that met it so; 0: none
 	scanned bool          // its sessions that were closed then were looked at
+	heeded  bool          // those of whose end it told were looked for, when it was gone
 	// going are those who were packed and have sessions of it, by shard, as far as they
 	// were looked for before its grace is over.
 	going [][]presence.User

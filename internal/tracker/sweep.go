@@ -45,6 +45,7 @@ func (t *Tracker) sweep() {
 				o.met = t.wheel.Now()
 			}
 			over = append(over, *o)
+			o.heeded = true
 		}
 	}
 	p.mu.Unlock()
@@ -57,6 +58,9 @@ func (t *Tracker) sweep() {
 	t.shards[n].mu.Unlock()
 	var looks []func()
 	for i := range over {
+		if !over[i].heeded {
+			t.heed(&over[i])
+		}
 		if look := t.sweepOrigin(&over[i]); look != nil {
 			looks = append(looks, look)
 		}
@@ -78,6 +82,25 @@ func (t *Tracker) goesOn(o *origin) bool {
 	defer p.mu.Unlock()
 	now := p.origins[o.incarnation]
 	return p.ctx.Err() == nil && now != nil && now.over != 0
+}
+
+// heed looks, as soon as a node is gone, for the sessions of whose end it told. It may
+// have died before the log had that, and others may not have heard it: when the grace is
+// over they would write another end, which is then what webhooks are told.
+func (t *Tracker) heed(o *origin) {
+	now := t.wheel.Now()
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		for _, u := range sh.users { // who is packed has no session that closed
+			for _, s := range u.sessions {
+				if s.foreign && s.epoch.Incarnation == o.incarnation && s.phase == presence.PhaseClosed {
+					sh.peers.waitTold(s, now)
+				}
+			}
+		}
+		sh.mu.Unlock()
+	}
 }
 
 // sweepOrigin closes the sessions of a node that is gone whose grace is over. It returns
@@ -220,10 +243,7 @@ func (t *Tracker) sweepShard(sh *shard, o *origin, waited time.Duration, closed 
 				switch {
 				case !s.foreign || s.epoch.Incarnation != o.incarnation:
 				case closed != nil && s.phase == presence.PhaseClosed && !closed[s.id]:
-					// The node told of its end, and may have died before the log had it.
-					if f := u.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
-						sh.peers.wait(s, t.wheel.Now(), u.seen)
-					}
+					sh.peers.waitTold(s, t.wheel.Now()) // it was heard since
 				case s.phase.Open():
 					if after := t.orphan(sh, s, o, waited); after != nil {
 						afters = append(afters, after)

@@ -1,0 +1,61 @@
+package tracker
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/porchlight-dev/porchlight/internal/presence"
+)
+
+// Two of three nodes die, one of them just after devices said goodbye there: the log has
+// none of it, and only the third one heard. What is told of their ends, once there is a
+// quorum again, is when and why they left, and nobody's last seen moves afterwards
+// without a word: a webhook would have the former for good.
+func TestAGoodbyeThatOneNodeHeardIsToldAsOne(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		refs := map[presence.UserID]Ref{}
+		for i := range 12 {
+			id := presence.UserID(fmt.Sprint("guest", i))
+			refs[id], _ = b.person(id)
+		}
+		wait(20*time.Second + 250*time.Millisecond) // after a heartbeat, and before the next
+		b.store.cut.Store(true)
+		for _, ref := range refs {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				_, _ = b.tr.Close(ctx, ref, presence.ReasonLeft)
+			}()
+		}
+		synctest.Wait()
+		left := presence.At(time.Now())
+		wait(20 * time.Millisecond)
+		j.quorum.Cut("a", true)
+		a.store.cut.Store(true)
+		b.kill()
+		c.kill()
+		wait(7 * time.Second)
+		j.quorum.Heal()
+		a.store.cut.Store(false)
+		j.start("b")
+		wait(time.Second)
+		j.start("c")
+		wait(time.Minute)
+		for id, ref := range refs {
+			f, facts := a.folded(ref.User)
+			last := facts[len(facts)-1]
+			if len(facts) != 2 || last.Reason != presence.ReasonLeft || last.LastSeen != left || f.LastSeen != left {
+				t.Errorf("%s left at %v: the log says %d facts, the last %v at %v, and last seen %v in the end",
+					id, left, len(facts), last.Reason, last.LastSeen, f.LastSeen)
+			}
+			for _, m := range j.all {
+				if p := m.tr.Presence(ref.User); p.LastSeen != left {
+					t.Errorf("%s shows %s last seen %v, want %v", m.name, id, p.LastSeen, left)
+				}
+			}
+		}
+	})
+}
