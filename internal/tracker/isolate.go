@@ -127,7 +127,7 @@ func (t *Tracker) retake(s *session) (after func()) {
 	switch {
 	case !t.peers.present(): // Joined does it
 	case t.outdone(s):
-		return t.finishEnd(s, presence.ReasonReplaced, t.now())
+		return t.finishEnd(s, presence.ReasonReplaced, 0) // the log has its end, and the last seen of then
 	default:
 		t.claimMoved(t.shard(s.user.name), s)
 	}

@@ -59,3 +59,24 @@ func TestAGoodbyeThatOneNodeHeardIsToldAsOne(t *testing.T) {
 		}
 	})
 }
+
+// A node that comes back ends a session that the log had closed, and replaced by another
+// one of its user, while it was away. It says nothing new of when the user was last seen:
+// the log has that, and nobody else would be told.
+func TestWhatWasReplacedMeanwhileMovesNoLastSeen(t *testing.T) {
+	inJointOf(t, presence.Single, func(t *testing.T, j *joint, a, b, c *member) {
+		ref, _ := c.person("cleo")
+		wait(20 * time.Second)
+		c.freeze(30 * time.Second)
+		wait(20 * time.Second)
+		a.person("cleo")
+		wait(40 * time.Second)
+		f, _ := a.folded(ref.User)
+		for _, m := range []*member{a, b, c} {
+			if p := m.tr.Presence(ref.User); p.LastSeen != f.LastSeen || p.LastSeenShown != f.LastSeenShown {
+				t.Errorf("%s knows last seen %v, to others %v; the log %v and %v", m.name, p.LastSeen.Time(), p.LastSeenShown.Time(), f.LastSeen.Time(), f.LastSeenShown.Time())
+			}
+		}
+		j.agree(map[presence.UserID]bool{"cleo": true})
+	})
+}
