@@ -106,7 +106,8 @@ func (a *App) startNodes(ctx context.Context) error {
 	}
 	c.Listen(topicOfTopics, toldTopics{a})
 	c.Listen(topicOfLists, toldLists{a})
-	c.Listen(topicOfGrants, toldGrants{a})
+	granted := newToldGrants(a)
+	c.Listen(topicOfGrants, granted)
 	c.Listen(topicOfMail, toldMail{a})
 	c.Handle(methodStanding, a.serveStanding)
 	c.Handle(methodWebhooks, a.serveHooks)
@@ -121,6 +122,7 @@ func (a *App) startNodes(ctx context.Context) error {
 	}
 	hearing, end := context.WithCancel(context.WithoutCancel(ctx))
 	a.nodes.end = end
+	a.nodes.hearing.Go(func() { granted.run(hearing) })
 	for _, kind := range []store.RosterKind{store.RosterList, store.RosterBlocks, store.RosterRevoked} {
 		a.nodes.hearing.Go(func() { a.hearStored(hearing, kind) })
 	}

@@ -145,8 +145,22 @@ func (a *App) tellGrant(c grants.Change) {
 	}
 }
 
-// toldGrants hears of what users granted at other nodes.
-type toldGrants struct{ a *App }
+// mostGrants is how many changes of grants wait for the store at most; of more it is as
+// if they had been missed.
+const mostGrants = 1024
+
+// toldGrants hears of what users granted at other nodes. What follows from it waits for
+// the store, and the log of the node that tells it must not stand still for that: its
+// sessions come behind it.
+type toldGrants struct {
+	a       *App
+	waiting chan grants.Change
+}
+
+// newToldGrants returns one that does nothing before run.
+func newToldGrants(a *App) toldGrants {
+	return toldGrants{a, make(chan grants.Change, mostGrants)}
+}
 
 // Told implements cluster.Topic.
 func (t toldGrants) Told(_ uint64, b []byte) {
@@ -154,9 +168,25 @@ func (t toldGrants) Told(_ uint64, b []byte) {
 	if json.Unmarshal(b, &c) != nil || !t.a.ready.Load() {
 		return // nothing is kept before
 	}
-	ctx, cancel := context.WithTimeout(t.a.telling.scraping, scrapeLimit)
-	defer cancel()
-	t.a.grants.Heard(ctx, c)
+	select {
+	case t.waiting <- c:
+	default:
+		t.Missed(0)
+	}
+}
+
+// run does what follows, in the order in which it was told, until ctx ends.
+func (t toldGrants) run(ctx context.Context) {
+	for {
+		select {
+		case c := <-t.waiting:
+			limited, cancel := context.WithTimeout(ctx, scrapeLimit)
+			t.a.grants.Heard(limited, c)
+			cancel()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Missed implements cluster.Topic: what is kept of grants is a second old at most,

@@ -106,7 +106,8 @@ type Listener interface {
 }
 
 // Topic takes what other nodes tell on one topic. Calls for one origin come in
-// order and one at a time, those of different origins at once.
+// order and one at a time, those of different origins at once. None may wait for the
+// network: the log of origin stands still for as long.
 type Topic interface {
 	// Told takes one message; b is the topic's to keep.
 	Told(origin Incarnation, b []byte)
