@@ -22,6 +22,9 @@ const (
 	// asked has given up, and what he did since, by way of another node, must not be
 	// undone.
 	maxCallAge = 2 * time.Second
+	// maxAnswer is the most bytes of an answer: the transport takes 8 MiB to a message
+	// (natsbus.MaxPayload), and what is longer would be lost without a word.
+	maxAnswer = 8<<20 - 64<<10
 	// rememberCalls of one node are remembered, so that a question that the
 	// transport doubles is served once.
 	rememberCalls = 4096
@@ -202,7 +205,11 @@ func (c *Cluster) take(memory *recall, b []byte, reply func([]byte)) {
 		ctx, cancel := context.WithTimeout(c.ctx, q.within)
 		defer cancel()
 		answer, err := c.serve(ctx, q.from, q.method, q.b)
-		if err != nil && ctx.Err() != nil {
+		switch {
+		case err == nil && len(answer) > maxAnswer:
+			c.log.Error("an answer to another node is too long to be sent", "method", q.method, "node", q.from, "bytes", len(answer), "most", maxAnswer)
+			err = fault.Retry(fault.NodeUnavailable, retryCall, "the answer of node %q has %d bytes, at most %d can be sent", c.cfg.Name, len(answer), maxAnswer)
+		case err != nil && ctx.Err() != nil:
 			err = fault.Retry(fault.NodeUnavailable, retryCall, "node %q did not answer in time; try again", c.cfg.Name)
 		}
 		reply(appendAnswer(nil, answer, err))

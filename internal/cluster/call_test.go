@@ -83,6 +83,30 @@ func TestCalls(t *testing.T) {
 	})
 }
 
+// TestAnAnswerThatIsTooLong: an answer that no message carries is refused at once, with
+// its size; else its caller would wait for all of his time, at each try.
+func TestAnAnswerThatIsTooLong(t *testing.T) {
+	inWorld(t, "", func(t *testing.T, w *world) {
+		w.start("a")
+		b := w.make("b", nil)
+		b.c.Handle("long", func(_ context.Context, _ cluster.Incarnation, q []byte) ([]byte, error) {
+			return make([]byte, 8<<20-64<<10+len(q)), nil
+		})
+		if err := b.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		a, began := w.nodes["a"].c, time.Now()
+		if answer, err := a.Call(t.Context(), 2, "long", nil); err != nil || len(answer) != 8<<20-64<<10 {
+			t.Errorf("the longest: got %d bytes, %v", len(answer), err)
+		}
+		_, err := a.Call(t.Context(), 2, "long", []byte("x"))
+		if fault.KindOf(err) != fault.NodeUnavailable || !strings.Contains(err.Error(), "8323073 bytes") || time.Since(began) != 0 {
+			t.Errorf("a longer one: got %v after %v", err, time.Since(began))
+		}
+	})
+}
+
 func TestCallsToWhoIsNotThere(t *testing.T) {
 	inCalls(t, func(t *testing.T, w *world, _ *atomic.Int32) {
 		a := w.nodes["a"].c

@@ -131,11 +131,48 @@ func (c *Cluster) admit(h *hello) (admitted, answer bool) {
 			return false, c.refuse(h, why)
 		}
 	}
-	if h.incarnation <= c.past[h.name] && p == nil {
-		// It was given up long ago. It is listed again, so that it can read that.
+	if p == nil && c.passed(h.name, h.incarnation) {
+		// It was given up long ago, or this comes late of one that ended. It is listed
+		// again, so that it can read that.
 		c.peers[h.incarnation] = &peer{name: h.name, incarnation: h.incarnation, standing: Gone, heard: c.now()}
 	}
 	return true, false
+}
+
+// maxPast is of how many names it is remembered which incarnation left or is gone: fresh
+// names, as of nodes that come and go by themselves, would fill the memory by and by.
+const maxPast = 4096
+
+// pass remembers that an incarnation left or is gone. Of more names than maxPast the
+// lowest incarnation is forgotten: it began before all others that are remembered, and
+// they have ended since. Were it to speak once more, it would be met as a new member,
+// whose sessions, which others have closed, the log has closed. mu is held.
+func (c *Cluster) pass(p *peer) {
+	c.past[p.name] = max(c.past[p.name], p.incarnation)
+	if len(c.past) <= maxPast {
+		return
+	}
+	first := p.name
+	for name, incarnation := range c.past {
+		if incarnation < c.past[first] {
+			first = name
+		}
+	}
+	delete(c.past, first)
+}
+
+// passed reports whether an incarnation that is not listed left, is gone, or has a later
+// one of its name, whose process proves that its own has ended. mu is held.
+func (c *Cluster) passed(name string, incarnation Incarnation) bool {
+	if incarnation <= c.past[name] {
+		return true
+	}
+	for _, q := range c.peers {
+		if q.name == name && q.incarnation > incarnation {
+			return true
+		}
+	}
+	return false
 }
 
 // strange says why a node cannot be a member together with this one.

@@ -165,7 +165,7 @@ func (c *Cluster) bury(p *peer) {
 	p.standing = Gone
 	c.log.Warn("a lost node did not return", "node", p.name, "incarnation", p.incarnation)
 	c.buried = append(c.buried, life{p.name, p.incarnation})
-	c.past[p.name] = max(c.past[p.name], p.incarnation)
+	c.pass(p)
 	if o := p.origin; o != nil {
 		c.after = append(c.after, o.end)
 	}
@@ -176,7 +176,7 @@ func (c *Cluster) left(p *peer) {
 	p.standing = Left
 	c.counts.left.Add(1)
 	c.log.Info("a node left", "node", p.name, "incarnation", p.incarnation)
-	c.past[p.name] = max(c.past[p.name], p.incarnation)
+	c.pass(p)
 	if o := p.origin; o != nil {
 		c.after = append(c.after, o.end)
 		told, alive := p.told, p.alive
