@@ -102,6 +102,8 @@ func (c *Cluster) renew(ctx context.Context) error {
 		}
 	case errors.Is(err, store.ErrReplaced):
 		c.fail(fmt.Errorf("cluster: another node has started under the name %q (this one is incarnation %d): give each node a name of its own", c.cfg.Name, self))
+	case errors.Is(err, store.ErrAnew):
+		c.fail(fmt.Errorf("cluster: this node knows what the others do not have any more: start it anew: %w", err))
 	default:
 		c.counts.unrenewed.Add(1)
 	}

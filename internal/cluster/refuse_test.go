@@ -2,12 +2,17 @@ package cluster_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/porchlight-dev/porchlight/internal/cluster"
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -235,6 +240,41 @@ func TestReloadKeepsMembers(t *testing.T) {
 		wait(time.Second)
 		if differs() {
 			t.Error("it is shown though both are the same")
+		}
+	})
+}
+
+// otherData is a quorum whose data are made anew at some moment.
+type otherData struct {
+	cluster.Liveness
+	anew atomic.Bool
+}
+
+// Renew implements cluster.Liveness.
+func (o *otherData) Renew(ctx context.Context, name string, incarnation cluster.Incarnation) error {
+	if o.anew.Load() {
+		return fmt.Errorf("of yesterday: %w", store.ErrAnew)
+	}
+	return o.Liveness.Renew(ctx, name, incarnation)
+}
+
+// A node whose data were made anew by others has to be started anew, and says so.
+func TestDataMadeAnewEndANode(t *testing.T) {
+	inWorld(t, "a b", func(t *testing.T, w *world) {
+		data := &otherData{}
+		c := w.make("c", func(cfg *cluster.Config) { data.Liveness, cfg.Liveness = cfg.Liveness, data })
+		if err := c.c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		data.anew.Store(true)
+		select {
+		case <-c.c.Failed():
+		case <-time.After(time.Second):
+			t.Error("it goes on")
+		}
+		if err := c.c.Err(); !errors.Is(err, store.ErrAnew) || !strings.Contains(err.Error(), "start it anew") {
+			t.Errorf("got %v, want an error that says what to do", err)
 		}
 	})
 }

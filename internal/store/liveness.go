@@ -7,8 +7,9 @@ import "context"
 type Liveness interface {
 	// Renew says that the named node lives as this incarnation, and returns nil
 	// only when a majority of the replicas has it. A node of that name with a
-	// higher incarnation makes it fail with ErrReplaced. After any other error it
-	// is unknown whether the renewal counts.
+	// higher incarnation makes it fail with ErrReplaced, and data that are others than
+	// those of the renewals before with ErrAnew. After any other error it is unknown
+	// whether the renewal counts.
 	Renew(ctx context.Context, name string, incarnation uint64) error
 	// Leave takes the record away, if it is this incarnation's.
 	Leave(ctx context.Context, name string, incarnation uint64) error

@@ -57,6 +57,9 @@ var (
 	ErrBehind = errors.New("store: stored as of a later position")
 	// ErrGap: the log no longer reaches back to the wanted position.
 	ErrGap = errors.New("store: older than the log")
+	// ErrAnew: what all nodes share was deleted and made anew while this node ran, which
+	// knows what is not there any more.
+	ErrAnew = errors.New("store: the data was deleted and made anew")
 	// ErrReplaced: another node has started under this node's name.
 	ErrReplaced = errors.New("store: another node has this name")
 )

@@ -92,7 +92,7 @@ func TestKeepsTheContractInCluster(t *testing.T) {
 		"names/by revision", "roster/watch", "bases/big", "cursors/terms", "letters", "liveness")
 	t.Run("several", func(t *testing.T) {
 		storetest.Several(t, func(t testing.TB) store.Store {
-			s, stop := openOn(t, onServers(servers, "sev"), natsstore.Config{MaxBytes: 64 << 20, Identity: "same"})
+			s, stop := openOn(t, onServers(servers, "sev"), natsstore.Config{MaxBytes: 64 << 20})
 			t.Cleanup(stop)
 			return s
 		})

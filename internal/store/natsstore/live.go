@@ -67,9 +67,19 @@ func (s *Store) Renew(ctx context.Context, name string, incarnation uint64) erro
 				s.renewals = map[string]store.Life{}
 			}
 			s.renewals[name] = store.Life{Incarnation: incarnation, Renewal: ack.Sequence}
-			s.fence = max(s.fence, ack.Sequence)
 		}
+		back := err == nil && ack.Sequence < s.fence
+		if err == nil && !back {
+			s.fence = ack.Sequence
+		}
+		if s.born.IsZero() {
+			s.born = stream.CachedInfo().Created
+		}
+		was := s.born
 		s.renewing.Unlock()
+		if back {
+			return s.isAnew(ctx, stream, was)
+		}
 		if err == nil {
 			return nil
 		}
@@ -77,6 +87,19 @@ func (s *Store) Renew(ctx context.Context, name string, incarnation uint64) erro
 			return fmt.Errorf("natsstore: sign of life: %w", err)
 		}
 	}
+}
+
+// isAnew fails when the stream is not the one that was written first. Nothing else takes its
+// sequences back.
+func (s *Store) isAnew(ctx context.Context, stream jetstream.Stream, was time.Time) error {
+	info, err := stream.Info(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("natsstore: sign of life: %w: %w", store.ErrUnknown, refineRead(err))
+	case info.Created.Equal(was):
+		return nil
+	}
+	return fmt.Errorf("natsstore: the streams with prefix %q are of %v, those that this node wrote were of %v: %w", s.prefix, info.Created, was, store.ErrAnew)
 }
 
 // lastLife returns where the last renewal of a name stands, unless a later

@@ -2,6 +2,7 @@ package natsstore
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
 )
 
 // ledLives is the stream of signs of life of several servers, whose clocks differ:
@@ -136,4 +139,42 @@ func TestAStartPassesOverWhoIsLongDead(t *testing.T) {
 			<-time.After(deadFor + time.Millisecond)
 		}
 	})
+}
+
+// TestRenewNoticesDataThatAreMadeAnew: a node that runs while what all nodes share is
+// deleted and made anew knows what is not there any more, and is told.
+func TestRenewNoticesDataThatAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	bus, err := natsbus.New(natsbus.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Stop(context.Background())
+	if err := bus.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store1, store2 := &Store{js: bus.JetStream()}, &Store{js: bus.JetStream()}
+	for _, s := range []*Store{store1, store2} {
+		s.prefix, s.cfg = "pl", Config{Bus: bus}
+	}
+	for range 5 {
+		if err := store1.Renew(t.Context(), "a", 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := bus.JetStream().DeleteStream(t.Context(), liveStream); err != nil {
+		t.Fatal(err)
+	}
+	if err := store1.Renew(t.Context(), "a", 3); err == nil || errors.Is(err, store.ErrAnew) {
+		t.Errorf("without data: got %v, want an error of another kind", err)
+	}
+	if err := store2.Renew(t.Context(), "b", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := store1.Renew(t.Context(), "a", 3); !errors.Is(err, store.ErrAnew) {
+		t.Errorf("with other data: got %v, want ErrAnew", err)
+	}
+	if err := store2.Renew(t.Context(), "b", 1); err != nil {
+		t.Errorf("of a node that knows no others: got %v, want no error", err)
+	}
 }

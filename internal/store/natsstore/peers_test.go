@@ -63,7 +63,7 @@ func TestPeersKeepTheContract(t *testing.T) {
 	}
 	var stores []store.Store
 	storetest.Several(t, func(t testing.TB) store.Store {
-		s := opened(ctx, t, natsstore.Config{Bus: buses[len(stores)], MaxBytes: 64 << 20, Identity: "same", Usage: natsstore.Room(100 << 30)})
+		s := opened(ctx, t, natsstore.Config{Bus: buses[len(stores)], MaxBytes: 64 << 20, Usage: natsstore.Room(100 << 30)})
 		t.Cleanup(func() { s.Stop(context.Background()) })
 		stores = append(stores, s)
 		return s

@@ -13,8 +13,7 @@ import (
 )
 
 const (
-	identitySubject = "pl.ckpt.cluster"
-	leaseSubject    = "pl.ckpt.lease." // + what it is for
+	leaseSubject = "pl.ckpt.lease." // + what it is for
 
 	liveStream  = "PL_LIVE"
 	liveSubject = "pl.live." // + name, base64url
@@ -47,9 +46,10 @@ type several struct {
 	live      jetstream.Stream
 	nodeNotes jetstream.Stream
 
-	renewing sync.Mutex            // over renewals, fence and sights
+	renewing sync.Mutex            // over all below
 	renewals map[string]store.Life // the last renewal of each name by this store
 	fence    uint64                // highest of them
+	born     time.Time             // when the stream of the first was made
 	sights   map[string]sight      // by name: the records, when they were read last
 
 	scanning sync.Mutex
@@ -99,14 +99,12 @@ func (s *Store) openSeveral(ctx context.Context) error {
 	return err
 }
 
-// checkSeveral checks that the streams may all be used, and are ours.
+// checkSeveral checks that the streams may all be used.
 func (s *Store) checkSeveral(ctx context.Context) error {
-	if s.cfg.Bus.Dir() == "" {
-		if err := s.rehearse(ctx); err != nil {
-			return err
-		}
+	if s.cfg.Bus.Dir() != "" {
+		return nil
 	}
-	return s.checkIdentity(ctx)
+	return s.rehearse(ctx)
 }
 
 // lazily opens a stream at its first use.
@@ -196,30 +194,4 @@ func (s *Store) whyNot(err error, maxBytes int64) string {
 		return fmt.Sprintf("it reserves %d MB: raise the engine's limit, or lower the log's before the engine's", maxBytes>>20)
 	}
 	return "its files may be damaged, or the disk is full"
-}
-
-// checkIdentity refuses the streams of another Porchlight cluster.
-func (s *Store) checkIdentity(ctx context.Context) error {
-	if s.cfg.Identity == "" {
-		return nil
-	}
-	for {
-		m, err := s.ckpt.GetLastMsgForSubject(ctx, identitySubject)
-		switch {
-		case err == nil && string(m.Data) == s.cfg.Identity:
-			return nil
-		case err == nil:
-			return fmt.Errorf("natsstore: the streams with prefix %q in this account are another Porchlight cluster's (%q, this one is %q): "+
-				"give each cluster a prefix or an account of its own, and all nodes of one cluster the same keys", s.prefix, m.Data, s.cfg.Identity)
-		case !errors.Is(err, jetstream.ErrMsgNotFound):
-			return fmt.Errorf("natsstore: cannot read whose streams these are: %w", refineRead(err))
-		}
-		_, err = s.publish(ctx, identitySubject, []byte(s.cfg.Identity), jetstream.WithExpectLastSequencePerSubject(0))
-		if err != nil && !errors.Is(err, errMoved) && !errors.Is(err, store.ErrUnknown) {
-			return fmt.Errorf("natsstore: cannot say whose streams these are: %w", err)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
 }

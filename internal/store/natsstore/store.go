@@ -81,11 +81,6 @@ type Config struct {
 	// Temporary says that the directory goes with the process.
 	Temporary bool
 
-	// Identity is what all nodes of one cluster have in common and no other cluster
-	// has, such as a hash of its keys; another's streams are refused. It is looked
-	// at only when there are several nodes. Empty looks at nothing.
-	Identity string
-
 	// Usage measures the file system that holds dir; nil asks the system. It is
 	// called every 10 s.
 	Usage func(dir string) (Usage, error)

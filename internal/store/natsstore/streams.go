@@ -31,7 +31,7 @@ func (s *Store) openStreams(ctx context.Context) (err error) {
 func (s *Store) openOthers(ctx context.Context) (err error) {
 	subjects := []string{shardSubject + "*", partSubject + "*.*.*", markSubject, counterSubject + "*"}
 	if s.clustered {
-		subjects = append(subjects, identitySubject, leaseSubject+"*")
+		subjects = append(subjects, leaseSubject+"*")
 	}
 	if s.ckpt, err = s.openStream(ctx, jetstream.StreamConfig{
 		Name:              checkpointStream,
