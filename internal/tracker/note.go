@@ -82,11 +82,29 @@ func (n *note) append(dst []byte) []byte {
 	if n.same {
 		return dst
 	}
-	dst = presence.AppendNumber(dst, uint64(len(n.watches)))
-	for _, w := range n.watches {
+	watches := n.watches[:fitting(n.watches)]
+	dst = presence.AppendNumber(dst, uint64(len(watches)))
+	for _, w := range watches {
 		dst = presence.AppendText(dst, string(w))
 	}
 	return dst
+}
+
+// noteWatches is how many bytes of a note its watches take at most: one that is longer
+// than a message of the store (8 MiB) would be tried for ever, and all notes with it. Who
+// comes back to what is noted is told to watch anew, so the rest is missing for a moment.
+const noteWatches = 4 << 20
+
+// fitting is how many of the first fit into that.
+func fitting(watches []presence.UserID) int {
+	const length = 2 // bytes before each: ids have 128 at most
+	room := noteWatches
+	for i, w := range watches {
+		if room -= length + len(w); room < 0 {
+			return i
+		}
+	}
+	return len(watches)
 }
 
 // reader walks bytes and keeps the first error.

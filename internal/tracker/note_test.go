@@ -1,7 +1,9 @@
 package tracker
 
 import (
+	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +177,28 @@ func TestParsersAllocateLittle(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
 			t.Errorf("%s: %d bytes were allocated, want at most 64 KiB", name, got)
+		}
+	}
+}
+
+// TestANoteFitsIntoAMessage: a session that watches more than any message takes holds up
+// nobody's notes; what fits is noted, with its status.
+func TestANoteFitsIntoAMessage(t *testing.T) {
+	t.Parallel()
+	const message = 8<<20 - noteMaxBytes // others may stand before it
+	for name, count := range map[string]int{"few": 50_000, "many": 90_000} {
+		n := note{ref: Ref{User: bob}, revision: 7, friends: true}
+		for i := range count {
+			n.watches = append(n.watches, presence.UserID(fmt.Sprintf("%0*d", map[string]int{"few": 20, "many": presence.MaxUserID}[name], i)))
+		}
+		b := n.append(appendNotes(nil, 1))
+		_, list, err := parseNotes(b)
+		if err != nil || len(list) != 1 || len(b) > message {
+			t.Fatalf("%s: got %d bytes, %d notes, %v, want at most %d bytes and one", name, len(b), len(list), err, message)
+		}
+		got := list[0]
+		if k := len(got.watches); !slices.Equal(got.watches, n.watches[:k]) || k < 30_000 || count < 60_000 && k != count || got.revision != 7 || !got.friends {
+			t.Errorf("%s: got revision %d, friends %v and %d watches of %d", name, got.revision, got.friends, k, count)
 		}
 	}
 }
