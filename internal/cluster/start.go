@@ -53,12 +53,22 @@ func (c *Cluster) Start(ctx context.Context) error {
 	for _, f := range []func(){c.run, c.lease, c.deliver} {
 		c.goes(f)
 	}
-	if err := c.meetOthers(ctx, others); err != nil {
-		_ = c.Stop(context.WithoutCancel(ctx))
-		return err
+	if err = c.meetOthers(ctx, others); err == nil {
+		err = c.takePart(others)
 	}
+	if err != nil {
+		_ = c.Stop(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+// takePart ends a start, unless this node was refused meanwhile.
+func (c *Cluster) takePart(others int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err
+	}
 	c.place = here
 	self := c.self
 	c.emit(nil, func(l Listener) { l.Joined(self) })
