@@ -129,8 +129,8 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Access, error) {
 	if g, ok := v.cache.get(sum); ok && g.key.trusted() {
 		return g.judge(v.now())
 	}
-	g, missing, err := v.read(raw)
-	if missing != nil && missing.ask(ctx) {
+	g, c, err := v.read(raw)
+	if c.missing != nil && c.missing.ask(ctx, c.seen) {
 		g, _, err = v.read(raw)
 	}
 	if err != nil {
@@ -144,12 +144,11 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Access, error) {
 }
 
 // read checks everything about a token that does not change with time. When the
-// key may be one that its issuer published since, missing says whose.
-func (v *Verifier) read(raw string) (g grant, missing *Published, err error) {
+// key may be one that its issuer published since, c.missing says whose.
+func (v *Verifier) read(raw string) (g grant, c choice, err error) {
 	if !compactForm(raw) {
-		return grant{}, nil, invalid("the access token is not a JWT: want header.claims.signature, each in base64url")
+		return grant{}, c, invalid("the access token is not a JWT: want header.claims.signature, each in base64url")
 	}
-	var c choice
 	t, err := v.parser.ParseWithClaims(raw, jwt.MapClaims{}, func(t *jwt.Token) (any, error) {
 		if c = v.choose(t); c.err != nil {
 			return nil, c.err
@@ -158,12 +157,12 @@ func (v *Verifier) read(raw string) (g grant, missing *Published, err error) {
 		return c.key.material(), nil
 	})
 	if err != nil {
-		return grant{}, c.missing, c.refusal(t, err)
+		return grant{}, c, c.refusal(t, err)
 	}
 	// From here on the signature holds: the claims are the issuer's words.
 	g, err = c.issuer.vouch(t.Claims.(jwt.MapClaims))
 	g.key = c.key
-	return g, nil, err
+	return g, choice{}, err
 }
 
 // choice is whose keys may have signed a token that is not verified yet.
@@ -172,6 +171,7 @@ type choice struct {
 	keys    keyset // at least one when err is nil, all of the token's algorithm
 	key     *held  // the one that did, or did not
 	missing *Published
+	seen    *publishedSet // what was published when it was looked at; nil: nothing
 	err     error
 }
 
@@ -207,6 +207,7 @@ func (v *Verifier) choose(t *jwt.Token) (c choice) {
 	}
 	all, published := c.issuer.keys, c.issuer.published
 	if published != nil {
+		c.seen = published.set.Load() // before its keys: what comes after this is news
 		all = append(all[:len(all):len(all)], published.keys()...)
 	}
 	kid, named := t.Header["kid"]

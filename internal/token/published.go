@@ -162,13 +162,19 @@ func (p *Published) land() {
 	}
 }
 
-// ask has the keys refreshed for a token that none of them fits, unless that was
-// done within a minute, and waits a little for it. It reports whether the keys
-// may be others now.
-func (p *Published) ask(ctx context.Context) bool {
+// ask has the keys refreshed for a token that none of those seen fits, unless that
+// was done within a minute, and waits a little for it. It reports whether the keys
+// may be others now. A refresh that ended since they were seen is enough: another
+// one would only use up the minute, and within it what that brought would count
+// for nothing.
+func (p *Published) ask(ctx context.Context, seen *publishedSet) bool {
 	p.mu.Lock()
 	flight := p.flight
 	if flight == nil {
+		if p.set.Load() != seen {
+			p.mu.Unlock()
+			return true
+		}
 		if now := time.Now(); p.runs && now.Sub(p.asked) >= askEvery {
 			p.asked = now
 			p.flight = make(chan struct{})

@@ -175,6 +175,39 @@ func TestUnknownKeyID(t *testing.T) {
 	})
 }
 
+// Who looked for a key just before a refresh brought it, and asks for it just after,
+// has it, and the minute's asking is left for the next key.
+func TestKeyThatCameMeanwhile(t *testing.T) {
+	e := &endpoint{text: asJWKS(t, asJWK("old", pairs()[ES256].private.Public())), slow: time.Second}
+	published(t, e, func(t *testing.T, v *Verifier, _ *Published) {
+		for n, text := range [][]byte{
+			e.text,
+			asJWKS(t, asJWK("old", pairs()[ES256].private.Public()), asJWK("new", pairs()[EdDSA].private.Public())),
+		} {
+			e.answer(text, nil)
+			key, raw := "old", signed(t, pairs()[ES256], "old")
+			if n == 1 {
+				key, raw = "new", signed(t, pairs()[EdDSA], "new")
+			}
+			_, c, err := v.read(raw)
+			if err == nil || c.missing == nil {
+				t.Fatalf("%s: %v, missing %v; want it missing", key, err, c.missing)
+			}
+			if n == 1 {
+				pass(t, v, key, raw) // another call has it fetched
+			}
+			wait(2 * time.Second)
+			if !c.missing.ask(t.Context(), c.seen) {
+				t.Errorf("%s: the keys are told to be the same as before", key)
+			}
+			pass(t, v, key, raw)
+			if got := e.count(); got != n+1 {
+				t.Errorf("%s: asked %d times, want %d", key, got, n+1)
+			}
+		}
+	})
+}
+
 // What was remembered of a key that the issuer took back goes with it.
 func TestRemovedKey(t *testing.T) {
 	both := asJWKS(t, asJWK("a", pairs()[ES256].private.Public()), asJWK("b", pairs()[EdDSA].private.Public()))
