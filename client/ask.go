@@ -69,8 +69,14 @@ func (s *Session) owe(err error) {
 	}
 }
 
+// whyLimit is how long the stream of a session that is gone may take to say why. It
+// is on its way by then, and what is owed is not told again any sooner.
+const whyLimit = 250 * time.Millisecond
+
 // tell runs call, if there is a session to make it on. When the server has lost
-// the session the stream is cut, so that a new one is made without delay.
+// the session the stream is cut, so that a new one is made soon. The stream goes
+// first if it says by itself why the session ended: from some ends nobody comes
+// back, and the answer to a call does not tell which it was.
 func (s *Session) tell(token string, call func() error) error {
 	if token == "" {
 		return errNoSession
@@ -84,7 +90,7 @@ func (s *Session) tell(token string, call func() error) error {
 		}
 		s.mu.Unlock()
 		if cut != nil {
-			cut(err)
+			time.AfterFunc(whyLimit, func() { cut(err) })
 		}
 	}
 	return err

@@ -174,18 +174,19 @@ func (k *keeper) hold(ctx context.Context) (up time.Time, err error) {
 		s.link.retell = nil
 		s.mu.Unlock()
 	}()
-	if err = k.welcome(ctx, token, first.connected, version); err == nil {
-		err = k.receive(st, guard)
+	if err = k.welcome(ctx, token, first.connected, version); err != nil {
+		return up, cause(ctx, err)
 	}
-	return up, cause(ctx, err)
+	return up, k.receive(ctx, st, guard)
 }
 
-// receive takes in frames until the stream ends.
-func (k *keeper) receive(st stream, guard *time.Timer) error {
+// receive takes in frames until the stream ends. What its last frame says counts,
+// also where this end cuts it at the same time.
+func (k *keeper) receive(ctx context.Context, st stream, guard *time.Timer) error {
 	for {
 		f, err := st.next()
 		if err != nil {
-			return err
+			return cause(ctx, err)
 		}
 		k.alive(guard, &f)
 		if f.closing != nil {

@@ -271,19 +271,6 @@ func TestLiveEnds(t *testing.T) {
 	}
 }
 
-// A welcome, or a refusal, that came before the end of the connection is heard.
-func TestGreetedAndEnded(t *testing.T) {
-	t.Parallel()
-	for range 64 { // the end is as ready as the message: either could be taken
-		l := newLiveLink(t.Context(), &liveDoor{})
-		l.received(liveMessage{T: "welcome", Resume: "r1"})
-		l.end(errLinkDown)
-		if err := l.greeting(t.Context()); err != nil || l.welcome.Resume != "r1" {
-			t.Fatalf("got %q, %v; want the welcome", l.welcome.Resume, err)
-		}
-	}
-}
-
 // What a call's answer says, and what is kept of a call that failed for a while.
 func TestLiveRefusals(t *testing.T) {
 	t.Parallel()

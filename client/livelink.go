@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -100,8 +101,8 @@ func (l *liveLink) take(m *liveMessage) bool {
 			l.end(m.fault())
 			return false
 		}
+		l.answerAll(*m) // first: who takes the frame ends the link
 		l.push(frame{closing: c})
-		l.answerAll(*m)
 	}
 	return true // what we do not know is newer than we are
 }
@@ -116,31 +117,47 @@ func (l *liveLink) received(m liveMessage) {
 	}
 }
 
-// greet says hello and waits for the welcome.
+// wordLimit is how long a connection that cannot be written to may take to say why.
+const wordLimit = time.Second
+
+// greet says hello and waits for the welcome. A server that refuses without reading
+// the hello may have closed before all of it is written: what it said is there to
+// be read, and says more than the writing.
 func (l *liveLink) greet(ctx context.Context, hello liveRequest) error {
 	l.token = hello.Token
-	if err := l.write(hello); err != nil {
+	b, err := encode(hello)
+	if err != nil {
 		return err
 	}
-	return l.greeting(ctx)
+	if err = l.send(b); err == nil {
+		return l.greeting(ctx)
+	}
+	brief, cancel := context.WithTimeout(ctx, wordLimit)
+	defer cancel()
+	if said := l.greeting(brief); said == nil || !errors.Is(said, brief.Err()) {
+		return said
+	}
+	return err
 }
 
 // greeting waits for the server's first message. One that came before the end
-// counts, whatever ended the connection right after it.
+// counts, whatever ended the connection, or our patience, right after it.
 func (l *liveLink) greeting(ctx context.Context) error {
 	select {
 	case m := <-l.first:
 		return l.greetedBy(m)
 	case <-l.done:
-		select {
-		case m := <-l.first: // both came
-			return l.greetedBy(m)
-		default:
-			return l.ended()
-		}
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	select {
+	case m := <-l.first: // both came
+		return l.greetedBy(m)
+	default:
+	}
+	if err := l.ended(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // greetedBy takes the server's first message.
@@ -191,45 +208,72 @@ func (l *liveLink) call(ctx context.Context, req liveRequest) (liveMessage, erro
 		l.mu.Unlock()
 	}()
 	req.ID = id
-	if err := l.write(req); err != nil {
-		return liveMessage{}, err
-	}
-	select {
-	case m := <-answered:
-		return l.verdict(req, m)
-	case <-l.done:
-		select {
-		case m := <-answered: // both came
-			return l.verdict(req, m)
-		default:
-			return liveMessage{}, l.ended()
-		}
-	case <-ctx.Done():
-		return liveMessage{}, ended(ctx, "waiting for the answer to "+req.T)
-	}
+	return l.outcome(ctx, req, answered, l.write(req))
 }
 
-// verdict makes an error of an answer that is one.
+// outcome waits for the answer to req, unless it could not be sent. An answer that
+// came counts, whatever ended the connection, or our patience, right after it.
+func (l *liveLink) outcome(ctx context.Context, req liveRequest, answered <-chan liveMessage, failed error) (liveMessage, error) {
+	if failed == nil {
+		select {
+		case m := <-answered:
+			return l.verdict(req, m)
+		case <-l.done:
+		case <-ctx.Done():
+		}
+	}
+	select {
+	case m := <-answered: // both came
+		return l.verdict(req, m)
+	default:
+	}
+	if failed == nil {
+		failed = l.ended()
+	}
+	if failed == nil {
+		failed = ended(ctx, "waiting for the answer to "+req.T)
+	}
+	return liveMessage{}, failed
+}
+
+// verdict makes an error of an answer that is one. The server's own goodbye answers
+// ours when the session is over with it; where it is kept, nobody has left.
 func (l *liveLink) verdict(req liveRequest, m liveMessage) (liveMessage, error) {
 	switch {
 	case m.T == "error":
 		return liveMessage{}, m.fault()
 	case m.T == "bye" && req.T != "bye":
 		return liveMessage{}, errLinkDown
+	case m.T == "bye" && Reason(m.Reason) != ReasonSessionClosed && !sessionLost(Reason(m.Reason)):
+		return liveMessage{}, m.fault()
 	}
 	return m, nil
 }
 
-// write sends one message. A connection that takes nothing for long is over.
+// write sends one message.
 func (l *liveLink) write(req liveRequest) error {
-	b, err := json.Marshal(req)
+	b, err := encode(req)
 	if err != nil {
-		var e *Error
-		if errors.As(err, &e) {
-			return e
-		}
-		return invalid("status", err.Error())
+		return err
 	}
+	return l.send(b)
+}
+
+// encode fails for values that no message can carry.
+func encode(req liveRequest) ([]byte, error) {
+	b, err := json.Marshal(req)
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return nil, e
+	case err != nil:
+		return nil, invalid("status", err.Error())
+	}
+	return b, nil
+}
+
+// send writes a message. A connection that takes nothing for long is over.
+func (l *liveLink) send(b []byte) error {
 	ctx, cancel := context.WithTimeout(l.ctx, writeTimeout)
 	defer cancel()
 	if err := l.conn.Write(ctx, websocket.MessageText, b); err != nil {

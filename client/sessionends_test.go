@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -232,6 +234,57 @@ func TestEndsThatStay(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Nobody comes back from the end that the stream names, though a call is told first
+// that the session is gone, without a reason.
+func TestGoneBeforeTheStreamSaysWhy(t *testing.T) {
+	t.Parallel()
+	f := &fake{streams: []func(*feed) error{func(d *feed) error {
+		d.connected(&isonlinev1.Connected{})
+		d.hold(time.Second + 10*time.Millisecond)
+		d.closing(&isonlinev1.Closing{
+			Reason:             isonlinev1.ClosingReason_CLOSING_REASON_SESSION_CLOSED,
+			SessionCloseReason: isonlinev1.CloseReason_CLOSE_REASON_ADMIN,
+		})
+		return errCut
+	}}}
+	f.refuse = func(line string) error {
+		if strings.HasPrefix(line, "set") {
+			return fault(codes.NotFound, ReasonSessionGone)
+		}
+		return nil
+	}
+	bubble(t, f, func(t *testing.T, c *Client) {
+		s := open(t, c, Options{})
+		<-time.After(time.Second)
+		if err := s.Set(t.Context(), Status{Show: Busy}); ReasonOf(err) != ReasonSessionGone {
+			t.Errorf("Set: got %v, want SESSION_GONE", err)
+		}
+		expectOver(t, s, time.Minute, true)
+		if ReasonOf(s.Err()) != ReasonSessionClosed {
+			t.Errorf("over by %v, want what the stream said", s.Err())
+		}
+		f.expect(t, "make", "connect s1 after - unspecified", "set s1 busy")
+	})
+}
+
+// lastWord is a stream that has a last frame.
+type lastWord struct{ stream }
+
+func (lastWord) next() (frame, error) {
+	return frame{closing: &closing{reason: closingReplaced}}, nil
+}
+
+// What a stream's last frame says counts though this end cuts the stream meanwhile.
+func TestLastFrameOfACutStream(t *testing.T) {
+	t.Parallel()
+	ctx, cut := context.WithCancelCause(t.Context())
+	cut(errSilent)
+	guard := time.NewTimer(time.Hour)
+	if err := (&keeper{}).receive(ctx, lastWord{}, guard); ReasonOf(err) != ReasonReplacedStream {
+		t.Errorf("got %v, want REPLACED_STREAM", err)
 	}
 }
 
