@@ -124,12 +124,14 @@ func standstill(t *testing.T) func() time.Duration {
 func TestClientGoesOn(t *testing.T) {
 	t.Parallel()
 	a := running(t, params(t, t.TempDir()))
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	// The near end of a connection: nobody listens there, and while it lasts nobody
+	// else begins to.
+	somebody, err := net.Dial("tcp", a.HTTPAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := nobody.Addr().String()
-	nobody.Close()
+	defer somebody.Close()
+	dead := somebody.LocalAddr().String()
 	for _, addrs := range [][]string{
 		{dead, dead, a.GRPCAddr().String()}, {"ws://" + dead, "ws://" + a.HTTPAddr().String()},
 		{a.GRPCAddr().String(), dead}, {"ws://" + a.HTTPAddr().String(), "ws://" + dead},

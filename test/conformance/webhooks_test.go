@@ -30,7 +30,6 @@ func (s *sample) start(t *testing.T, ctx context.Context, code string) {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
 	s.url = "http://127.0.0.1:" + port + "/"
 	file := filepath.Join(t.TempDir(), s.name)
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(code, "9000", port)), 0o600); err != nil {
@@ -48,6 +47,7 @@ func (s *sample) start(t *testing.T, ctx context.Context, code string) {
 		t.Fatal(err)
 	}
 	cmd.Stderr = &logBuffer{}
+	l.Close() // not before: a build takes seconds, and others look for a port meanwhile
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -136,8 +136,8 @@ func within[T any](t *testing.T, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(10 * time.Second):
-		t.Fatalf("10s passed without: %s", what)
+	case <-time.After(30 * time.Second):
+		t.Fatalf("30s passed without: %s", what)
 		panic("unreachable")
 	}
 }

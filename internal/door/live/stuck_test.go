@@ -284,7 +284,7 @@ func TestHellosThatWaitHoldUpNobody(t *testing.T) {
 		for i := range 50 {
 			began := time.Now()
 			alice.Say(`{"t":"set","id":%d,"status":{"text":"%d"}}`, i, i)
-			alice.Conn.SetReadDeadline(began.Add(5 * time.Second))
+			alice.Conn.SetReadDeadline(began.Add(20 * time.Second)) // a call that is held up is never answered
 			if err := alice.Next(); err != nil {
 				t.Fatalf("call %d while others wait: %v", i, err)
 			}
@@ -292,7 +292,7 @@ func TestHellosThatWaitHoldUpNobody(t *testing.T) {
 		}
 		release()
 		for _, p := range waiting {
-			p.Conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			p.Conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 			if err := p.Next(); err != nil {
 				t.Fatal(err)
 			}

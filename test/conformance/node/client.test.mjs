@@ -11,7 +11,7 @@ import { Node, home } from './node.mjs';
 
 const { PORCHLIGHT_HTTP: http, PORCHLIGHT_PROGRAM: program } = process.env;
 const key = 'porchlight development server key, known to everyone, loopback only';
-const patience = 15_000;
+const patience = 20_000;
 const sessions = [];
 
 after(() => {

@@ -14,7 +14,7 @@ const program = need('PORCHLIGHT_PROGRAM');
 const api = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../../api');
 
 // No answer in this time is a failure; it bounds waiting, it measures nothing.
-const patience = 10_000;
+const patience = 20_000;
 
 function need(name) {
   const value = process.env[name];

@@ -62,7 +62,7 @@ export class WebDevice {
 
 /** Messages of a stream, in order, as something a test can wait for. */
 export class Heard {
-  constructor(patience = 10_000) {
+  constructor(patience = 20_000) {
     this.patience = patience;
     this.events = [];
     this.hear = (event) => {
