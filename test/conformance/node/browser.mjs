@@ -51,7 +51,7 @@ async function serve(name, origins, tls) {
     listen: { http: '127.0.0.1:0', grpc: '127.0.0.1:0', ...(tls && { tls }) },
     apps: { web: {
       jwt: { issuer: 'https://id.example', keys: [{ id: 'k', secret: 'a secret of thirty-two bytes or more, for this test' }] },
-      policy: { heartbeat_timeout: '9s', grace: '8s' },
+      policy: { heartbeat_timeout: '9s', grace: '6s' },
       cors: { origins },
     } },
   }));
@@ -174,7 +174,7 @@ describe('in a browser', { concurrency: true }, () => {
         await page.reload();
         await page.evaluate((o) => window.porchlight.start(o), start);
         assert.equal((await hears(page, 'connected')).resumed, true);
-        await wait(9000); // a grace that was not called off would end here
+        await wait(7000); // a grace that was not called off would end here
         assert.equal(carol.heard.events.length, 0, 'nothing was told of alice');
       });
 

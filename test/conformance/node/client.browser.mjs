@@ -51,7 +51,7 @@ describe('a page of an app, over TLS', { concurrency: false, timeout: 120_000 },
     app = await serveApp();
     undo.push(() => app.stop());
     config = path.join(dir, 'c.json'); // JSON is YAML
-    const one = (origins) => ({ jwt: { issuer: `https://${origins.length}.example`, keys: [{ id: 'k', secret: 'a secret of thirty-two bytes or more, for this test' }] }, policy: { heartbeat_timeout: '9s', grace: '8s' }, cors: { origins } });
+    const one = (origins) => ({ jwt: { issuer: `https://${origins.length}.example`, keys: [{ id: 'k', secret: 'a secret of thirty-two bytes or more, for this test' }] }, policy: { heartbeat_timeout: '9s', grace: '6s' }, cors: { origins } });
     writeFileSync(config, JSON.stringify({
       data: path.join(dir, 'data'), listen: { http: '127.0.0.1:0', grpc: '127.0.0.1:0', tls: { cert, key } },
       apps: { web: one([`http://127.0.0.1:${app.port}`]), other: one([]) },
@@ -91,7 +91,7 @@ describe('a page of an app, over TLS', { concurrency: false, timeout: 120_000 },
     await bob.reload();
     await bob.waitForFunction(() => window.porchlight, { timeout: 20_000, polling: 50 });
     assert.equal((await begin(bob, 'bob')).id, id, 'the same session');
-    await wait(9000); // a grace that was not called off would end here
+    await wait(7000); // a grace that was not called off would end here
     assert.deepEqual((await alice.evaluate(() => window.told)).filter((t) => t !== 'false'), ['true opened']);
     assert.equal((await alice.evaluate(() => window.porchlight.state())).link, 'up');
     await bob.close();

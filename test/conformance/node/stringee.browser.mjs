@@ -49,7 +49,7 @@ describe('the client of Stringee in a page', { concurrency: false, timeout: 120_
     writeFileSync(config, JSON.stringify({
       data: path.join(dir, 'data'), listen: { http: '127.0.0.1:0', grpc: '127.0.0.1:0', tls: { cert, key } },
       apps: { web: {
-        jwt: { issuer: 'i', keys: [{ secret: 'an access token key of these tests, 32 bytes' }] }, policy: { grace: '8s' },
+        jwt: { issuer: 'i', keys: [{ secret: 'an access token key of these tests, 32 bytes' }] }, policy: { grace: '6s' },
         cors: { origins: [`http://127.0.0.1:${app}`] }, stringee: { key_sid: sid, key_secret: secret, project_id: 25 },
       } },
     }));
@@ -105,14 +105,14 @@ describe('the client of Stringee in a page', { concurrency: false, timeout: 120_
     // The line breaks: the same client is back in time, and nobody hears of it.
     await b.evaluate(() => window.client.socket.socket.close());
     await until(b, () => window.events.filter(([n, d]) => n === 'authen' && d.r === 0).length === 2);
-    await wait(9000); // a grace that was not called off would end here
+    await wait(7000); // a grace that was not called off would end here
     assert.equal((await all(a, 'messagefromtopic')).length, 2);
 
     // A page that is loaded anew is another client, but the user stays.
     await b.reload();
     const again = await open(bob());
     await authen(again);
-    await wait(9000);
+    await wait(7000);
     assert.equal((await all(a, 'messagefromtopic')).length, 2);
     await again.evaluate(() => window.client.disconnect());
     await until(a, () => window.events.some(([n, d]) => n === 'messagefromtopic' && d.message.newValue === 'offline'));
