@@ -52,7 +52,7 @@ type crowd struct {
 	read         []int       // of each node: how much of its log was looked at
 	awayUntil    []time.Time // of each node: when it was last away; guarded by fleet.mu
 
-	severedIn map[string]bool // users who said goodbye at a node that was cut off; guarded by history
+	lateIn map[string]time.Time // users of whose last seen webhooks may know less, and since when; guarded by history
 
 	left    []ghost // guarded by world.mu, as is found
 	found   nodeFigures

@@ -167,9 +167,9 @@ func (g *guest) enter() error {
 func (g *guest) goodbye() error {
 	if l := g.life; g.crowd.severed(g.at) {
 		g.w.history.note(func() { l.losses++ })
-		g.crowd.wentSevered(g.user)
+		g.crowd.toldLate(g.user)
 	} else if g.crowd.standsStill(g.at) {
-		g.crowd.wentSevered(g.user)
+		g.crowd.toldLate(g.user)
 	}
 	return g.bye()
 }
@@ -235,6 +235,7 @@ func (g *guest) comeBack() {
 func (g *guest) doubt() {
 	if l := g.life; !g.doubted && l.held && l.opening().asked() && time.Since(g.lost) > nodesGrace-graceMargin {
 		g.doubted = true
+		g.crowd.toldLate(g.user)
 		g.w.history.note(func() { l.doubtful, l.losses = l.doubtful+1, l.losses+1 })
 		g.crowd.count(func(f *nodeFigures) { f.doubtful++ })
 	}

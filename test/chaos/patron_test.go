@@ -336,9 +336,9 @@ func (p *patron) leave() {
 	p.closes.asked++
 	if p.crowd.severed(p.at) {
 		p.closes.may++ // who goes from there to another node sees him once more, and his end
-		p.crowd.wentSevered(p.user)
+		p.crowd.toldLate(p.user)
 	} else if p.crowd.standsStill(p.at) {
-		p.crowd.wentSevered(p.user)
+		p.crowd.toldLate(p.user)
 	}
 	p.mu.Unlock()
 	_, err := p.ask(word, callLimit)

@@ -67,6 +67,7 @@ func (p *patron) come() {
 func (p *patron) doubt() {
 	if !p.doubted {
 		p.doubted = true
+		p.crowd.toldLate(p.user)
 		p.opens.may++
 		p.closes.may++
 	}

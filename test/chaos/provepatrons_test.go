@@ -293,6 +293,7 @@ func TestLostSince(t *testing.T) {
 		{at: after(10 * time.Second), gone: after(20 * time.Second), harm: harmStopped, nodes: []int{0}},
 		{at: after(40 * time.Second), harm: harmDoors, nodes: []int{1}},
 		{at: after(40 * time.Second), gone: after(41 * time.Second), harm: harmTermed, nodes: []int{2}},
+		{at: after(60 * time.Second), gone: after(70 * time.Second), harm: harmKilled, nodes: []int{2}},
 	}
 	for name, c := range map[string]struct {
 		node  int
@@ -306,6 +307,7 @@ func TestLostSince(t *testing.T) {
 		"proven since":     {0, 25 * time.Second, 30 * time.Second, 30 * time.Second, false},
 		"the way to it":    {1, 5 * time.Second, 50 * time.Second, 40 * time.Second, true},
 		"it said goodbye":  {2, 5 * time.Second, 43 * time.Second, 43 * time.Second, true},
+		"heard late":       {2, 55 * time.Second, 68 * time.Second, 60 * time.Second, true},
 		"before all":       {2, 5 * time.Second, 30 * time.Second, 30 * time.Second, false},
 	} {
 		at, with := w.lostSince(c.node, after(c.proof), after(c.ended))

@@ -81,8 +81,12 @@ func TestWhatAWebhookKnowsLate(t *testing.T) {
 	}
 	early, late := at(time.Second), at(2*time.Second)
 	expect(t, differ(of(early, late), of(late, late)), "bob: told last seen")
-	w.wentSevered("bob")
+	w.toldLate("bob")
 	expect(t, differ(of(early, late), of(late, late)), "")
 	expect(t, differ(of(late, late), of(early, late)), "bob: told last seen")
 	expect(t, differ(of(early, early), of(late, late)), "carol: told last seen")
+	w.lateIn["bob"] = time.Now().Add(-lateFor - time.Second)
+	expect(t, differ(of(early, late), of(late, late)), "") // until he was told
+	expect(t, differ(of(late, late), of(late, late)), "")
+	expect(t, differ(of(early, late), of(late, late)), "bob: told last seen")
 }

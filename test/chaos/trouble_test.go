@@ -45,8 +45,8 @@ func (w *crowd) lostSince(node int, proof, ended time.Time) (at time.Time, with 
 				continue
 			}
 			with = true
-			if !o.harm.endsLinks() && o.at.Before(at) {
-				at = o.at
+			if (!o.harm.endsLinks() || o.harm == harmKilled) && o.at.Before(at) {
+				at = o.at // a device that did not read, or a machine that is busy, hears of it late
 			}
 		}
 	})
@@ -192,25 +192,34 @@ func (w *crowd) severed(node int) (yes bool) {
 	return yes
 }
 
-// wentSevered notes a goodbye at such a node.
-func (w *crowd) wentSevered(user string) {
+// toldLate notes that webhooks may know less of when a user was last seen than
+// snapshots do: he said goodbye at a node that was cut off, or comes back so late that
+// his session may have been shown as over and goes on all the same.
+func (w *crowd) toldLate(user string) {
 	w.history.note(func() {
-		if w.severedIn == nil {
-			w.severedIn = map[string]bool{}
+		if w.lateIn == nil {
+			w.lateIn = map[string]time.Time{}
 		}
-		w.severedIn[user] = true
+		w.lateIn[user] = time.Now()
 	})
 }
 
+// lateFor is how long after that the log may go on about it: who writes what was shown
+// is given fifteen seconds, and a round's trouble lasts that long.
+const lateFor = time.Minute
+
 // knowLate takes the last seen of a snapshot for that which a webhook was told, where
-// it may be later: the end was told as that of the node's silence, and the goodbye
-// that the log has behind it is no event. The user's next one has it.
+// it may be later: the end was told as that of the node's silence, or to watchers
+// alone, and what the log has behind it is no event. The user's next one has it.
 func (w *crowd) knowLate(told, snapshot map[string]known) {
 	w.history.note(func() {
-		for user := range w.severedIn {
+		for user, since := range w.lateIn {
 			k, ok := told[user]
 			s := snapshot[user]
-			if ok && k.lastSeen.Before(s.lastSeen) {
+			switch {
+			case ok && k.lastSeen.Equal(s.lastSeen) && time.Since(since) > lateFor:
+				delete(w.lateIn, user)
+			case ok && k.lastSeen.Before(s.lastSeen):
 				k.lastSeen = s.lastSeen
 				told[user] = k
 			}
