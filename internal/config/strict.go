@@ -112,7 +112,12 @@ func (s *strict) lookMap(n ast.Node, t reflect.Type, at place) {
 func (s *strict) lookValue(n ast.Node, t reflect.Type, at place) {
 	text, ok := scalar(n)
 	if !ok {
-		s.refuse(n, at, "want one value, not a list or a mapping")
+		if n.Type() == ast.MappingType || n.Type() == ast.MappingValueType {
+			// Within { } the parser takes any colon for that of a key.
+			s.refuse(n, at, "want one value, not a mapping; an address within { } stands in quotes: \"nats://a:4222\"")
+			return
+		}
+		s.refuse(n, at, "want one value, not a list")
 		return
 	}
 	number := n.Type() == ast.IntegerType
