@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/porchlight-dev/porchlight"
 	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
@@ -52,7 +53,8 @@ func TestClusterExport(t *testing.T) {
 		"there already":     {[]string{"export", "--data", dir, file}, "is there already"},
 		"nothing":           {[]string{"export", file + "2"}, "--data DIR"},
 		"both":              {[]string{"export", "--data", dir, "--cluster", "nats://127.0.0.1:1", file + "2"}, "one at a time"},
-		"no such directory": {[]string{"export", "--data", dir + "2", file + "2"}, "data directory"},
+		"no such directory": {[]string{"export", "--data", dir + "2", file + "2"}, "is no data directory of a node"},
+		"an empty one":      {[]string{"export", "--data", t.TempDir(), file + "2"}, "is no data directory of a node"},
 		"no such file":      {[]string{"import", "--cluster", "nats://127.0.0.1:1", file + "2"}, "no such file"},
 		"into nothing":      {[]string{"import", file}, "--cluster URL"},
 		"nobody there":      {[]string{"status", "--cluster", "nats://127.0.0.1:1"}, "is it running"},
@@ -76,6 +78,14 @@ func TestClusterImport(t *testing.T) {
 	servers := natsbustest.Start(t, natsbustest.Settings{})
 	urls := strings.Join(servers.URLs(), ",")
 	file := filepath.Join(t.TempDir(), "node.export")
+	began := time.Now()
+	out, errText, err := once(t, "cluster", "export", "--cluster", urls, "--cluster-prefix", "other", file)
+	if err == nil || !strings.Contains(errText, `nothing is stored here with the prefix "other"`) || !strings.Contains(errText, "--cluster-prefix") {
+		t.Errorf("export of nothing: %q, %q, %v; want what to do", out, errText, err)
+	}
+	if took := time.Since(began); took > 20*time.Second { // it waited for 30 s once
+		t.Errorf("export of nothing took %s", took)
+	}
 	if out, errText, err := once(t, "cluster", "export", "--data", stoppedNode(t), file); err != nil || !strings.Contains(out, "export of") {
 		t.Fatalf("export: %q, %q, %v", out, errText, err)
 	}

@@ -109,8 +109,8 @@ type Transfer = natsstore.Progress
 // not at all.
 func ExportData(ctx context.Context, from Storage, file string, told func(Transfer)) error {
 	if from.Data != "" {
-		if _, err := os.Stat(from.Data); err != nil {
-			return fmt.Errorf("data directory: %w", err) // one that is not there would be made
+		if !natsbus.Used(from.Data) { // it would be made one
+			return fmt.Errorf("%s is no data directory of a node: give the one that the node's configuration names (data), or that it was started with (--data)", from.Data)
 		}
 		if name, err := natsbus.Member(from.Data); err == nil {
 			return fmt.Errorf("data directory %s is that of node %q of several, which has only a part for sure: give those of a majority of the nodes", from.Data, name)
@@ -135,6 +135,9 @@ func ExportData(ctx context.Context, from Storage, file string, told func(Transf
 	}
 	defer os.Remove(out.Name()) // gone already when all went well
 	err = natsstore.Export(ctx, bus, out, told)
+	if errors.Is(err, natsstore.ErrNothing) {
+		err = fmt.Errorf("%w: give the prefix of the nodes' configuration (cluster.prefix) with --cluster-prefix, and the account that they use", err)
+	}
 	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return err
 	}

@@ -115,6 +115,12 @@ func MakeMember(dir, member string) error {
 	return claimName(dir, member)
 }
 
+// Used reports whether a directory is the data directory of a node that ran.
+func Used(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, markFile))
+	return err == nil
+}
+
 // Member is the name of the member that a directory belongs to.
 func Member(dir string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(dir, nameFile))

@@ -76,18 +76,11 @@ func ImportRights(prefix string) (publish []string) {
 
 // empty refuses a place with anything in it.
 func (e *transfer) empty(ctx context.Context) error {
-	for _, name := range allStreams() {
-		ask, cancel := e.asking(ctx)
-		_, err := e.bus.JetStream().Stream(ask, e.named(name))
-		cancel()
-		switch {
-		case err == nil:
-			return fmt.Errorf("%w: stream %s: import before the first node starts, or delete the streams of this prefix first", ErrNotEmpty, e.named(name))
-		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return fmt.Errorf("natsstore: cannot see whether anything is stored: %w", e.lacking(err))
-		}
+	names, err := e.there(ctx)
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%w: stream %s: import before the first node starts, or delete the streams of this prefix first", ErrNotEmpty, e.named(names[0]))
 	}
-	return nil
+	return err
 }
 
 // restore makes one stream of its snapshot.

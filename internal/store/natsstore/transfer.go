@@ -55,6 +55,9 @@ type Progress struct {
 	Bytes       int64  // copied so far, of all
 }
 
+// ErrNothing means that nothing is stored where an export was to come from.
+var ErrNothing = errors.New("natsstore: nothing is stored here")
+
 // Export writes all that is stored to w. No store may be open on the bus.
 func Export(ctx context.Context, bus *natsbus.Bus, w io.Writer, told func(Progress)) error {
 	sum := sha256.New()
@@ -64,7 +67,13 @@ func Export(ctx context.Context, bus *natsbus.Bus, w io.Writer, told func(Progre
 		return err
 	}
 	e := &transfer{bus: bus, conn: bus.JetStream().Conn(), told: told}
-	names := allStreams()
+	names, err := e.there(ctx)
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("%w with the prefix %q", ErrNothing, bus.Prefix())
+	}
+	if err != nil {
+		return err
+	}
 	for i, name := range names {
 		e.at = Progress{name, i, len(names), e.at.Bytes}
 		if err := e.export(ctx, name, out); err != nil {
@@ -154,7 +163,24 @@ func (e *transfer) named(name string) string {
 	return strings.ToUpper(e.bus.Prefix()) + strings.TrimPrefix(name, "PL")
 }
 
-// export writes one stream; one that is not there is left out.
+// there are the streams that are stored. Servers of a cluster do not answer at all
+// when the snapshot of another one is asked for.
+func (e *transfer) there(ctx context.Context) (names []string, err error) {
+	for _, name := range allStreams() {
+		ask, cancel := e.asking(ctx)
+		_, err := e.bus.JetStream().Stream(ask, e.named(name))
+		cancel()
+		switch {
+		case err == nil:
+			names = append(names, name)
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return nil, fmt.Errorf("natsstore: cannot see whether anything is stored in stream %s: %w", e.named(name), e.lacking(err))
+		}
+	}
+	return names, nil
+}
+
+// export writes one stream.
 func (e *transfer) export(ctx context.Context, name string, out io.Writer) error {
 	inbox := e.conn.NewRespInbox()
 	chunks := make(chan *nats.Msg, 1024)
@@ -167,10 +193,6 @@ func (e *transfer) export(ctx context.Context, name string, out io.Writer) error
 	err = e.api(ctx, "SNAPSHOT."+e.named(name), map[string]any{
 		"deliver_subject": inbox, "no_consumers": true, "jsck": true, "chunk_size": 256 << 10,
 	}, &header)
-	var answer *jetstream.APIError
-	if errors.As(err, &answer) && answer.ErrorCode == jetstream.JSErrCodeStreamNotFound {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
