@@ -119,6 +119,7 @@ func TestResumeInAnotherDialect(t *testing.T) {
 		}
 		one.want("first", "#1 one bob 0 false", "#2 mark 1 bob")
 		enter(t, c, bob, nil, &lines{"one"})
+		synctest.Wait() // his coming is told beside the answer to him
 		one.want("bob comes", "#3 one bob 2 true")
 		had := uint64(1)
 		two, e := enter(t, c, alice, &had, &lines{"two"})
