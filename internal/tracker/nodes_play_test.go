@@ -116,6 +116,10 @@ func (m *nodesModel) connect(n *node, d *device) {
 	if err != nil {
 		return
 	}
+	if d.closed && n.cut {
+		n.tr.LinkLost(d.ref, w) // it has not heard of the end that was said elsewhere; when it does, the session ends
+		return
+	}
 	if d.closed {
 		m.fail("a session of %s that was closed for good was connected: %+v", d.user.ID, c)
 	}
