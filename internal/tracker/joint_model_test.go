@@ -121,7 +121,7 @@ func TestJointModel(t *testing.T) {
 	t.Parallel()
 	count := 15
 	if testing.Short() {
-		count = 4
+		count = 2
 	}
 	if n, err := strconv.Atoi(os.Getenv("PORCHLIGHT_JOINT")); err == nil {
 		count = n

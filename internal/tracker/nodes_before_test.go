@@ -12,6 +12,10 @@ import (
 // is played some times.
 func TestNodesOfBefore(t *testing.T) {
 	t.Parallel()
+	times := 10
+	if testing.Short() {
+		times = 2 // one takes a second under the race detector
+	}
 	for name, steps := range map[string][]step{
 		"a logout that only one node heard": {
 			{"make", 61, 0, 949000000, false}, {"lose link", 53, 33, 13000000, true}, {"race", 1, 3, 20000000, true},
@@ -38,7 +42,7 @@ func TestNodesOfBefore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for range 10 {
+			for range times {
 				synctest.Test(t, func(t *testing.T) {
 					if trouble := playNodes(t, presence.Single, steps); trouble != "" {
 						t.Error(trouble)

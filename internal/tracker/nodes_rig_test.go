@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/porchlight-dev/porchlight/internal/fault"
 	"github.com/porchlight-dev/porchlight/internal/presence"
+	"github.com/porchlight-dev/porchlight/internal/store"
 	"github.com/porchlight-dev/porchlight/internal/store/storetest"
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
@@ -33,6 +35,8 @@ type nodes struct {
 	quit chan struct{}
 	// loaded is called by a node that starts, when it has read the checkpoint.
 	loaded func()
+	// touched are the shards of all of whom anybody ever told.
+	touched map[int]bool
 }
 
 // node is one tracker with its world.
@@ -64,7 +68,7 @@ func inNodes(t *testing.T, n int, change func(*Config), f func(t *testing.T, c *
 }
 
 func newNodes(t testing.TB, n int, change func(*Config)) *nodes {
-	c := &nodes{t: t, mem: storetest.NewMemory(), quit: make(chan struct{})}
+	c := &nodes{t: t, mem: storetest.NewMemory(), quit: make(chan struct{}), touched: map[int]bool{}}
 	c.cfg = Config{Policies: map[presence.AppID]Policy{app: {}}, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&c.cfg)
@@ -84,7 +88,7 @@ func (c *nodes) start(name int) *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	st := &shared{Memory: c.mem, loaded: c.loaded}
+	st := &shared{Memory: c.mem, loaded: c.loaded, read: func(r *presence.Record) { c.touch(store.Shard(r.User)) }}
 	n := &node{
 		of: c, name: name, number: number, store: st, inbox: make(chan func(), 1<<16),
 		lostBy: map[uint64]bool{}, born: time.Now(),
@@ -141,7 +145,32 @@ func (c *nodes) node(number uint64) *node {
 func (c *nodes) reach(a, b *node) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return a != b && !a.dead && !b.dead && !a.cut && !b.cut
+	return reach(a, b)
+}
+
+// reach is nodes.reach; the lock is held.
+func reach(a, b *node) bool { return a != b && !a.dead && !b.dead && !a.cut && !b.cut }
+
+// touch notes that somebody of the shard is spoken of.
+func (c *nodes) touch(shard int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.touched[shard] = true
+}
+
+// digests is Tracker.Digests, which looks at all shards: twenty of a thousand have
+// anybody here, and to lock all of them each second is most of what a test takes under
+// the race detector.
+func (n *node) digests(origin uint64, d *[Shards]uint64) {
+	n.of.mu.Lock()
+	touched := slices.Collect(maps.Keys(n.of.touched))
+	n.of.mu.Unlock()
+	for _, i := range touched {
+		sh := &n.tr.shards[i]
+		sh.mu.Lock()
+		d[i] = sh.peers.digests[origin]
+		sh.mu.Unlock()
+	}
 }
 
 // post makes b do f in its turn, unless the message is lost.
@@ -160,6 +189,7 @@ func (c *nodes) loses() bool {
 
 // Change implements Peers.
 func (n *node) Change(shard int, b []byte) {
+	n.of.touch(shard)
 	b = slices.Clone(b)
 	for _, o := range n.of.running() {
 		n.of.post(n, o, func() { o.tr.Apply(n.number, shard, [][]byte{b}) })
@@ -193,8 +223,10 @@ func (n *node) Nodes() (list []uint64) {
 }
 
 func (n *node) reachable() (list []uint64) {
-	for _, o := range n.of.running() {
-		if n.of.reach(n, o) {
+	n.of.mu.Lock()
+	defer n.of.mu.Unlock()
+	for _, o := range n.of.all {
+		if reach(n, o) {
 			list = append(list, o.number)
 		}
 	}
@@ -259,7 +291,7 @@ func (c *nodes) compare() {
 func (c *nodes) repair() {
 	for _, a := range c.running() {
 		var theirs [Shards]uint64
-		a.tr.Digests(a.number, &theirs)
+		a.digests(a.number, &theirs)
 		for _, b := range c.running() {
 			if c.reach(a, b) {
 				b.inbox <- func() { b.mend(a, &theirs) }
@@ -271,7 +303,7 @@ func (c *nodes) repair() {
 // mend replaces what differs of a's shards.
 func (n *node) mend(a *node, theirs *[Shards]uint64) {
 	var mine [Shards]uint64
-	n.tr.Digests(a.number, &mine)
+	n.digests(a.number, &mine)
 	for shard := range mine {
 		if mine[shard] == theirs[shard] || !n.of.reach(a, n) {
 			continue

@@ -23,6 +23,8 @@ type shared struct {
 	dies  atomic.Bool // with the next notes that it takes
 	// loaded is called when the checkpoint was read; nil: nobody asks.
 	loaded func()
+	// read is told of each record that is read; nil: nobody asks.
+	read func(*presence.Record)
 	// reads of notes that are under way, and the most there were; each takes a moment
 	// while it dawdles.
 	dawdles     atomic.Bool
@@ -72,6 +74,11 @@ func (s *shared) Follow(ctx context.Context, from uint64, f func(uint64, []prese
 		}
 		for s.late.Load() && ctx.Err() == nil {
 			<-time.After(50 * time.Millisecond)
+		}
+		for i := range list {
+			if s.read != nil {
+				s.read(&list[i])
+			}
 		}
 		return f(n, list)
 	})

@@ -306,7 +306,7 @@ func TestTheLogForgetsWhatAllHaveSaved(t *testing.T) {
 			t.Errorf("the checkpoint is good through %d, %v", through, err)
 		}
 		c.kill(c.all[0])
-		wait(10 * time.Minute)
+		wait(6 * time.Minute)
 		left := 0
 		_ = c.mem.LoadNotes(context.Background(), 0, -1, func(incarnation uint64, _ []byte) error {
 			if incarnation == c.all[0].number {
@@ -315,7 +315,7 @@ func TestTheLogForgetsWhatAllHaveSaved(t *testing.T) {
 			return nil
 		})
 		if left != 0 {
-			t.Errorf("%d notes of a node that is gone for ten minutes are left", left)
+			t.Errorf("%d notes of a node that is gone for six minutes are left", left)
 		}
 	})
 }

@@ -124,7 +124,7 @@ func (c *nodes) leave(n *node) {
 	c.lose = nil
 	c.mu.Unlock()
 	var theirs [Shards]uint64
-	n.tr.Digests(n.number, &theirs)
+	n.digests(n.number, &theirs)
 	for _, o := range c.running() {
 		if c.reach(n, o) {
 			o.mend(n, &theirs)
