@@ -128,6 +128,7 @@ func New(p Params) (*App, error) {
 	if err := a.makeMetrics(); err != nil {
 		return nil, err
 	}
+	a.parts.Add("room", a.startRoom, a.stopRoom)
 	a.parts.Add("clock", a.startClock, a.stopClock)
 	a.parts.Add("engine", a.startEngine, a.stopEngine)
 	a.parts.Add("store", a.startStore, a.stopStore)
