@@ -120,6 +120,18 @@ func (r *reader) text() (s string) {
 	return s
 }
 
+// part is text that is read on at once: it is part of what is read.
+func (r *reader) part() (b []byte) {
+	n := r.number()
+	if r.err == nil && n > uint64(len(r.b)) {
+		r.err = errCut
+	}
+	if r.err == nil {
+		b, r.b = r.b[:n], r.b[n:]
+	}
+	return b
+}
+
 func (r *reader) number() (n uint64) {
 	if r.err == nil {
 		n, r.b, r.err = presence.ParseNumber(r.b)

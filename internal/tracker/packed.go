@@ -150,8 +150,6 @@ func (p packed) number(at int) (n uint64, next int) {
 
 func (p packed) available() bool { return p[0]&packedAvailable != 0 }
 
-func packedReader(p packed) reader { return reader{b: []byte(p[1:])} }
-
 // wakeOf makes the users whole who have sessions of a node, or all with 0.
 func (sh *shard) wakeOf(incarnation uint64) {
 	for name, p := range sh.peers.packed {
@@ -227,9 +225,11 @@ func (s *session) pack(b []byte) []byte {
 		b = presence.AppendNumber(presence.AppendNumber(b, uint64(s.life.ttl.Milliseconds())), uint64(s.few().until))
 	}
 	if s.status == nil {
-		return presence.AppendText(b, "")
+		return presence.AppendNumber(b, 0)
 	}
-	return presence.AppendText(b, string(presence.AppendStatus(nil, s.status)))
+	var room [128]byte // most statuses are shorter
+	status := presence.AppendStatus(room[:0], s.status)
+	return append(presence.AppendNumber(b, uint64(len(status))), status...)
 }
 
 // packFace appends a face with this node's versions; it is of an open session.
@@ -243,9 +243,10 @@ func packFace(b []byte, f *presence.Face) []byte {
 	return b
 }
 
-// unpack makes a user whole, outside the table.
+// unpack makes a user whole, outside the table. The lock is held.
 func (sh *shard) unpack(name presence.User, p packed) *user {
-	r := packedReader(p)
+	sh.peers.scratch = append(sh.peers.scratch[:0], p[1:]...)
+	r := reader{b: sh.peers.scratch} // nothing keeps any of it
 	var owners [8]uint64
 	list := owners[:0]
 	for range r.number() {
@@ -268,8 +269,7 @@ func (sh *shard) unpack(name presence.User, p packed) *user {
 			u.sessions = append(u.sessions, r.session(u, owner))
 		}
 	}
-	u.paint()
-	return u
+	return u // newest paints him if anybody looks: who changes is painted anyway
 }
 
 // session reads what session.pack wrote.
@@ -298,8 +298,8 @@ func (r *reader) session(u *user, owner uint64) *session {
 		s.life.ttl = time.Duration(r.number()) * time.Millisecond
 		s.seldom().until = presence.Time(r.number())
 	}
-	if status := r.text(); status != "" && r.err == nil {
-		s.status, r.err = presence.ParseStatus([]byte(status))
+	if status := r.part(); len(status) > 0 {
+		s.status, r.err = presence.ParseStatus(status)
 	}
 	return s
 }

@@ -35,7 +35,7 @@ func TestPackedComesBack(t *testing.T) {
 		}
 		p := packed(u.pack(nil))
 		got := sh.unpack(u.name, p)
-		if d := cmp.Diff(u.paint(), got.picture.Load()); d != "" {
+		if d := cmp.Diff(u.paint(), got.newest()); d != "" {
 			t.Fatalf("the picture is another (-want +got):\n%s", d)
 		}
 		for i, s := range u.sessions {

@@ -36,6 +36,14 @@ func (u *user) paint() *presence.Presence {
 	return p
 }
 
+// newest is the newest picture of the user. The lock is held.
+func (u *user) newest() *presence.Presence {
+	if p := u.picture.Load(); p != nil {
+		return p
+	}
+	return u.paint()
+}
+
 // raise moves last seen forward, as of the user's next version: such as by a record
 // that was stored late, or by what a node knows that was out of reach. It reports
 // whether anything moved, and whether that must be told, because no session ends

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -34,22 +33,27 @@ type groupMessage struct {
 
 // groupNotes writes what waits of this node's sessions, each group as a message.
 func (v *saver) groupNotes(ctx context.Context, dirty []*session) error {
-	slices.SortStableFunc(dirty, func(a, b *session) int {
-		return cmp.Compare(v.group(a), v.group(b))
-	})
 	message := appendNotes(nil, v.t.now())
 	if len(dirty) == 0 {
 		return v.sendGroup(ctx, 0, false, message) // that it lives
 	}
-	var messages []groupMessage
-	for i, s := range dirty {
+	// Each is looked at once to find its group: of tens of thousands a look is a wait
+	// for memory.
+	var groups [store.NoteGroups][]*session
+	for _, s := range dirty {
 		group := v.group(s)
-		message = v.one(message, s)
-		if i < len(dirty)-1 && v.group(dirty[i+1]) == group && len(message) < noteMaxBytes {
-			continue
+		groups[group] = append(groups[group], s)
+	}
+	var messages []groupMessage
+	for group, these := range groups {
+		for i, s := range these {
+			message = v.one(message, s)
+			if i < len(these)-1 && len(message) < noteMaxBytes {
+				continue
+			}
+			messages = append(messages, groupMessage{group, message})
+			message = appendNotes(nil, v.t.now())
 		}
-		messages = append(messages, groupMessage{group, message})
-		message = appendNotes(nil, v.t.now())
 	}
 	err := v.sendGroups(ctx, messages)
 	if err != nil {

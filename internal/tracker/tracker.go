@@ -197,11 +197,14 @@ func (t *Tracker) Presence(name presence.User) *presence.Presence {
 	if t.peers != nil {
 		stale = t.staleness(u)
 	}
+	var p *presence.Presence
+	if u != nil {
+		p = u.newest()
+	}
 	sh.mu.Unlock()
 	if u == nil {
 		return &presence.Presence{User: name, Stale: stale}
 	}
-	p := u.picture.Load()
 	if stale != 0 {
 		old := *p
 		old.Stale = stale

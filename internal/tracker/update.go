@@ -212,7 +212,7 @@ func (t *Tracker) postpone(s *session) {
 			s.burst.timer = nil
 			t.tell(s)
 		}
-		p := u.picture.Load()
+		p := u.newest()
 		sh.mu.Unlock()
 		t.listener.Changed(p)
 	}
