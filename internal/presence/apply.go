@@ -226,11 +226,13 @@ func (st *step) replace(s *FoldedSession) (public []PublicID) {
 	public = make([]PublicID, 0, len(ended))
 	for _, i := range ended {
 		o := &st.u.Sessions[i]
-		st.u.LastSeen = max(st.u.LastSeen, st.r.Time)
-		if !o.Hidden {
-			st.u.LastSeenShown = max(st.u.LastSeenShown, st.r.Time)
-		}
+		hidden := o.Hidden
 		st.close(o, o.Epoch, ReasonReplaced)
+		// An opening that was stored late replaces what opened after it was claimed.
+		st.u.LastSeen = max(st.u.LastSeen, o.ClosedAt)
+		if !hidden {
+			st.u.LastSeenShown = max(st.u.LastSeenShown, o.ClosedAt)
+		}
 		st.emit(RecordClosed, ReasonReplaced, o)
 		public = append(public, o.Public)
 	}

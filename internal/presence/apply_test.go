@@ -145,6 +145,7 @@ func TestApplyLastSeen(t *testing.T) {
 		{"hidden: gone for others at that moment", []Record{rec(RecordOpened, 1, 1, 10), rec(RecordHidden, 1, 1, 20, rev(2))}, 0, 20},
 		{"void, but it says when", []Record{rec(RecordOpened, 1, 2, 60), rec(RecordClosed, 1, 1, 50, seen(44))}, 44, 44},
 		{"replaced: when the other one opened", []Record{rec(RecordOpened, 1, 1, 10), rec(RecordOpened, 2, 1, 30, under(Single))}, 30, 30},
+		{"replaced by what was stored late: when it opened", []Record{rec(RecordOpened, 1, 1, 20), rec(RecordOpened, 2, 1, 10, under(Single))}, 20, 20},
 		{"replaced while hidden", []Record{rec(RecordOpened, 1, 1, 10, invisible), rec(RecordOpened, 2, 1, 30, under(Single))}, 30, 0},
 		{"moved and shown say nothing", []Record{rec(RecordOpened, 1, 1, 10, invisible), rec(RecordMoved, 1, 2, 20), rec(RecordShown, 1, 2, 30, rev(2))}, 0, 0},
 	} {
