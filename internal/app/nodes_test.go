@@ -98,10 +98,20 @@ func settle(t *testing.T, nodes []*app.App) {
 		if code, m := restCode(t, a, "GET", "/api/v1/webhooks", ""); code == http.StatusOK && len(m["webhooks"].([]any)) > 0 {
 			continue
 		}
+		said := map[string]int{} // what it answered, and how often: shown if it does not come to it
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("until it stored what happens a node answered %v", said)
+			}
+		})
 		happens(t, "a node that has started stores what happens", func() bool {
-			put, _ := restCode(t, a, "PUT", "/api/v1/users/early/presence", `{"ttl":60}`)
-			took, _ := restCode(t, a, "DELETE", "/api/v1/users/early/presence", "")
-			return put == http.StatusOK && took == http.StatusOK
+			put, why := restCode(t, a, "PUT", "/api/v1/users/early/presence", `{"ttl":60}`)
+			took, whyNot := restCode(t, a, "DELETE", "/api/v1/users/early/presence", "")
+			if put == http.StatusOK && took == http.StatusOK {
+				return true
+			}
+			said[fmt.Sprintf("%d %v, %d %v", put, why["reason"], took, whyNot["reason"])]++
+			return false
 		})
 	}
 }
