@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -46,8 +45,9 @@ func (s *Store) watchErasures(ctx context.Context) {
 			s.cfg.Logger.Info("who is erased at other nodes is heard again")
 			failing = false
 		}
-		if patience = min(2*patience, time.Minute); err != nil {
-			continue // nobody is erased just now
+		if err != nil { // nobody is erased just now
+			patience = r.lagged(ctx)
+			continue
 		}
 		patience = lagPatience
 		e, err := parseErasure(m.Data())

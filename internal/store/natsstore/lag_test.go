@@ -2,6 +2,7 @@ package natsstore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,15 +16,23 @@ type replicas struct {
 	jetstream.Stream
 	lag     int           // so many of them have nothing
 	slow    time.Duration // until a reader is made
+	quiet   bool          // nothing comes after the message
 	readers int
 	ended   int
+	looks   int
 	names   map[string]bool // of those that were asked for
-	mu      sync.Mutex      // over readers and names
+	mu      sync.Mutex      // over all but lag and slow
 }
 
 func (s *replicas) CachedInfo() *jetstream.StreamInfo { return &jetstream.StreamInfo{} }
 
 func (s *replicas) GetMsg(context.Context, uint64, ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks++
+	if s.quiet {
+		return nil, jetstream.ErrMsgNotFound
+	}
 	return &jetstream.RawStreamMsg{Sequence: 1}, nil
 }
 
@@ -36,7 +45,7 @@ func (s *replicas) CreateConsumer(ctx context.Context, cfg jetstream.ConsumerCon
 	lags := s.readers <= s.lag
 	s.mu.Unlock()
 	pause(ctx, s.slow)
-	return &replica{lags: lags}, nil
+	return &replica{of: s, lags: lags}, nil
 }
 
 func (s *replicas) DeleteConsumer(context.Context, string) error { s.ended++; return nil }
@@ -44,6 +53,7 @@ func (s *replicas) DeleteConsumer(context.Context, string) error { s.ended++; re
 // replica is a reader on one of them.
 type replica struct {
 	jetstream.Consumer
+	of   *replicas
 	lags bool
 }
 
@@ -60,7 +70,10 @@ func (pulls) Stop()  {}
 func (pulls) Drain() {}
 
 func (p pulls) Next(...jetstream.NextOpt) (jetstream.Msg, error) {
-	if p.lags {
+	p.of.mu.Lock()
+	nothing := p.lags || p.of.quiet
+	p.of.mu.Unlock()
+	if nothing {
 		pause(context.Background(), lagPatience)
 		return nil, context.DeadlineExceeded
 	}
@@ -93,6 +106,38 @@ func TestReadsFromAnotherReplica(t *testing.T) {
 			if from.readers != lag+1 || from.ended != from.readers {
 				t.Errorf("%d replicas lag: %d readers were made and %d ended", lag, from.readers, from.ended)
 			}
+		})
+	}
+}
+
+// TestFollowsAtAnotherReplica: who follows a stream leaves a replica that does not come
+// to what the leader has, however long it says that it lives, and not one that is quiet.
+func TestFollowsAtAnotherReplica(t *testing.T) {
+	t.Parallel()
+	for lag, within := range []time.Duration{0, 2 * time.Second, 4 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			from := &replicas{lag: lag}
+			r := &reader{s: &Store{several: several{clustered: true}}, stream: from, next: 1}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			began := time.Now()
+			_, seq, err := r.await(ctx)
+			if took := time.Since(began); err != nil || seq != 1 || took > within {
+				t.Errorf("%d replicas lag: got %d, %v after %v, want 1 within %v", lag, seq, err, took, within)
+			}
+			from.mu.Lock()
+			from.quiet = true
+			from.mu.Unlock()
+			idle, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			if _, _, err := r.await(idle); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v when nothing came", err)
+			}
+			if r.close(ctx); from.readers != lag+1 || from.ended != from.readers || from.looks > 12+2*lag {
+				t.Errorf("%d replicas lag: %d readers were made, %d ended and the leader was asked %d times", lag, from.readers, from.ended, from.looks)
+			}
+			cancel()
+			synctest.Wait()
 		})
 	}
 }

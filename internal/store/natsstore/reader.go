@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,6 +29,10 @@ const (
 	// given up for another one, which may live on another replica: the engine may
 	// take half a minute until one that missed something asks for it again.
 	lagLooks = 4
+
+	// lookEach is how often the leader is asked whether there is more by one who follows
+	// a stream in which nothing happens.
+	lookEach = time.Second
 )
 
 // reader reads a stream of several servers in order, without loss or repeats. It
@@ -42,6 +47,8 @@ type reader struct {
 	messages jetstream.MessagesContext
 	pulled   uint64 // messages of this consumer so far
 	pending  uint64 // how many more its server knew of
+
+	asked *look // what the leader was asked while nothing came; nil before
 }
 
 // open makes the reader's consumer, trying for electionPatience.
@@ -85,11 +92,47 @@ func (r *reader) pull() (err error) {
 
 // await waits for the next message for as long as ctx lasts.
 func (r *reader) await(ctx context.Context) (m jetstream.Msg, seq uint64, err error) {
-	for patience := lagPatience; ; patience = min(2*patience, time.Minute) {
+	for patience := lagPatience; ; patience = r.lagged(ctx) {
 		if m, seq, err = r.take(ctx, patience); !errors.Is(err, errLags) {
 			return m, seq, err
 		}
 	}
+}
+
+// look is a question to the leader, asked beside: one that died answers nothing.
+type look struct {
+	next uint64 // where the reader stood
+	at   time.Time
+	more chan bool // the answer
+}
+
+// lagged is called by who follows a stream when nothing came, and returns how long to
+// wait next. The engine's word that a reader lives does not say that its replica has
+// all: when the leader had more a second ago, the reader is left for another one.
+func (r *reader) lagged(ctx context.Context) time.Duration {
+	if q := r.asked; q != nil && q.next == r.next {
+		if wait := lookEach - time.Since(q.at); wait > 0 {
+			return wait
+		}
+		select {
+		case more := <-q.more:
+			if more {
+				r.close(ctx)
+			}
+		default:
+			return lagPatience // until it is answered, or not in time
+		}
+	}
+	q := &look{r.next, time.Now(), make(chan bool, 1)}
+	r.asked = q
+	from := *r // the reader goes on meanwhile
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+		defer cancel()
+		more, err := from.more(ctx, math.MaxUint64)
+		q.more <- err == nil && more
+	}()
+	return lookEach
 }
 
 // errLags: nothing came in time.
