@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 )
 
 const backendKey = "a server key that nobody may read"
@@ -214,6 +216,27 @@ func TestBackendUnreachable(t *testing.T) {
 	cancel()
 	if _, err := b.Online(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+// TestBackendAtTheWrongPort: gRPC's port answers with frames of HTTP/2, which are of no
+// use to who reads the error.
+func TestBackendAtTheWrongPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := grpc.NewServer()
+	go srv.Serve(l)
+	defer srv.Stop()
+	b, err := NewBackend(BackendConfig{URL: "http://" + l.Addr().String(), Key: backendKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Online(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "HTTP port") || strings.Contains(err.Error(), `\x00`) {
+		t.Errorf("got %v, want an error that names the right port", err)
 	}
 }
 

@@ -100,6 +100,10 @@ func (b *Backend) request(ctx context.Context, method, path string, body io.Read
 		if (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && req.URL.Scheme == "http" {
 			e.Detail += "; does it want https?"
 		}
+		// net/http has no value for it; which of the two depends on who comes first.
+		if said := err.Error(); strings.Contains(said, "malformed HTTP response") || strings.Contains(said, "readLoopPeekFail") {
+			e.Detail = "what answers at " + req.URL.Host + " speaks no HTTP/1.1; give the address of the server's HTTP port (7400 by default; 7401 is gRPC's)"
+		}
 		return nil, e
 	}
 	return resp, nil

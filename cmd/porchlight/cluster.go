@@ -180,7 +180,7 @@ type clusterStatus struct {
 
 // Help shows an example.
 func (clusterStatus) Help() string {
-	return "The exit code is 1 when a stream has no leader or a replica lags.\n\nExample:\n\n  porchlight cluster status --config porchlight.yaml\n  porchlight cluster status --config porchlight.yaml --peers 10.0.0.1:7402,10.0.0.2:7402,10.0.0.3:7402\n  porchlight cluster status --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds porchlight.creds"
+	return "The exit code is 1 when a stream has no leader, a replica lags, or nothing is stored.\n\nExample:\n\n  porchlight cluster status --config porchlight.yaml\n  porchlight cluster status --config porchlight.yaml --peers 10.0.0.1:7402,10.0.0.2:7402,10.0.0.3:7402\n  porchlight cluster status --cluster nats://a:4222,nats://b:4222,nats://c:4222 --creds porchlight.creds"
 }
 
 // Run shows them.
@@ -212,16 +212,20 @@ func (k *clusterStatus) Run(ctx context.Context, c console) error {
 	} else {
 		err = printStreams(c.out, all)
 	}
-	if err == nil && bad > 0 {
-		err = fmt.Errorf("%d of %d streams are not as they should be", bad, len(all))
+	switch {
+	case err != nil:
+		return err
+	case len(all) == 0:
+		return errors.New("nothing is stored here with this prefix: no node has started yet, or the address or the prefix is another")
+	case bad > 0:
+		return fmt.Errorf("%d of %d streams are not as they should be", bad, len(all))
 	}
-	return err
+	return nil
 }
 
 func printStreams(out io.Writer, all []porchlight.StreamStatus) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(out, "nothing is stored with this prefix")
-		return err
+		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "STREAM\tMESSAGES\tMB\tLAST\tREPLICAS\tLEADER\tBEHIND")

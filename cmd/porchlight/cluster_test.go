@@ -83,6 +83,9 @@ func TestClusterImport(t *testing.T) {
 	if err == nil || !strings.Contains(errText, `nothing is stored here with the prefix "other"`) || !strings.Contains(errText, "--cluster-prefix") {
 		t.Errorf("export of nothing: %q, %q, %v; want what to do", out, errText, err)
 	}
+	if out, errText, err := once(t, "cluster", "status", "--cluster", urls, "--cluster-prefix", "other", "--json"); err == nil || strings.TrimSpace(out) != "[]" || !strings.Contains(errText, "nothing is stored") {
+		t.Errorf("status of nothing: %q, %q, %v; want an empty list and an error", out, errText, err)
+	}
 	if took := time.Since(began); took > 20*time.Second { // it waited for 30 s once
 		t.Errorf("export of nothing took %s", took)
 	}

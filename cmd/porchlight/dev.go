@@ -87,7 +87,9 @@ func (d devCommand) greet(c console, srv *porchlight.Server, others ...*porchlig
 	fmt.Fprintf(c.out, "Porchlight %s, development node: app \"demo\", keys that everybody knows.\n\n", porchlight.Version)
 	fmt.Fprintf(c.out, "grpc  %s\nhttp  %s\n\n", addr, srv.HTTPAddr())
 	what, members := "node", ""
+	second, third := addr, addr // what one says, all know
 	if len(others) > 0 {
+		second, third = others[0].GRPCAddr().String(), others[1].GRPCAddr().String()
 		what, members = "nodes", fmt.Sprintf("\nHow the nodes are:\n\n  %s cluster members --http http://%s\n", os.Args[0], srv.HTTPAddr())
 	}
 	for i, n := range others {
@@ -113,13 +115,13 @@ See it in a browser, as somebody else in each of two tabs:
 Try it in other terminals:
 
   %[3]s watch --grpc %[1]s --user alice bob
-  %[3]s set   --grpc %[1]s --user bob --status busy --text "in a call"
-  %[3]s who   --grpc %[1]s --user alice bob carol
+  %[3]s set   --grpc %[9]s --user bob --status busy --text "in a call"
+  %[3]s who   --grpc %[10]s --user alice bob carol
 
 A text that everybody reads in his own language (en, de and pt are built in):
 
   %[3]s watch --grpc %[1]s --user alice --locale de bob
-  %[3]s set   --grpc %[1]s --user bob --template match.playing --arg map=@map.harbour --arg score=3 --arg other=2
+  %[3]s set   --grpc %[9]s --user bob --template match.playing --arg map=@map.harbour --arg score=3 --arg other=2
 
 Or with grpcurl:
 
@@ -146,6 +148,6 @@ What happens, as a backend is told it (docs/interfaces/webhooks.md; dev --webhoo
   %[3]s changes --http %[4]s --follow
 %[7]s
 Ctrl-C stops the %[8]s.
-`, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey, srv.HTTPAddr(), members, what)
+`, addr, alice, os.Args[0], "http://"+srv.HTTPAddr().String(), config.DevelopmentServerKey, srv.HTTPAddr(), members, what, second, third)
 	return nil
 }
