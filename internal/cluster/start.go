@@ -184,6 +184,8 @@ func (c *Cluster) metAll() bool {
 	return c.echoed > 0
 }
 
+var errStopped = errors.New("cluster: stopped before the start was over")
+
 // subscribe listens to all but others' logs.
 func (c *Cluster) subscribe() error {
 	stop, err := c.cfg.Transport.Subscribe(beatSubject, c.hear)
@@ -191,8 +193,15 @@ func (c *Cluster) subscribe() error {
 		return fmt.Errorf("cluster: cannot subscribe to heartbeats: %w", err)
 	}
 	c.life.mu.Lock()
-	c.life.subs = append(c.life.subs, stop)
+	closed := c.life.closed
+	if !closed {
+		c.life.subs = append(c.life.subs, stop)
+	}
 	c.life.mu.Unlock()
+	if closed { // while it started
+		stop()
+		return errStopped
+	}
 	return c.resubscribe(c.Self())
 }
 

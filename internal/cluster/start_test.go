@@ -56,3 +56,39 @@ func TestAStartThatIsRefusedFails(t *testing.T) {
 		}
 	})
 }
+
+// hasty is a world in which the node is told to stop while it subscribes.
+type hasty struct {
+	strangers
+	node *Cluster
+	open atomic.Int32 // subscriptions
+}
+
+// Subscribe implements Transport.
+func (h *hasty) Subscribe(subject string, f func(string, []byte, func([]byte))) (func(), error) {
+	h.open.Add(1)
+	if subject == beatSubject {
+		_ = h.node.Stop(context.Background())
+	}
+	return func() { h.open.Add(-1) }, nil
+}
+
+// TestAStopDuringTheStartLeavesNothing: the start says why it failed, and listens to
+// nothing any more.
+func TestAStopDuringTheStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &hasty{}
+		var err error
+		if w.node, err = New(Config{Name: "self", Incarnation: 2, Transport: w, Liveness: w, Table: w, Listener: w}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.node.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped") {
+			t.Errorf("got %v, want an error that says that it was stopped", err)
+		}
+		synctest.Wait()
+		if n := w.open.Load(); n != 0 {
+			t.Errorf("%d subscriptions are left", n)
+		}
+	})
+}
