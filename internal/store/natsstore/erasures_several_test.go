@@ -30,6 +30,11 @@ func (b *brokenReaders) CreateConsumer(context.Context, jetstream.ConsumerConfig
 	return &quietReader{of: b}, nil
 }
 
+// GetMsg implements jetstream.Stream: the leader has nothing either.
+func (*brokenReaders) GetMsg(context.Context, uint64, ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	return nil, jetstream.ErrMsgNotFound
+}
+
 // DeleteConsumer implements jetstream.Stream.
 func (*brokenReaders) DeleteConsumer(context.Context, string) error { return nil }
 
