@@ -27,6 +27,9 @@ func (c *nodes) noters() (list []uint64) {
 // TestNotesOfNodesThatWereReplacedAreForgotten: who knew when a node went may have
 // been replaced as well before its notes could go.
 func TestNotesOfNodesThatWereReplacedAreForgotten(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped in short mode: plays six minutes of three nodes")
+	}
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		ref, _ := c.all[0].open(presence.Device{})
 		for name := range 3 {

@@ -91,7 +91,7 @@ func TestNodesModel(t *testing.T) {
 	t.Parallel()
 	most := 40
 	if testing.Short() {
-		most = 15
+		most = 10
 	}
 	rapidtest.Observe(t, 3*rapidtest.Limit).Check(t, func(rt *rapid.T) {
 		d := rapid.SampledFrom([]presence.MultiDevice{presence.AllowAll, presence.Single}).Draw(rt, "policy")
