@@ -27,20 +27,19 @@ func newPeer(t *testing.T, c net.Conn) *peer {
 	return p
 }
 
-// says is what the other end gets of a line within a moment: "" is nothing.
-func (p *peer) says(other *peer, line string) string {
-	fmt.Fprintln(p, line)
-	return other.hears()
-}
+// longWait is how long something is waited for that has to come.
+const longWait = 20 * time.Second
 
-func (p *peer) hears() string {
+// hears is the next line that comes: "end" when the connection ends, "" when nothing
+// came in that time.
+func (p *peer) hears(within time.Duration) string {
 	select {
 	case line, open := <-p.lines:
 		if !open {
 			return "end"
 		}
 		return line
-	case <-time.After(echoWait):
+	case <-time.After(within):
 		return ""
 	}
 }
@@ -72,27 +71,53 @@ func newCable(t *testing.T) *cable {
 	return c
 }
 
-// join dials; there is no server end when nothing came through.
+// join dials, and returns when the cable carries the connection.
 func (c *cable) join() (client, server *peer) {
+	c.t.Helper()
+	client = c.dial()
+	select {
+	case s := <-c.accepted:
+		server = newPeer(c.t, s)
+	case <-time.After(longWait):
+		c.t.Fatal("a connection did not come through")
+	}
+	c.says("joined", client, server, "hello")
+	return client, server
+}
+
+func (c *cable) dial() *peer {
 	c.t.Helper()
 	conn, err := net.Dial("tcp", c.addr())
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	client = newPeer(c.t, conn)
-	select {
-	case s := <-c.accepted:
-		server = newPeer(c.t, s)
-	case <-time.After(echoWait):
-	}
-	return client, server
+	return newPeer(c.t, conn)
 }
 
-func (c *cable) expect(when, got, want string) {
+// hears expects a line, the end, or for a moment nothing: "".
+func (c *cable) hears(when string, p *peer, want string) {
 	c.t.Helper()
-	if got != want {
+	within := longWait
+	if want == "" {
+		within = echoWait
+	}
+	if got := p.hears(within); got != want {
 		c.t.Errorf("%s: got %q, want %q", when, got, want)
 	}
+}
+
+// says expects that a line comes to the other end.
+func (c *cable) says(when string, from, to *peer, line string) {
+	c.t.Helper()
+	fmt.Fprintln(from, line)
+	c.hears(when, to, line)
+}
+
+// saysInVain expects that it does not.
+func (c *cable) saysInVain(when string, from, to *peer, line string) {
+	c.t.Helper()
+	fmt.Fprintln(from, line)
+	c.hears(when, to, "")
 }
 
 // TestProxy shows that a cable of our own does what it is told, and that all is
@@ -107,44 +132,45 @@ func TestProxy(t *testing.T) {
 func testHeld(t *testing.T) {
 	c := newCable(t)
 	client, server := c.join()
-	c.expect("whole, up", client.says(server, "1"), "1")
-	c.expect("whole, down", server.says(client, "2"), "2")
+	c.says("whole, up", client, server, "1")
+	c.says("whole, down", server, client, "2")
 	c.hold(up)
-	c.expect("up held", client.says(server, "3"), "")
-	c.expect("up held, down", server.says(client, "4"), "4")
-	if _, s := c.join(); s != nil {
+	c.saysInVain("up held", client, server, "3")
+	c.says("up held, down", server, client, "4")
+	c.dial()
+	select {
+	case <-c.accepted:
 		t.Error("up held: a new connection came through")
+	case <-time.After(echoWait):
 	}
 	c.heal()
-	c.expect("up let go: what was held", server.hears(), "3")
+	c.hears("up let go: what was held", server, "3")
 	newPeer(t, <-c.accepted) // the one that waited
 	c.hold(down)
-	c.expect("down held", server.says(client, "5"), "")
-	c.expect("down held, up", client.says(server, "6"), "6")
+	c.saysInVain("down held", server, client, "5")
+	c.says("down held, up", client, server, "6")
 	server.Close()
-	c.expect("down held, the end", client.hears(), "")
+	c.hears("down held, the end", client, "")
 	c.heal()
-	c.expect("down let go: what was held", client.hears(), "5")
-	c.expect("down let go: the end", client.hears(), "end")
+	c.hears("down let go: what was held", client, "5")
+	c.hears("down let go: the end", client, "end")
 }
 
 func testReset(t *testing.T) {
 	c := newCable(t)
 	client, server := c.join()
 	c.orphan()
-	c.expect("orphaned, where it was dialled", client.hears(), "end")
-	c.expect("orphaned, at the target", server.hears(), "")
+	c.hears("orphaned, where it was dialled", client, "end")
+	c.hears("orphaned, at the target", server, "")
 	other, there := c.join()
-	c.expect("beside an orphan", other.says(there, "7"), "7")
+	c.says("beside an orphan", other, there, "7")
 	c.heal()
-	c.expect("an orphan at heal", server.hears(), "end")
-	c.expect("beside it at heal", other.says(there, "8"), "8")
+	c.hears("an orphan at heal", server, "end")
+	c.says("beside it at heal", other, there, "8")
 	c.reset(true)
-	c.expect("reset, where it was dialled", other.hears(), "end")
-	c.expect("reset, at the target", there.hears(), "end")
-	if conn, err := net.Dial("tcp", c.addr()); err == nil {
-		c.expect("deaf, a new one", newPeer(t, conn).hears(), "end")
-	}
+	c.hears("reset, where it was dialled", other, "end")
+	c.hears("reset, at the target", there, "end")
+	c.hears("deaf, a new one", c.dial(), "end")
 }
 
 func testSlow(t *testing.T) {
