@@ -50,7 +50,8 @@ test-short: ## short tests with the race detector
 
 .PHONY: test-slow
 test-slow: ## tests against the real binary: foreign programs, and a few rounds of faults
-	PORCHLIGHT_REQUIRE="$$(./test/conformance/install --list)" $(GO) test -count=1 -short -timeout 8m $(SLOW)
+# More at once than processors: most of them wait.
+	PORCHLIGHT_REQUIRE="$$(./test/conformance/install --list)" $(GO) test -count=1 -short -parallel 3 -timeout 8m $(SLOW)
 
 .PHONY: generate
 generate: ## make api/gen from the .proto files (the first run builds buf: a minute or two)
