@@ -208,7 +208,7 @@ func (k *clusterStatus) Run(ctx context.Context, c console) error {
 		}
 	}
 	if k.JSON {
-		err = json.NewEncoder(c.out).Encode(all)
+		err = json.NewEncoder(c.out).Encode(append([]porchlight.StreamStatus{}, all...)) // [] where nothing is
 	} else {
 		err = printStreams(c.out, all)
 	}
