@@ -20,6 +20,7 @@ type replicas struct {
 	readers int
 	ended   int
 	looks   int
+	pulls   int
 	names   map[string]bool // of those that were asked for
 	mu      sync.Mutex      // over all but lag and slow
 }
@@ -60,6 +61,9 @@ type replica struct {
 func (r *replica) CachedInfo() *jetstream.ConsumerInfo { return &jetstream.ConsumerInfo{} }
 
 func (r *replica) Messages(...jetstream.PullMessagesOpt) (jetstream.MessagesContext, error) {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	r.of.pulls++
 	return pulls{r}, nil
 }
 
@@ -140,6 +144,25 @@ func TestFollowsAtAnotherReplica(t *testing.T) {
 			synctest.Wait()
 		})
 	}
+}
+
+// TestAQuietStreamIsLeftInPeace: where nothing ever comes, a reader stays, and its request
+// is made again a few times only.
+func TestAQuietStreamIsLeftInPeace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		from := &replicas{quiet: true}
+		r := &reader{s: &Store{several: several{clustered: true}}, stream: from, next: 1}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, _, err := r.await(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v when nothing came", err)
+		}
+		synctest.Wait()
+		if from.readers != 1 || from.pulls > 1+mostRepeats || from.looks > 61 {
+			t.Errorf("%d readers asked %d times for messages and the leader %d times in a minute", from.readers, from.pulls, from.looks)
+		}
+	})
 }
 
 // TestASlowLeaderMakesOneReader: the tries that a slow leader answers late are for the

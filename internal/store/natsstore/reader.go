@@ -33,6 +33,10 @@ const (
 	// lookEach is how often the leader is asked whether there is more by one who follows
 	// a stream in which nothing happens.
 	lookEach = time.Second
+
+	// mostRepeats is how often a new reader's request for messages is made again: after
+	// that the engine's word that it lives, or its silence, tells whether it arrived.
+	mostRepeats = 4
 )
 
 // reader reads a stream of several servers in order, without loss or repeats. It
@@ -46,6 +50,7 @@ type reader struct {
 	consumer jetstream.Consumer
 	messages jetstream.MessagesContext
 	pulled   uint64 // messages of this consumer so far
+	repeats  int    // of the request for its first one
 	pending  uint64 // how many more its server knew of
 
 	asked *look // what the leader was asked while nothing came; nil before
@@ -72,7 +77,7 @@ func (r *reader) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.consumer, r.pulled, r.pending = consumer, 0, consumer.CachedInfo().NumPending
+	r.consumer, r.pulled, r.repeats, r.pending = consumer, 0, 0, consumer.CachedInfo().NumPending
 	return r.pull()
 }
 
@@ -172,8 +177,10 @@ func (r *reader) take(ctx context.Context, patience time.Duration) (m jetstream.
 		case errors.Is(err, jetstream.ErrConnectionClosed):
 			return nil, 0, fmt.Errorf("%w: %w", store.ErrClosed, err)
 		case errors.Is(err, context.DeadlineExceeded):
-			if r.pulled == 0 && r.pull() != nil {
-				break
+			if r.pulled == 0 && r.repeats < mostRepeats {
+				if r.repeats++; r.pull() != nil {
+					break
+				}
 			}
 			return nil, 0, errLags
 		}
