@@ -102,7 +102,7 @@ func (b *Backend) request(ctx context.Context, method, path string, body io.Read
 		}
 		// net/http has no value for it; which of the two depends on who comes first.
 		if said := err.Error(); strings.Contains(said, "malformed HTTP response") || strings.Contains(said, "readLoopPeekFail") {
-			e.Detail = "what answers at " + req.URL.Host + " speaks no HTTP/1.1; give the address of the server's HTTP port (7400 by default; 7401 is gRPC's)"
+			e.Detail = "what answers at " + req.URL.Host + " speaks no HTTP/1.1: is it the gRPC port (7401 by default; the HTTP port is 7400), or does it want https?"
 		}
 		return nil, e
 	}
