@@ -17,6 +17,7 @@ type replicas struct {
 	lag     int           // so many of them have nothing
 	slow    time.Duration // until a reader is made
 	quiet   bool          // nothing comes after the message
+	former  int           // so many questions are answered by one that led and has nothing
 	readers int
 	ended   int
 	looks   int
@@ -25,13 +26,17 @@ type replicas struct {
 	mu      sync.Mutex      // over all but lag and slow
 }
 
+func (s *replicas) Info(context.Context, ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	return s.CachedInfo(), nil
+}
+
 func (s *replicas) CachedInfo() *jetstream.StreamInfo { return &jetstream.StreamInfo{} }
 
 func (s *replicas) GetMsg(context.Context, uint64, ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looks++
-	if s.quiet {
+	if s.quiet || s.looks <= s.former {
 		return nil, jetstream.ErrMsgNotFound
 	}
 	return &jetstream.RawStreamMsg{Sequence: 1}, nil
@@ -111,6 +116,51 @@ func TestReadsFromAnotherReplica(t *testing.T) {
 				t.Errorf("%d replicas lag: %d readers were made and %d ended", lag, from.readers, from.ended)
 			}
 		})
+	}
+}
+
+// TestAFormerLeadersNothing: one that led, and lacks what came since, ends no reading.
+func TestAFormerLeadersNothing(t *testing.T) {
+	t.Parallel()
+	for former := range 2 * lagLooks {
+		synctest.Test(t, func(t *testing.T) {
+			s, from := &Store{several: several{clustered: true}}, &replicas{lag: 1, former: former}
+			read := 0
+			err := s.readLeader(t.Context(), from, span{from: 1, through: 1}, func(jetstream.Msg, uint64) error { read++; return nil })
+			if err != nil || read != 1 {
+				t.Errorf("%d answers of a former leader: got %v and %d messages, want one", former, err, read)
+			}
+		})
+	}
+}
+
+// TestLed: who has no leader, or is one that its replicas do not answer, is not believed.
+func TestLed(t *testing.T) {
+	t.Parallel()
+	of := func(leader string, active ...time.Duration) *jetstream.ClusterInfo {
+		at := &jetstream.ClusterInfo{Leader: leader}
+		for _, a := range active {
+			at.Replicas = append(at.Replicas, &jetstream.PeerInfo{Active: a})
+		}
+		return at
+	}
+	for what, c := range map[string]struct {
+		at   *jetstream.ClusterInfo
+		want bool
+	}{
+		"all answer":                   {of("n1", time.Millisecond, time.Second), true},
+		"one is gone":                  {of("n1", time.Hour, time.Second), true},
+		"both are gone":                {of("n1", 4*time.Second, 4*time.Second), false},
+		"nobody was heard yet":         {of("n1", 0, 0), false},
+		"no leader":                    {of("", time.Second, time.Second, time.Second), false},
+		"three of five":                {of("n1", time.Second, time.Second, time.Hour, 0), true},
+		"two of five":                  {of("n1", time.Second, 0, time.Hour, 0), false},
+		"alone":                        {of("n1"), true},
+		"nothing is said of a cluster": {nil, false},
+	} {
+		if got := led(&jetstream.StreamInfo{Cluster: c.at}); got != c.want {
+			t.Errorf("%s: got %v, want %v", what, got, c.want)
+		}
 	}
 }
 

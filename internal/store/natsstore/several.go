@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,6 +36,7 @@ type several struct {
 	prefix    string // of subjects; in capitals of streams
 	clustered bool
 	streams   []namedStream // those opened, in a cluster
+	doubted   atomic.Int64  // when who answered was last no leader, in ns since 1970
 
 	planning bool // nothing is opened, but noted in planned
 	planned  []jetstream.StreamConfig

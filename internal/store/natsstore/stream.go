@@ -108,6 +108,7 @@ func asked[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T,
 		}
 	}
 	go ask()
+	var last error // what was said, in place of an answer
 	wait := besideFirst
 	next := time.NewTimer(wait)
 	defer next.Stop()
@@ -118,6 +119,7 @@ func asked[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T,
 				return a.v, a.err
 			}
 			if !errors.Is(a.err, context.DeadlineExceeded) { // that was said, not waited for
+				last = a.err
 				next.Reset(tryPause)
 			}
 		case <-next.C:
@@ -126,6 +128,9 @@ func asked[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T,
 			next.Reset(wait)
 		case <-ctx.Done():
 			var none T
+			if last != nil {
+				return none, fmt.Errorf("%w: %w", last, ctx.Err())
+			}
 			return none, ctx.Err()
 		}
 	}
@@ -141,7 +146,7 @@ func passing(err error) bool {
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, jetstream.ErrMsgNotFound):
 		return false
 	}
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+	return errors.Is(err, errNotLed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) ||
 		errors.Is(err, nats.ErrConnectionReconnecting)
 }
@@ -177,7 +182,12 @@ func pause(ctx context.Context, d time.Duration) {
 // Info is the leader's.
 func (st *stream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
 	info, err := asked(ctx, st.s, func(ctx context.Context) (*jetstream.StreamInfo, error) {
-		return st.Stream.Info(ctx, opts...)
+		info, err := st.Stream.Info(ctx, opts...)
+		if err == nil && st.s.clustered && !led(info) {
+			st.s.doubted.Store(time.Now().UnixNano())
+			return nil, errNotLed
+		}
+		return info, err
 	})
 	if err != nil || st.s.prefix == "pl" || len(info.State.Subjects) == 0 {
 		return info, err
