@@ -58,6 +58,25 @@ func startAll(t *testing.T, cfgs []natsbus.Config) (all []*natsbus.Bus) {
 	return all
 }
 
+// create makes a stream with three copies. Nodes that have just started may not know yet
+// that there are three.
+func create(ctx context.Context, t *testing.T, b *natsbus.Bus, name, subject string) {
+	t.Helper()
+	natsbustest.Eventually(t, "a stream is made", func() error {
+		_, err := b.JetStream().CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Replicas: 3})
+		return err
+	})
+}
+
+// store stores a message once, at a node that may not have heard of the stream yet.
+func store(ctx context.Context, t *testing.T, b *natsbus.Bus, subject, text string) {
+	t.Helper()
+	natsbustest.Eventually(t, "a message is stored", func() error {
+		_, err := b.JetStream().Publish(ctx, subject, []byte(text), jetstream.WithMsgID(text))
+		return err
+	})
+}
+
 func TestPeersFormCluster(t *testing.T) {
 	t.Parallel()
 	cfgs := peers(t)
@@ -65,12 +84,8 @@ func TestPeersFormCluster(t *testing.T) {
 	carries(t, all[0], all[2])
 	ctx, cancel := context.WithTimeout(context.Background(), natsbustest.Up)
 	defer cancel()
-	if _, err := all[0].JetStream().CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := all[1].JetStream().Publish(ctx, "s", []byte("kept")); err != nil {
-		t.Fatal(err)
-	}
+	create(ctx, t, all[0], "S", "s")
+	store(ctx, t, all[1], "s", "kept")
 	// One goes and comes again, on its directory: the others go on.
 	if err := all[2].Stop(ctx); err != nil {
 		t.Fatal(err)
@@ -130,9 +145,7 @@ func TestPeersStopTogether(t *testing.T) {
 	all := startAll(t, peers(t))
 	ctx, cancel := context.WithTimeout(context.Background(), natsbustest.Up)
 	defer cancel()
-	if _, err := all[0].JetStream().CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3}); err != nil {
-		t.Fatal(err)
-	}
+	create(ctx, t, all[0], "S", "s")
 	var stopping sync.WaitGroup
 	stop := func(b *natsbus.Bus) {
 		if err := b.Stop(ctx); err != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/porchlight-dev/porchlight/internal/natsbus"
 	"github.com/porchlight-dev/porchlight/internal/natsbus/natsbustest"
 )
@@ -44,13 +42,8 @@ func TestVisit(t *testing.T) {
 		}
 	}
 	for i := range 6 {
-		cfg := jetstream.StreamConfig{Name: fmt.Sprint("S", i), Subjects: []string{fmt.Sprint("s", i)}, Replicas: 3}
-		if _, err := all[0].JetStream().CreateStream(ctx, cfg); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := all[0].JetStream().Publish(ctx, fmt.Sprint("s", i), []byte("kept")); err != nil {
-			t.Fatal(err)
-		}
+		create(ctx, t, all[0], fmt.Sprint("S", i), fmt.Sprint("s", i))
+		store(ctx, t, all[0], fmt.Sprint("s", i), "kept")
 	}
 	if err := all[2].Stop(ctx); err != nil {
 		t.Fatal(err)
