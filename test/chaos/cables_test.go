@@ -51,17 +51,19 @@ func (c *cables) lay(t *testing.T, set setting, i int, peers []string, p *part) 
 	c.links = append(c.links, ours)
 }
 
-// door and webDoor are where guest so-and-so dials node i: every third one through
-// a cable that can be harmed.
+// cabled reports whether guest so-and-so dials through cables that can be harmed.
+func cabled(number int) bool { return number%3 == 0 }
+
+// door and webDoor are where guest so-and-so dials node i.
 func (f *fleet) door(i, number int) string {
-	if number%3 == 0 {
+	if cabled(number) {
 		return f.doors[i].addr()
 	}
 	return f.nodes[i].grpc
 }
 
 func (f *fleet) webDoor(i, number int) string {
-	if number%3 == 0 {
+	if cabled(number) {
 		return f.webDoors[i].addr()
 	}
 	return f.nodes[i].http

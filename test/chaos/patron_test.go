@@ -52,8 +52,8 @@ type standing struct {
 	picture       view            // of who is watched
 	unsure        map[string]bool // whom he may watch or not, as he ended it without an answer
 	away          time.Duration
-	overlaps      int  // sessions that may have been there beside another one
-	deaf          bool // he does not read, and hears nothing of the end of his link
+	overlaps      int       // sessions that may have been there beside another one
+	deaf          time.Time // not zero: he does not read, or nothing came since he does again; then his link stood for sure
 }
 
 // sums count what others may see and what a receiver must be told.
@@ -114,7 +114,7 @@ func (p *patron) ask(frame []byte, limit time.Duration) (answer, error) {
 		if !a.ok {
 			return a, &refusal{a.reason}
 		}
-		p.proof = sent
+		p.proven(sent)
 		return a, nil
 	case <-p.sock.done:
 		select { // it may have been the last word
@@ -129,6 +129,15 @@ func (p *patron) ask(frame []byte, limit time.Duration) (answer, error) {
 	case <-timer.C:
 		return answer{}, errNoAnswer
 	}
+}
+
+// proven notes that something was answered on the link that was asked then: he heard
+// all that came before it.
+func (p *patron) proven(sent time.Time) {
+	p.proof = sent
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = time.Time{}
 }
 
 // read hears a link.
@@ -245,7 +254,7 @@ func (p *patron) unlink(at time.Time, with bool) {
 	s.cut()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deaf, p.lost, p.lostWith, p.heardLast = false, at, with, s.lastWord()
+	p.deaf, p.lost, p.lostWith, p.heardLast = time.Time{}, at, with, s.lastWord()
 }
 
 // once does one thing on the link.
@@ -276,12 +285,18 @@ func (p *patron) once() {
 	}
 }
 
-// stick makes him read no more, or again.
+// stick makes him read no more, or again. Then he does not know at once what became of
+// his link meanwhile: he may state a status on one that ended long ago.
 func (p *patron) stick(deaf bool) {
 	p.sock.stuck.Store(deaf)
+	if !deaf {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deaf = deaf
+	if p.deaf.IsZero() {
+		p.deaf = p.proof
+	}
 }
 
 // quick is how long what waits for nothing may take before a device takes the way
@@ -368,7 +383,7 @@ func (p *patron) certain(now time.Time) (on bool, since time.Time, ok bool) {
 	case p.pending:
 		return false, since, false
 	case p.meant == here && p.lost.IsZero():
-		return true, p.since, !p.crowd.doubted(p.node, p.since, now) && !(p.deaf && p.crowd.wentDown(p.node, p.since))
+		return true, p.since, !p.crowd.doubted(p.node, p.since, now) && (p.deaf.IsZero() || !p.crowd.linkEnded(p, p.deaf))
 	case p.meant == here:
 		return true, p.since, now.Sub(p.lost) < nodesGrace-graceMargin
 	case p.meant == left:

@@ -1,14 +1,10 @@
 package chaos
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -198,9 +194,21 @@ func TestCertainty(t *testing.T) {
 		}, time.Minute, true, true},
 		"its node was killed, and it does not read": {func(p *patron) {
 			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmKilled, nodes: []int{0}}}
-			p.deaf = true
+			p.deaf = after(49 * time.Second)
 		}, time.Minute, true, false},
-		"it does not read": {func(p *patron) { p.deaf = true }, time.Minute, true, true},
+		"its node was killed before, and it does not read": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmKilled, nodes: []int{0}}}
+			p.deaf = after(51 * time.Second)
+		}, time.Minute, true, true},
+		"its cable was harmed, and it does not read": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmDoors, nodes: []int{0}}}
+			p.deaf = after(49 * time.Second)
+		}, time.Minute, true, false},
+		"another's cable was harmed, and it does not read": {func(p *patron) {
+			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmDoors, nodes: []int{0}}}
+			p.deaf, p.place = after(49*time.Second), 1
+		}, time.Minute, true, true},
+		"it does not read": {func(p *patron) { p.deaf = after(time.Second) }, time.Minute, true, true},
 		"its node is alone": {func(p *patron) {
 			p.crowd.history.outages = []outage{{at: after(50 * time.Second), harm: harmAlone, nodes: []int{0}}}
 		}, time.Minute, true, false},
@@ -315,49 +323,4 @@ func TestLostSince(t *testing.T) {
 			t.Errorf("%s: %v, by the node %v, want %v, %v", name, at, with, after(c.want), c.with)
 		}
 	}
-}
-
-// Whoever does not read for a while reads when his round is over: how long it takes
-// until others have come back is not his doing, and the server ends who is deaf.
-func TestWhoDoesNotReadReadsInTheEnd(t *testing.T) {
-	t.Parallel()
-	p := &patron{crowd: &crowd{}, random: rand.New(rand.NewPCG(1, 1)), mute: time.Now().Add(time.Minute), sock: &socket{done: make(chan struct{})}}
-	p.crowd.patronPace = time.Minute
-	p.sock.stuck.Store(true)
-	stop := make(chan struct{})
-	close(stop)
-	p.live(stop)
-	if p.sock.stuck.Load() || time.Now().Before(p.mute) {
-		t.Error("he does not read, and nobody will make him for a while")
-	}
-}
-
-// A device that does not read learns late that its link ended: it counts as lost
-// since it read last.
-func TestWhoDoesNotReadLearnsLate(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ends := func(stuck bool) time.Duration {
-			near, far := net.Pipe()
-			s := &socket{conn: near, in: bufio.NewReader(near), done: make(chan struct{}), quit: make(chan struct{})}
-			s.stuck.Store(stuck)
-			go s.read(func([]byte) {})
-			began := time.Now()
-			if _, err := far.Write([]byte{0x80 | opText, 0}); err != nil {
-				t.Fatal(err)
-			}
-			pause(nil, 2*time.Second)
-			far.Close()
-			pause(nil, 5*time.Second)
-			s.stuck.Store(false)
-			<-s.done
-			return s.endedAt().Sub(began).Round(time.Second)
-		}
-		if d := ends(false); d != 2*time.Second {
-			t.Errorf("who reads: ended after %v, want 2s", d)
-		}
-		if d := ends(true); d != 0 {
-			t.Errorf("who does not: ended after %v, want 0s", d)
-		}
-	})
 }

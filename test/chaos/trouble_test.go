@@ -68,12 +68,13 @@ func (w *crowd) wentInGrace(node int, lost time.Time) (yes bool) {
 	return yes
 }
 
-// wentDown reports whether a node went, with its links, since a time.
-func (w *crowd) wentDown(node int, since time.Time) (yes bool) {
+// linkEnded reports whether the node of a patron's link went since a time, or his cable
+// was harmed: that may have ended the link.
+func (w *crowd) linkEnded(p *patron, since time.Time) (yes bool) {
 	w.history.note(func() {
 		for i := range w.history.outages {
 			o := &w.history.outages[i]
-			yes = yes || o.hits(node) && o.harm.endsLinks() && o.at.After(since)
+			yes = yes || o.hits(p.node) && (o.harm.endsLinks() || o.harm == harmDoors && cabled(p.place)) && o.at.After(since)
 		}
 	})
 	return yes
