@@ -26,6 +26,7 @@ type joint struct {
 	all     map[string]*member
 	devices presence.MultiDevice
 	users   []presence.UserID // whom spies watch
+	behind  bool              // who starts reads late what comes into the log from then on
 }
 
 // member is one node of it.
@@ -84,6 +85,7 @@ func newJoint(t *testing.T, seed uint64, devices presence.MultiDevice, spied ...
 func (j *joint) start(name string) *member {
 	j.t.Helper()
 	m := &member{of: j, name: name, wire: j.net.Wire(name), store: &shared{Memory: j.mem}}
+	m.store.late.Store(j.behind)
 	number, seat := j.quorum.Next(), j.quorum.For(m.wire)
 	m.rig = &rig{t: j.t, mem: j.mem, wheel: wheel.New(nil), ear: newEar(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}, friends: map[presence.SessionID]bool{}}}
 	cfg := Config{

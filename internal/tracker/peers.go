@@ -43,12 +43,14 @@ type peering struct {
 	Notes   store.NodeNotes
 	// frozen: this node is cut off, or stood still; it ends nothing and claims
 	// nothing until it is joined again.
-	frozen  atomic.Bool
-	stale   atomic.Int32 // how many origins are not heard
-	sweep   wheel.Timer
-	joining sync.WaitGroup
-	resting atomic.Uint32 // the shard that was packed last
-	owing   atomic.Bool   // some shard has sessions of which the log must hear, or to retake
+	frozen atomic.Bool
+	stale  atomic.Int32 // how many origins are not heard
+	// informed: the others said which sessions are held; before that none ends whose node is gone.
+	informed atomic.Bool
+	sweep    wheel.Timer
+	joining  sync.WaitGroup
+	resting  atomic.Uint32 // the shard that was packed last
+	owing    atomic.Bool   // some shard has sessions of which the log must hear, or to retake
 
 	mu      sync.Mutex // guards all below; it is taken after a shard's, and nothing after it
 	origins map[uint64]*origin

@@ -248,6 +248,7 @@ func (t *Tracker) reviveSession(u *user, f *presence.FoldedSession, notes noted)
 func (t *Tracker) Ready() {
 	if t.peers != nil {
 		t.unheard()
+		t.inform()
 		return
 	}
 	for i := range t.shards {

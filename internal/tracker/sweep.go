@@ -40,7 +40,7 @@ func (t *Tracker) sweep() {
 	p.unguess(heard)
 	var over []origin
 	for _, o := range p.origins {
-		if o.over != 0 {
+		if o.over != 0 && p.informed.Load() {
 			if o.met == 0 {
 				o.met = t.wheel.Now()
 			}
