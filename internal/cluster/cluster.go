@@ -77,6 +77,7 @@ func New(cfg Config) (*Cluster, error) {
 			peers: map[Incarnation]*peer{}, past: map[string]Incarnation{}, refusals: map[Incarnation]bool{}, calls: map[uint64]waiting{},
 		},
 	}
+	c.methods[methodReach] = c.serveReach
 	c.clock.Store(&clock{at: time.Now()})
 	c.reseat()
 	return c, nil

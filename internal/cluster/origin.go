@@ -39,6 +39,7 @@ type origin struct {
 	theirs   Digests // scratch of compare
 	ours     Digests
 	repair   repair
+	awaited  []passage // who waits for batches that did not come yet
 
 	// What others may ask for while mu is held.
 	position atomic.Uint64 // of the last batch that was applied
@@ -226,6 +227,7 @@ func (o *origin) apply(b []byte) {
 		}
 	}
 	give()
+	o.passes()
 	if r.bad {
 		o.c.counts.unread.Add(1)
 		o.cause = max(o.cause, Gap)

@@ -74,8 +74,11 @@ func (t *Tracker) end(s *session, reason presence.Reason, seen presence.Time) (a
 func (t *Tracker) endWith(s *session, reason presence.Reason, seen presence.Time, op *operation) (after func()) {
 	rec := s.record(presence.RecordClosed, reason, t.now())
 	rec.LastSeen = seen
+	sh := t.shard(s.user.name)
+	reach := t.withhold(sh, s, seen)
 	after = t.finishEnd(s, reason, seen)
-	t.claimEnd(t.shard(s.user.name), rec, op)
+	reach()
+	t.claimEnd(sh, rec, op)
 	return after
 }
 
@@ -84,17 +87,20 @@ func (t *Tracker) endWith(s *session, reason presence.Reason, seen presence.Time
 // word is then said of that epoch, too, and so is one of a session that this very
 // node took up while it ended here. The lock is held.
 func (t *Tracker) claimEnd(sh *shard, rec presence.Record, op *operation) {
-	t.claim(sh, rec, func(err error) func() {
+	t.claim(sh, rec, func(err error) (after func()) {
 		if later, ok := t.wentOn(sh, &rec); err == nil && ok {
 			rec.Epoch = later
 			t.claimEnd(sh, rec, op)
 			return nil
 		}
+		if err == nil {
+			after = t.release(sh, ended{rec.Session, rec.Epoch}) // nobody can deny it any more
+		}
 		if op != nil {
 			op.err = unavailable(err)
 			op.finish()
 		}
-		return nil
+		return after
 	})
 }
 

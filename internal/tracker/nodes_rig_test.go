@@ -222,6 +222,21 @@ func (n *node) Nodes() (list []uint64) {
 	return list
 }
 
+// Reach implements Peers.
+func (n *node) Reach(ctx context.Context) {
+	for _, o := range n.of.running() {
+		if !n.of.reach(n, o) {
+			continue
+		}
+		there := make(chan struct{})
+		n.of.post(n, o, func() { close(there) })
+		select {
+		case <-there:
+		case <-ctx.Done():
+		}
+	}
+}
+
 func (n *node) reachable() (list []uint64) {
 	n.of.mu.Lock()
 	defer n.of.mu.Unlock()

@@ -67,7 +67,7 @@ func (sh *shard) peek(name presence.User) *user {
 // rest packs a user if nothing of him is under way here. The lock is held; u is
 // not good any more after it.
 func (t *Tracker) rest(sh *shard, u *user) {
-	if sh.users[u.name] != u || u.erasing != nil || u.empty() {
+	if sh.users[u.name] != u || u.erasing != nil || u.withheld > 0 || u.empty() {
 		return
 	}
 	for _, s := range u.sessions {

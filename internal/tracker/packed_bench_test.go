@@ -21,9 +21,10 @@ func (alone) Here() bool         { return true }
 func (alone) Call(context.Context, uint64, string, []byte) ([]byte, error) {
 	return nil, errElsewhere
 }
-func (alone) Nodes() []uint64     { return nil }
-func (alone) Owner([]byte) uint64 { return 1 }
-func (alone) Heir([]byte) uint64  { return 1 }
+func (alone) Nodes() []uint64       { return nil }
+func (alone) Reach(context.Context) {}
+func (alone) Owner([]byte) uint64   { return 1 }
+func (alone) Heir([]byte) uint64    { return 1 }
 
 // foreignRecord is the opening of user n's session at one of two other nodes.
 func foreignRecord(n int, at presence.Time) presence.Record {

@@ -21,6 +21,9 @@ type Peers interface {
 	Call(ctx context.Context, node uint64, method string, b []byte) ([]byte, error)
 	// Nodes lists the others that are heard.
 	Nodes() []uint64
+	// Reach returns when each of them has all that was given to Change before, or falls
+	// silent, or ctx ends.
+	Reach(ctx context.Context)
 	// Here reports whether this node takes part, and did not stand still just now.
 	Here() bool
 	// Owner is the node, of those that are heard and this one, to which a key falls.
@@ -61,6 +64,9 @@ type peering struct {
 	reading chan struct{} // holds one for each read of what nodes noted
 
 	asking asking // of the others, about nodes that are gone
+
+	withheld []ending // ends that are not shown before the others have them
+	reaching bool     // somebody waits for the others
 
 	garbled  unread // of what others told
 	unlisted unread // of what gone nodes noted
@@ -104,6 +110,7 @@ type shardPeers struct {
 	owing    *atomic.Bool             // of all shards: some have such sessions
 	packed   map[presence.User]packed // users of other nodes' sessions, at rest
 	left     map[presence.SessionID]*leaver
+	withheld map[ended]*user // ends that are not shown yet
 	scratch  []byte
 	fire     func(*session) // Tracker.fire
 }
@@ -273,7 +280,7 @@ func (t *Tracker) join(c *Cluster) {
 	t.peers = newPeering(c)
 	t.peers.sweep.Fire = t.beginSweep
 	for i := range t.shards {
-		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, retaking: map[*session]bool{}, fire: t.fire, owing: &t.peers.owing}
+		t.shards[i].peers = &shardPeers{digests: map[uint64]uint64{}, told: map[*session]uint64{}, packed: map[presence.User]packed{}, retaking: map[*session]bool{}, withheld: map[ended]*user{}, fire: t.fire, owing: &t.peers.owing}
 	}
 }
 

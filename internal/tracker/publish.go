@@ -6,11 +6,17 @@ import "github.com/porchlight-dev/porchlight/internal/presence"
 // listener of it, to be called without the lock. The lock is held.
 func (t *Tracker) publish(u *user) (after func()) {
 	p := u.paint()
+	if u.withheld > 0 {
+		return func() {} // it was told
+	}
 	return func() { t.listener.Changed(p) }
 }
 
-// paint makes and stores the picture of the user as he stands.
+// paint makes and stores the picture of the user as he stands, unless an end is withheld.
 func (u *user) paint() *presence.Presence {
+	if u.withheld > 0 {
+		return u.picture.Load()
+	}
 	p := &presence.Presence{
 		User: u.name, Version: u.version, Floor: u.floor, FloorShown: u.veiled, LastSeen: u.seen, LastSeenShown: u.shown,
 		Late: u.late, LateShown: u.lateShown, Absent: u.folded.Absent,

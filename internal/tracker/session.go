@@ -35,6 +35,7 @@ type user struct {
 	tally           *tally     // of his app
 	// available as others see him, as the tally has it.
 	available bool
+	withheld  uint16 // ends of his sessions that are not shown yet: his picture stays as it is
 	picture   atomic.Pointer[presence.Presence]
 }
 

@@ -78,14 +78,14 @@ func (t *Tracker) update(ctx context.Context, ref Ref, edit func(*presence.Statu
 	t.tellCustom(s, old)
 	t.note(s)
 	sh.updates++
-	p := u.paint()
+	p, withheld := u.paint(), u.withheld > 0
 	if announce {
 		t.tell(s)
 	} else {
 		t.postpone(s)
 	}
 	sh.mu.Unlock()
-	if announce {
+	if announce && !withheld {
 		t.listener.Changed(p)
 	}
 	return updated, nil
@@ -212,9 +212,11 @@ func (t *Tracker) postpone(s *session) {
 			s.burst.timer = nil
 			t.tell(s)
 		}
-		p := u.newest()
+		p, withheld := u.newest(), u.withheld > 0
 		sh.mu.Unlock()
-		t.listener.Changed(p)
+		if !withheld {
+			t.listener.Changed(p)
+		}
 	}
 	s.burst.timer = timer
 	t.wheel.Set(timer, coalesceEvery)
