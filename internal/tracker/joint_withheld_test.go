@@ -222,3 +222,30 @@ func TestTwoEndsOfOneUser(t *testing.T) {
 		}
 	})
 }
+
+// Who comes and goes all the time is shown as he is, a second late at most.
+func TestEndlessEnds(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		var refs []Ref
+		for range 16 {
+			ref, _ := b.person("bob")
+			refs = append(refs, ref)
+		}
+		wait(time.Second)
+		j.net.Slow("b", "c", 200*time.Millisecond)
+		b.store.cut.Store(true)
+		for i, ref := range refs[1:] {
+			b.say(map[presence.UserID]Ref{"bob": ref})
+			wait(100 * time.Millisecond)
+			open := 0
+			for _, v := range b.tr.Presence(ref.User).Sessions {
+				if v.True.Open() {
+					open++
+				}
+			}
+			if late := open - (len(refs) - 1 - i); late > 11 {
+				t.Fatalf("after %d ends %d of them are not shown", i+1, late)
+			}
+		}
+	})
+}

@@ -35,7 +35,8 @@ type user struct {
 	tally           *tally     // of his app
 	// available as others see him, as the tally has it.
 	available bool
-	withheld  uint16 // ends of his sessions that are not shown yet: his picture stays as it is
+	withheld  uint16        // ends of his sessions that are not shown yet: his picture stays as it is
+	standing  time.Duration // by the wheel: since when it has stayed so
 	picture   atomic.Pointer[presence.Presence]
 }
 

@@ -44,6 +44,12 @@ func (t *Tracker) withhold(sh *shard, s *session, seen presence.Time) (reach fun
 	if p == nil || t.now().Sub(seen) > livedFor || s.user.picture.Load() == nil || sh.peers.withheld[e.ended] != nil {
 		return func() {}
 	}
+	// Who comes and goes all the time would never be shown as he is.
+	if u := s.user; u.withheld == 0 {
+		u.standing = t.wheel.Now()
+	} else if t.wheel.Now()-u.standing >= withheldFor {
+		return func() {}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx == nil || p.ctx.Err() != nil {
