@@ -95,3 +95,25 @@ func BenchmarkOverNATS(b *testing.B) {
 		})
 	}
 }
+
+// What an end waits for before it is shown.
+//
+// go test ./internal/cluster -run '^$' -bench Reach
+func BenchmarkReach(b *testing.B) {
+	nats := overNATS(b)
+	w := newWorld(b, 1)
+	defer w.end()
+	for _, name := range []string{"a", "b", "c"} {
+		if err := w.make(name, nats).c.Start(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	a := w.nodes["a"]
+	a.table.change(1, false)
+	a.c.Reach(b.Context())
+	b.ReportAllocs()
+	for b.Loop() {
+		a.table.change(1, false)
+		a.c.Reach(b.Context())
+	}
+}
