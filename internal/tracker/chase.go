@@ -9,11 +9,13 @@ import (
 // The end of a lost node's session is told at once, and must come into the log.
 
 // waitTold is wait for a session of whose end its node told, if the log does not have
-// that end. The shard's lock is held.
-func (p *shardPeers) waitTold(s *session, now time.Duration) {
-	if f := s.user.folded.Session(s.id); f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch {
+// that end, and reports whether that is so. The shard's lock is held.
+func (p *shardPeers) waitTold(s *session, now time.Duration) (waits bool) {
+	f := s.user.folded.Session(s.id)
+	if waits = f != nil && f.Phase == presence.FoldOpen && f.Epoch == s.epoch; waits {
 		p.wait(s, now, s.user.seen)
 	}
+	return waits
 }
 
 // wait puts a session on the list of those that the log must hear of.

@@ -23,7 +23,7 @@ func (t *Tracker) Calls() map[string]func(ctx context.Context, from uint64, b []
 	return map[string]func(context.Context, uint64, []byte) ([]byte, error){
 		methodTake: t.serveTake, methodLook: t.serveLook, methodGood: t.serveGood, methodSave: t.serveSave,
 		methodGone: t.serveGone, methodDrop: t.serveDrop, methodClose: t.serveClose, methodPut: t.servePut,
-		methodHeld: t.serveHeld,
+		methodHeld: t.serveHeld, methodHeard: t.serveHeard,
 	}
 }
 

@@ -80,3 +80,39 @@ func TestWhatWasReplacedMeanwhileMovesNoLastSeen(t *testing.T) {
 		j.agree(map[presence.UserID]bool{"cleo": true})
 	})
 }
+
+// A node dies just after devices said goodbye there: one of the others heard it, the
+// other did not, and the log has no leader until long after the grace. Whoever goes from
+// the one to the other is told no earlier last seen.
+func TestAGoodbyeThatOneNodeHeardIsToldToTheOther(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		refs := b.guests(3)
+		wait(20*time.Second + 250*time.Millisecond) // after a heartbeat, and before the next
+		release := j.mem.Hold()
+		j.net.Cut("b", "c")
+		left := presence.At(time.Now())
+		b.say(refs)
+		wait(14 * time.Millisecond)
+		b.kill()
+		for i := range 300 {
+			wait(100 * time.Millisecond)
+			if i == 200 {
+				release()
+			}
+			for id, ref := range refs {
+				for _, m := range []*member{a, c} {
+					if seen := m.seen(ref.User); seen != 0 && seen != left {
+						t.Fatalf("%v after the death %s shows that %s was last seen at %v, want %v", time.Duration(i+1)*100*time.Millisecond, m.name, id, seen.Time(), left.Time())
+					}
+				}
+			}
+		}
+		for id, ref := range refs {
+			for _, m := range []*member{a, c} {
+				if seen := m.seen(ref.User); seen != left {
+					t.Errorf("%s shows %s last seen at %v, want %v", m.name, id, seen.Time(), left.Time())
+				}
+			}
+		}
+	})
+}

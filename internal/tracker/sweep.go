@@ -84,25 +84,6 @@ func (t *Tracker) goesOn(o *origin) bool {
 	return p.ctx.Err() == nil && now != nil && now.over != 0
 }
 
-// heed looks, as soon as a node is gone, for the sessions of whose end it told. It may
-// have died before the log had that, and others may not have heard it: when the grace is
-// over they would write another end, which is then what webhooks are told.
-func (t *Tracker) heed(o *origin) {
-	now := t.wheel.Now()
-	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.Lock()
-		for _, u := range sh.users { // who is packed has no session that closed
-			for _, s := range u.sessions {
-				if s.foreign && s.epoch.Incarnation == o.incarnation && s.phase == presence.PhaseClosed {
-					sh.peers.waitTold(s, now)
-				}
-			}
-		}
-		sh.mu.Unlock()
-	}
-}
-
 // sweepOrigin closes the sessions of a node that is gone whose grace is over. It returns
 // what is left to do when all such nodes had that.
 func (t *Tracker) sweepOrigin(o *origin) (look func()) {
