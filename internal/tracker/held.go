@@ -1,11 +1,46 @@
 package tracker
 
 import (
+	"time"
+
 	"github.com/porchlight-dev/porchlight/internal/wheel"
 )
 
 // A session whose device was here, or is about to come, must not close meanwhile
 // because its node is lost: it is held, and all nodes know.
+
+// heldAgain is when it is told again that a session is held, as long as it is; the next
+// pauses are longer, as thousands may come at once. A node that did not hear it would
+// end the session with the grace, and write that.
+const heldAgain = time.Second
+
+// holdForTake tells the others, until release is called, that a session is about to
+// come here, so that it does not close meanwhile if its node is lost.
+func (t *Tracker) holdForTake(ref Ref) (release func()) {
+	t.announceTake(ref, true)
+	sh := t.shard(ref.User)
+	timer, released, pause := &wheel.Timer{}, false, heldAgain
+	timer.Fire = func() {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		if released {
+			return
+		}
+		if s := sh.takeable(ref); s != nil {
+			t.keep(s, true)
+			t.tellHeld(s)
+		}
+		pause *= 2
+		t.wheel.Set(timer, pause)
+	}
+	t.wheel.Set(timer, pause)
+	return func() {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		released = true
+		t.wheel.Clear(timer)
+	}
+}
 
 // linger is for a session that could not be taken over although its device was
 // here: nobody answered, or the log takes nothing while it elects a leader. The
@@ -19,24 +54,30 @@ func (t *Tracker) linger(ref Ref) {
 		return
 	}
 	grace := t.policy(s).Grace
-	s.held, s.life.until = true, t.wheel.Now()+grace
+	over := t.wheel.Now() + grace
+	s.held, s.life.until = true, over
 	t.tellHeld(s)
-	timer := &wheel.Timer{}
+	timer, pause := &wheel.Timer{}, heldAgain
 	timer.Fire = func() {
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
+		now := t.wheel.Now()
 		switch s := sh.takeable(ref); {
 		case s == nil || !s.held:
-		case s.pending != nil: // the log may have it here yet
+		case s.pending != nil && now >= over: // the log may have it here yet
 			t.keep(s, true)
 			t.tellHeld(s)
 			t.wheel.Set(timer, grace)
-		case t.wheel.Now() >= s.life.until: // else it is being taken over again
+		case now >= s.life.until:
 			t.keep(s, false)
 			t.tellHeld(s)
+		case s.life.until <= over: // else it is being taken over again
+			t.tellHeld(s)
+			pause *= 2
+			t.wheel.Set(timer, min(pause, over-now))
 		}
 	}
-	t.wheel.Set(timer, grace)
+	t.wheel.Set(timer, min(pause, grace))
 }
 
 // announceTake tells the others that a session is about to come here, so that it

@@ -8,7 +8,7 @@ import (
 	"github.com/porchlight-dev/porchlight/internal/presence"
 )
 
-// That a session is held is told when it begins, and is in no log. A node that starts
+// That a session is held is told now and then, and is in no log. A node that starts
 // asks for it before it ends sessions of nodes that are gone: else it would show those
 // as offline whose devices are coming back elsewhere, and write their end.
 
@@ -16,8 +16,9 @@ const methodHeld = "session.held"
 
 const (
 	// holdsLimit is how long a node that starts asks for what is held, where somebody
-	// does not answer; holdsAgain is when that one is asked again.
+	// does not answer; he is given holdsWait each time, and asked again after holdsAgain.
 	holdsLimit = time.Second
+	holdsWait  = 400 * time.Millisecond
 	holdsAgain = 50 * time.Millisecond
 	// maxHolds is about how many bytes an answer has at most: it must fit into a message.
 	maxHolds = 4 << 20
@@ -114,6 +115,8 @@ func (t *Tracker) learnHolds(ctx context.Context, limit time.Duration) {
 
 // holdsOf asks one, and reports whether there is no more to be learnt of it.
 func (t *Tracker) holdsOf(ctx context.Context, node uint64) (done bool) {
+	ctx, cancel := context.WithTimeout(ctx, holdsWait)
+	defer cancel()
 	b, err := t.peers.Call(ctx, node, methodHeld, nil)
 	if err != nil {
 		return !isUnreachable(err) // one of another version does not know the question

@@ -150,6 +150,34 @@ func (f *freshLook) comes(t *testing.T, id presence.UserID, after time.Duration,
 	t.Errorf("%s was not let in", id)
 }
 
+// What a node tells of a session that it is about to take over is lost on the way to
+// another one. That one ends it no more than those who heard.
+func TestALostWordOfATakeOverEndsNothing(t *testing.T) {
+	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
+		ref, _ := c.person("cleo")
+		wait(17 * time.Second)
+		c.kill()
+		time.AfterFunc(12*time.Second, j.mem.Hold())
+		wait(4 * time.Second) // its silence is known: the taker goes on at once
+		j.net.Cut("a", "b")
+		there := a.comes(ref)
+		wait(200 * time.Millisecond)
+		j.heal()
+		for range 150 {
+			wait(100 * time.Millisecond)
+			for _, m := range []*member{a, b} {
+				if open, _ := m.shows("cleo"); !open {
+					t.Fatalf("%s shows her offline", m.name)
+				}
+			}
+		}
+		if got := <-there; got.err != nil {
+			j.until(a, ref)
+		}
+		j.agree(map[presence.UserID]bool{"cleo": true})
+	})
+}
+
 // FuzzHolds: no answer about what is held breaks a node, and one is read as it was
 // written.
 func FuzzHolds(f *testing.F) {

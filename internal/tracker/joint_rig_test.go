@@ -116,7 +116,7 @@ func (j *joint) start(name string) *member {
 	if err := m.c.Start(j.t.Context()); err != nil {
 		j.t.Fatalf("Start of the cluster: %v", err)
 	}
-	for range 100 {
+	for range 750 { // as long as package app does
 		if m.c.Loaded() {
 			break
 		}

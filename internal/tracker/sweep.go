@@ -40,10 +40,13 @@ func (t *Tracker) sweep() {
 	p.unguess(heard)
 	var over []origin
 	for _, o := range p.origins {
-		if o.over != 0 && p.informed.Load() {
-			if o.met == 0 {
-				o.met = t.wheel.Now()
-			}
+		if o.over == 0 {
+			continue
+		}
+		if o.met == 0 {
+			o.met = t.wheel.Now()
+		}
+		if p.informed.Load() {
 			over = append(over, *o)
 			o.heeded = true
 		}

@@ -43,8 +43,9 @@ func (t *Tracker) takeOver(ctx context.Context, ref Ref, owner uint64, p Connect
 	if !t.peers.present() {
 		return Connected{}, errIsolated
 	}
-	t.announceTake(ref, true)
+	release := t.holdForTake(ref)
 	c, err := t.takeHeld(ctx, ref, owner, p)
+	release()
 	switch kind := fault.KindOf(err); {
 	case err == nil:
 	case kind == fault.SessionGone || kind == fault.LimitSessions:
