@@ -52,7 +52,7 @@ func TestNodesThatDoNotAgreeSayTheEarliest(t *testing.T) {
 		defer release()
 		last := presence.At(time.Now())
 		wait(3 * time.Second)
-		d.tr.Silent(a.number, last) // and no more
+		d.tr.Silent(a.number(), last) // and no more
 		c.give(b, a, last)
 		wait(7 * time.Second)
 		if p := b.tr.Presence(bob); b.looks(bob) != "[] []" || p.LastSeen != last.Add(-aliveDiffers) {
@@ -141,9 +141,9 @@ func TestTheTimeOfAGoodbyeIsItsSenders(t *testing.T) {
 		c.mu.Unlock()
 		at := presence.At(time.Now())
 		wait(300 * time.Millisecond)
-		b.tr.Left(a.number, at)
+		b.tr.Left(a.number(), at)
 		wait(700 * time.Millisecond)
-		d.tr.Left(a.number, at)
+		d.tr.Left(a.number(), at)
 		wait(b.tr.cfg.RestartGrace + time.Second)
 		for _, n := range []*node{b, d} {
 			if p := n.tr.Presence(bob); n.looks(bob) != "[] []" || p.LastSeen != at {
@@ -181,7 +181,7 @@ func TestWhoCannotAnswerIsAskedSeldom(t *testing.T) {
 		for _, n := range []*node{b, d} {
 			p := n.tr.peers
 			p.mu.Lock()
-			if o := p.origins[a.number]; o == nil || !o.agreed {
+			if o := p.origins[a.number()]; o == nil || !o.agreed {
 				t.Errorf("node %d: the other answers again, and they do not agree", n.name)
 			}
 			p.mu.Unlock()
@@ -227,7 +227,7 @@ func TestWhoStartsAnewLearnsWhatIsGone(t *testing.T) {
 				wait(time.Second)
 				for _, n := range append(fresh, d) {
 					if got := n.looks(bob); got != "[] []" {
-						t.Errorf("node %d, incarnation %d, sees %s after the grace", n.name, n.number, got)
+						t.Errorf("node %d, incarnation %d, sees %s after the grace", n.name, n.number(), got)
 					}
 				}
 				wait(2 * time.Second)

@@ -44,7 +44,7 @@ func TestNotesOfNodesThatWereReplacedAreForgotten(t *testing.T) {
 		wait(6 * time.Minute)
 		var run []uint64
 		for _, n := range c.running() {
-			run = append(run, n.number)
+			run = append(run, n.number())
 		}
 		for _, number := range c.noters() {
 			if !slices.Contains(run, number) {
@@ -77,7 +77,7 @@ func TestWhoIsHeardLateIsNotGone(t *testing.T) {
 					a.cut = cut
 				}
 				away(true)
-				b.tr.Silent(a.number, presence.At(time.Now())) // and no more: it is not lost
+				b.tr.Silent(a.number(), presence.At(time.Now())) // and no more: it is not lost
 				fresh := c.start(2)
 				alive := func(d time.Duration) {
 					for end := time.Now().Add(d); time.Now().Before(end); wait(time.Second) {
@@ -86,8 +86,8 @@ func TestWhoIsHeardLateIsNotGone(t *testing.T) {
 				}
 				alive(cut)
 				away(false)
-				b.tr.Returned(a.number)
-				b.tr.Caught(a.number)
+				b.tr.Returned(a.number())
+				b.tr.Caught(a.number())
 				alive(time.Minute)
 				for _, n := range []*node{a, b, fresh} {
 					if got := n.looks(bob); got != "[online] [online]" {

@@ -24,7 +24,7 @@ func (n *node) copyTo(o *node, ref Ref) {
 	shard := n.tr.shardIndex(ref.User)
 	var list [][]byte
 	n.tr.Dump(shard, func(b []byte) { list = append(list, slices.Clone(b)) })
-	o.tr.Replace(n.number, shard, list)
+	o.tr.Replace(n.number(), shard, list)
 }
 
 func TestWhoReadsTheLogLateShowsHidingOnce(t *testing.T) {
@@ -297,7 +297,7 @@ func TestACopyEndsNothingThatTheLogHasYetToTellOf(t *testing.T) {
 		c.lossy(false)
 		d.store.late.Store(false)
 		wait(2 * time.Second)
-		if owner, _ := d.tr.OwnerOf(ref); owner != b.number || d.ear.heard() != heard {
+		if owner, _ := d.tr.OwnerOf(ref); owner != b.number() || d.ear.heard() != heard {
 			t.Errorf("then: owner %d, %d changes were shown", owner, d.ear.heard()-heard)
 		}
 	})
@@ -317,7 +317,7 @@ func TestAWordFromBeforeItsEndOpensNothing(t *testing.T) {
 		wait(time.Second)
 		fresh := c.start(3)
 		for _, n := range []*node{b, fresh} {
-			n.tr.Apply(a.number, shard, words)
+			n.tr.Apply(a.number(), shard, words)
 			if got := n.looks(bob); got != "[] []" {
 				t.Errorf("node %d sees %s", n.name, got)
 			}

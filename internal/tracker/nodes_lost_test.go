@@ -60,7 +60,7 @@ func TestALostNodesUsersAreForeseen(t *testing.T) {
 		foreseen := func(n *node) (names []presence.User) {
 			n.tr.peers.mu.Lock()
 			defer n.tr.peers.mu.Unlock()
-			for _, some := range n.tr.peers.origins[a.number].going {
+			for _, some := range n.tr.peers.origins[a.number()].going {
 				names = append(names, some...)
 			}
 			return names
@@ -139,7 +139,7 @@ func TestAnElectionDelaysNoEnd(t *testing.T) {
 		}
 		wait(30 * time.Second)
 		for _, n := range []*node{b, d} {
-			if owner, _ := n.tr.OwnerOf(back); owner != b.number || n.looks(bob) != "[online] [online]" {
+			if owner, _ := n.tr.OwnerOf(back); owner != b.number() || n.looks(bob) != "[online] [online]" {
 				t.Errorf("node %d: owner %d, sees %s", n.name, owner, n.looks(bob))
 			}
 		}

@@ -149,7 +149,7 @@ func (m *nodesModel) owner(n *node, d *device) *node {
 	if !ok {
 		number = d.maker
 	}
-	if number == n.number {
+	if number == n.number() {
 		return n
 	}
 	if o := m.c.node(number); o != nil && m.c.reach(n, o) {
@@ -165,7 +165,7 @@ func (m *nodesModel) play(s step) {
 	case "make":
 		u := m.users[s.A%len(m.users)]
 		if made, err := n.tr.Make(ctx, MakeParams{User: u, Device: presence.Device{Platform: "ios"}}); err == nil {
-			m.devices = append(m.devices, &device{user: u, ref: made.Ref, maker: n.number})
+			m.devices = append(m.devices, &device{user: u, ref: made.Ref, maker: n.number()})
 		}
 	case "wait":
 		wait(s.D)

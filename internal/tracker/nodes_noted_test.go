@@ -77,7 +77,7 @@ func TestAYoungSessionOutlivesItsNode(t *testing.T) {
 		young, _ := a.open(presence.Device{Platform: "web"})
 		a.watch(young, "carol") // and nobody will know
 		c.kill(a)
-		if err := c.mem.ForgetNotes(context.Background(), a.number); err != nil {
+		if err := c.mem.ForgetNotes(context.Background(), a.number()); err != nil {
 			t.Fatal(err)
 		}
 		wait(4 * time.Second)
@@ -118,7 +118,7 @@ func TestNotesOfALateWordAreRead(t *testing.T) {
 		if err := a.tr.SaveNotes(context.Background()); err != nil {
 			t.Fatalf("SaveNotes: %v", err)
 		}
-		b.tr.Left(a.number, presence.At(time.Now()))
+		b.tr.Left(a.number(), presence.At(time.Now()))
 		wantBack(t, b, late, "dave")
 		c.mu.Lock()
 		a.cut = false
@@ -135,7 +135,7 @@ func TestAGoodbyeComesAfterTheNotes(t *testing.T) {
 		if err := a.tr.SaveNotes(context.Background()); err != nil {
 			t.Fatalf("SaveNotes: %v", err)
 		}
-		list, known, err := b.tr.listOf(context.Background(), ref, a.number)
+		list, known, err := b.tr.listOf(context.Background(), ref, a.number())
 		if err != nil || !known || !slices.Equal(list.users, []presence.UserID{"carol"}) {
 			t.Errorf("what it watched: got %v, %v, %v", list, known, err)
 		}
@@ -163,7 +163,7 @@ func TestALargeGroupIsReplacedAtOnce(t *testing.T) {
 		defer a.store.down.Store(false)
 		defer a.store.dies.Store(false)
 		messages, sessions := 0, map[presence.SessionID]bool{}
-		if err := c.mem.LoadNotes(context.Background(), a.number, group, func(_ uint64, b []byte) error {
+		if err := c.mem.LoadNotes(context.Background(), a.number(), group, func(_ uint64, b []byte) error {
 			messages++
 			_, list, err := parseNotes(b)
 			for _, n := range list {
@@ -227,7 +227,7 @@ func TestAFormerNodeKeepsWhatItNoted(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.kill(b)
-				if err := c.mem.ForgetNotes(context.Background(), b.number); err != nil {
+				if err := c.mem.ForgetNotes(context.Background(), b.number()); err != nil {
 					t.Fatal(err)
 				}
 				c.mu.Lock()

@@ -93,7 +93,7 @@ func (m *nodesModel) logIn(u presence.User, at ...*node) {
 		if err != nil {
 			continue
 		}
-		d := &device{user: u, ref: made.Ref, maker: n.number}
+		d := &device{user: u, ref: made.Ref, maker: n.number()}
 		m.devices = append(m.devices, d)
 		w := &wire{}
 		l := &linked{d, n, w}

@@ -72,7 +72,7 @@ func TestAnOpeningThatIsVoidByTheClock(t *testing.T) {
 		s := f.Session(ref.Session)
 		opened := presence.Record{
 			Kind: presence.RecordOpened, User: bob, Session: ref.Session, Public: s.Public, Revision: 1,
-			Epoch: s.Epoch.Next(ahead.number), Time: presence.At(time.Now().Add(time.Minute)), Reason: presence.ReasonOpened,
+			Epoch: s.Epoch.Next(ahead.number()), Time: presence.At(time.Now().Add(time.Minute)), Reason: presence.ReasonOpened,
 		}
 		closed := opened
 		closed.Kind, closed.Reason = presence.RecordClosed, presence.ReasonLinkLost

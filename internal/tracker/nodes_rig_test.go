@@ -42,18 +42,18 @@ type nodes struct {
 // node is one tracker with its world.
 type node struct {
 	*rig
-	of     *nodes
-	name   int
-	number uint64 // incarnation
-	store  *shared
-	inbox  chan func()
-	stood  atomic.Bool // still, and the tracker was not told yet
-	cut    bool        // reaches nobody and nothing
-	dead   bool
-	left   bool // and said so
-	born   time.Time
-	died   time.Time
-	lostBy map[uint64]bool // others that were told that it is lost
+	of          *nodes
+	name        int
+	incarnation atomic.Uint64
+	store       *shared
+	inbox       chan func()
+	stood       atomic.Bool // still, and the tracker was not told yet
+	cut         bool        // reaches nobody and nothing
+	dead        bool
+	left        bool // and said so
+	born        time.Time
+	died        time.Time
+	lostBy      map[uint64]bool // others that were told that it is lost
 }
 
 // inNodes runs f in a bubble with n nodes that know one another.
@@ -90,9 +90,10 @@ func (c *nodes) start(name int) *node {
 	}
 	st := &shared{Memory: c.mem, loaded: c.loaded, read: func(r *presence.Record) { c.touch(store.Shard(r.User)) }}
 	n := &node{
-		of: c, name: name, number: number, store: st, inbox: make(chan func(), 1<<16),
+		of: c, name: name, store: st, inbox: make(chan func(), 1<<16),
 		lostBy: map[uint64]bool{}, born: time.Now(),
 	}
+	n.incarnation.Store(number)
 	n.rig = &rig{t: c.t, mem: c.mem, cfg: c.cfg, wheel: wheel.New(nil), ear: newEar(), lists: &lists{of: map[presence.SessionID][]presence.UserID{}, friends: map[presence.SessionID]bool{}}}
 	cfg := c.cfg
 	cfg.Incarnation, cfg.Wheel, cfg.Log, cfg.Checkpoints = number, n.wheel, st, st
@@ -118,6 +119,9 @@ func (c *nodes) start(name int) *node {
 	return n
 }
 
+// number is the node's incarnation: it has another one when it comes back after it was lost.
+func (n *node) number() uint64 { return n.incarnation.Load() }
+
 // running lists the nodes that are not dead.
 func (c *nodes) running() (list []*node) {
 	c.mu.Lock()
@@ -134,7 +138,7 @@ func (c *nodes) node(number uint64) *node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.all {
-		if n.number == number && !n.dead {
+		if n.number() == number && !n.dead {
 			return n
 		}
 	}
@@ -192,7 +196,7 @@ func (n *node) Change(shard int, b []byte) {
 	n.of.touch(shard)
 	b = slices.Clone(b)
 	for _, o := range n.of.running() {
-		n.of.post(n, o, func() { o.tr.Apply(n.number, shard, [][]byte{b}) })
+		n.of.post(n, o, func() { o.tr.Apply(n.number(), shard, [][]byte{b}) })
 	}
 }
 
@@ -202,7 +206,7 @@ func (n *node) Call(ctx context.Context, to uint64, method string, b []byte) ([]
 	if o == nil || !n.of.reach(n, o) || n.of.mutes(method) {
 		return nil, fault.Retry(fault.NodeUnavailable, time.Second, "nobody answers")
 	}
-	answer, err := o.tr.Calls()[method](ctx, n.number, slices.Clone(b))
+	answer, err := o.tr.Calls()[method](ctx, n.number(), slices.Clone(b))
 	if !n.of.reach(o, n) {
 		return nil, fault.Retry(fault.NodeUnavailable, time.Second, "the answer is lost")
 	}
@@ -215,8 +219,8 @@ func (n *node) Nodes() (list []uint64) {
 	n.of.mu.Lock()
 	defer n.of.mu.Unlock()
 	for _, o := range n.of.all {
-		if o.dead && !o.left && !o.lostBy[n.number] && o.died.After(n.born) {
-			list = append(list, o.number)
+		if o.dead && !o.left && !o.lostBy[n.number()] && o.died.After(n.born) {
+			list = append(list, o.number())
 		}
 	}
 	return list
@@ -242,7 +246,7 @@ func (n *node) reachable() (list []uint64) {
 	defer n.of.mu.Unlock()
 	for _, o := range n.of.all {
 		if reach(n, o) {
-			list = append(list, o.number)
+			list = append(list, o.number())
 		}
 	}
 	return list
@@ -251,7 +255,7 @@ func (n *node) reachable() (list []uint64) {
 // ranked is who a key falls to, as this node sees it, and who is next.
 func (n *node) ranked(key []byte) (first, second uint64) {
 	var best [2]uint64
-	for _, number := range append(n.reachable(), n.number) {
+	for _, number := range append(n.reachable(), n.number()) {
 		h := number * 0x9e3779b97f4a7c15
 		for _, c := range key {
 			h = (h ^ uint64(c)) * 1099511628211
@@ -306,7 +310,7 @@ func (c *nodes) compare() {
 func (c *nodes) repair() {
 	for _, a := range c.running() {
 		var theirs [Shards]uint64
-		a.digests(a.number, &theirs)
+		a.digests(a.number(), &theirs)
 		for _, b := range c.running() {
 			if c.reach(a, b) {
 				b.inbox <- func() { b.mend(a, &theirs) }
@@ -318,14 +322,14 @@ func (c *nodes) repair() {
 // mend replaces what differs of a's shards.
 func (n *node) mend(a *node, theirs *[Shards]uint64) {
 	var mine [Shards]uint64
-	n.digests(a.number, &mine)
+	n.digests(a.number(), &mine)
 	for shard := range mine {
 		if mine[shard] == theirs[shard] || !n.of.reach(a, n) {
 			continue
 		}
 		var list [][]byte
 		a.tr.Dump(shard, func(b []byte) { list = append(list, slices.Clone(b)) })
-		n.tr.Replace(a.number, shard, list)
+		n.tr.Replace(a.number(), shard, list)
 	}
 }
 

@@ -24,7 +24,7 @@ func TestWhoMayHaveComeElsewhereIsStale(t *testing.T) {
 			return since
 		}
 		since := presence.At(time.Now())
-		b.tr.Silent(d.number, since)
+		b.tr.Silent(d.number(), since)
 		if got := stale(); got != 0 {
 			t.Errorf("online at a node that is heard: stale since %v", got)
 		}
@@ -40,11 +40,11 @@ func TestWhoMayHaveComeElsewhereIsStale(t *testing.T) {
 		if got := stale(); got != since {
 			t.Errorf("left: stale since %v, want %v", got, since)
 		}
-		b.tr.Returned(d.number)
+		b.tr.Returned(d.number())
 		if got := stale(); got != since {
 			t.Errorf("what was told meanwhile is missing still: stale since %v, want %v", got, since)
 		}
-		b.tr.Caught(d.number)
+		b.tr.Caught(d.number())
 		if got := stale(); got != 0 {
 			t.Errorf("nothing is missing: stale since %v", got)
 		}

@@ -100,7 +100,7 @@ func TestASweepStopsWhereItMayNotGoOn(t *testing.T) {
 				c.isolate(a)
 				<-b.linger(time.Second)
 				if back {
-					b.tr.Returned(a.number)
+					b.tr.Returned(a.number())
 				} else {
 					b.tr.Frozen()
 				}
@@ -111,7 +111,7 @@ func TestASweepStopsWhereItMayNotGoOn(t *testing.T) {
 				if back {
 					return
 				}
-				b.tr.Joined(b.number)
+				b.tr.Joined(b.number())
 				wait(5 * time.Second)
 				if n := b.shows(users); n != 0 {
 					t.Errorf("%d of %d sessions of the node that is gone are shown", n, count)

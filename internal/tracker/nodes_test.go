@@ -29,8 +29,8 @@ func TestOneSessionIsSeenEverywhere(t *testing.T) {
 		if b.looks(bob) != "[busy] [busy]" || d.looks(bob) != "[busy] [busy]" {
 			t.Errorf("others see %s and %s", b.looks(bob), d.looks(bob))
 		}
-		if owner, ok := b.tr.OwnerOf(ref); !ok || owner != a.number {
-			t.Errorf("OwnerOf: got %d, %v, want %d", owner, ok, a.number)
+		if owner, ok := b.tr.OwnerOf(ref); !ok || owner != a.number() {
+			t.Errorf("OwnerOf: got %d, %v, want %d", owner, ok, a.number())
 		}
 		a.lists.set(ref.Session, "carol")
 		heard := d.ear.heard()
@@ -49,7 +49,7 @@ func TestOneSessionIsSeenEverywhere(t *testing.T) {
 			t.Errorf("a third node was shown %d changes by a resume", d.ear.heard()-heard)
 		}
 		for _, n := range c.all {
-			if owner, ok := n.tr.OwnerOf(ref); !ok || owner != b.number || n.looks(bob) != "[busy] [busy]" {
+			if owner, ok := n.tr.OwnerOf(ref); !ok || owner != b.number() || n.looks(bob) != "[busy] [busy]" {
 				t.Errorf("node %d: owner %d, sees %s", n.name, owner, n.looks(bob))
 			}
 		}
@@ -76,13 +76,13 @@ func TestACreatedSessionOpensElsewhere(t *testing.T) {
 		at := func(n *node, maker uint64) (Connected, error) {
 			return n.tr.Connect(context.Background(), ref, ConnectParams{Link: &wire{}, Addr: "192.0.2.1:1", Maker: maker})
 		}
-		got, err := at(b, a.number)
+		got, err := at(b, a.number())
 		if err != nil || got.Resumed || got.Unclean || !slices.Equal(got.Restored, []presence.UserID{"carol", "dave"}) {
 			t.Fatalf("Connect: got %+v, %v", got, err)
 		}
 		wait(10 * time.Millisecond)
 		for _, n := range c.all {
-			if owner, _ := n.tr.OwnerOf(ref); owner != b.number || n.looks(bob) != "[online] [online]" {
+			if owner, _ := n.tr.OwnerOf(ref); owner != b.number() || n.looks(bob) != "[online] [online]" {
 				t.Errorf("node %d: owner %d, sees %s", n.name, owner, n.looks(bob))
 			}
 		}
@@ -92,7 +92,7 @@ func TestACreatedSessionOpensElsewhere(t *testing.T) {
 		lost := a.make(presence.Device{Platform: "web"})
 		c.kill(a)
 		wait(4 * time.Second)
-		_, err = b.tr.Connect(context.Background(), lost, ConnectParams{Link: &wire{}, Maker: a.number})
+		_, err = b.tr.Connect(context.Background(), lost, ConnectParams{Link: &wire{}, Maker: a.number()})
 		wantKind(t, "a created session whose maker is gone", err, fault.SessionGone)
 	})
 }
@@ -118,7 +118,7 @@ func TestTwoRacingResumesOneWins(t *testing.T) {
 		wait(10 * time.Millisecond)
 		owner, _ := b.tr.OwnerOf(ref)
 		other, _ := d.tr.OwnerOf(ref)
-		if owner != other || owner != b.number && owner != d.number {
+		if owner != other || owner != b.number() && owner != d.number() {
 			t.Errorf("owners are %d and %d (%v)", owner, other, errs)
 		}
 		if errs[0] != nil && errs[1] != nil {
@@ -182,8 +182,8 @@ func TestAnIsolatedNodeIsStaleAndComesBack(t *testing.T) {
 				if got := b.ear.heard() - heard; got != want {
 					t.Errorf("another node was shown %d changes, want %d", got, want)
 				}
-				if owner, _ := b.tr.OwnerOf(ref); owner != a.number {
-					t.Errorf("the owner is %d, want %d", owner, a.number)
+				if owner, _ := b.tr.OwnerOf(ref); owner != a.number() {
+					t.Errorf("the owner is %d, want %d", owner, a.number())
 				}
 			})
 		})
@@ -246,7 +246,7 @@ func TestDropAndEraseReachAllNodes(t *testing.T) {
 			t.Errorf("the link ended by %+v", got)
 		}
 		for _, one := range []Ref{ref, created} {
-			_, err := d.tr.Connect(context.Background(), one, ConnectParams{Link: &wire{}, Maker: a.number})
+			_, err := d.tr.Connect(context.Background(), one, ConnectParams{Link: &wire{}, Maker: a.number()})
 			wantKind(t, "Connect of a dropped session", err, fault.SessionGone)
 		}
 		a.open(presence.Device{Platform: "ios"})
@@ -309,7 +309,7 @@ func TestTheLogForgetsWhatAllHaveSaved(t *testing.T) {
 		wait(6 * time.Minute)
 		left := 0
 		_ = c.mem.LoadNotes(context.Background(), 0, -1, func(incarnation uint64, _ []byte) error {
-			if incarnation == c.all[0].number {
+			if incarnation == c.all[0].number() {
 				left++
 			}
 			return nil
@@ -324,7 +324,7 @@ func TestALookMakesACreatedSessionKnown(t *testing.T) {
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		a, b := c.all[0], c.all[1]
 		ref := a.make(presence.Device{Platform: "ios", Locale: "de"})
-		if err := b.tr.Look(context.Background(), ref, a.number); err != nil {
+		if err := b.tr.Look(context.Background(), ref, a.number()); err != nil {
 			t.Fatalf("Look: %v", err)
 		}
 		device, err := b.tr.CheckResume(context.Background(), ref)
@@ -334,7 +334,7 @@ func TestALookMakesACreatedSessionKnown(t *testing.T) {
 		if got := b.looks(bob) + fmt.Sprint(b.tr.Count(app)); got != "[] []{0 0 0 0}" {
 			t.Errorf("it shows %s", got)
 		}
-		c2, err := b.tr.Connect(context.Background(), ref, ConnectParams{Link: &wire{}, Maker: a.number})
+		c2, err := b.tr.Connect(context.Background(), ref, ConnectParams{Link: &wire{}, Maker: a.number()})
 		if err != nil || c2.Resumed {
 			t.Fatalf("Connect: got %+v, %v", c2, err)
 		}
@@ -344,7 +344,7 @@ func TestALookMakesACreatedSessionKnown(t *testing.T) {
 		}
 		// One that is only looked at is forgotten again.
 		other := a.make(presence.Device{Platform: "web"})
-		if err := b.tr.Look(context.Background(), other, a.number); err != nil {
+		if err := b.tr.Look(context.Background(), other, a.number()); err != nil {
 			t.Fatalf("Look: %v", err)
 		}
 		wait(takeLimit + time.Second)
@@ -353,8 +353,8 @@ func TestALookMakesACreatedSessionKnown(t *testing.T) {
 		}
 		c.kill(a)
 		wait(time.Second)
-		wantKind(t, "a look at a session whose maker is silent", b.tr.Look(context.Background(), other, a.number), fault.NodeUnavailable)
+		wantKind(t, "a look at a session whose maker is silent", b.tr.Look(context.Background(), other, a.number()), fault.NodeUnavailable)
 		wait(4 * time.Second)
-		wantKind(t, "a look at a session whose maker is gone", b.tr.Look(context.Background(), other, a.number), fault.SessionGone)
+		wantKind(t, "a look at a session whose maker is gone", b.tr.Look(context.Background(), other, a.number()), fault.SessionGone)
 	})
 }

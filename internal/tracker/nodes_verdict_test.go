@@ -24,15 +24,15 @@ func (c *nodes) verdict(n *node, since presence.Time, lost bool) {
 		gone := (n.cut || n.dead) && !o.cut && o != n
 		if gone {
 			if lost {
-				n.lostBy[o.number] = true
+				n.lostBy[o.number()] = true
 			}
 		}
 		c.mu.Unlock()
 		switch {
 		case gone && lost:
-			o.inbox <- func() { o.tr.Lost(n.number, since, since.Add(3*time.Second)) }
+			o.inbox <- func() { o.tr.Lost(n.number(), since, since.Add(3*time.Second)) }
 		case gone:
-			o.inbox <- func() { o.tr.Silent(n.number, since) }
+			o.inbox <- func() { o.tr.Silent(n.number(), since) }
 		}
 	}
 }
@@ -40,9 +40,9 @@ func (c *nodes) verdict(n *node, since presence.Time, lost bool) {
 // give tells o that n is lost.
 func (c *nodes) give(o, n *node, alive presence.Time) {
 	c.mu.Lock()
-	n.lostBy[o.number] = true
+	n.lostBy[o.number()] = true
 	c.mu.Unlock()
-	o.tr.Lost(n.number, alive, presence.At(time.Now()))
+	o.tr.Lost(n.number(), alive, presence.At(time.Now()))
 }
 
 // isolate cuts a node off; it knows after a second and a half.
@@ -60,7 +60,7 @@ func (c *nodes) isolate(n *node) {
 			n.tr.Isolated()
 			for _, o := range c.running() {
 				if o != n {
-					n.tr.Silent(o.number, presence.At(time.Now()))
+					n.tr.Silent(o.number(), presence.At(time.Now()))
 				}
 			}
 		}
@@ -71,7 +71,7 @@ func (c *nodes) isolate(n *node) {
 // than the grace, else as another.
 func (c *nodes) heal(n *node, anew bool) {
 	n.store.cut.Store(false)
-	number := n.number
+	number := n.number()
 	if anew {
 		var err error
 		if number, err = c.mem.Next(context.Background(), "incarnation"); err != nil {
@@ -79,7 +79,8 @@ func (c *nodes) heal(n *node, anew bool) {
 		}
 	}
 	c.mu.Lock()
-	n.cut, n.number = false, number
+	n.cut = false
+	n.incarnation.Store(number)
 	clear(n.lostBy)
 	c.mu.Unlock()
 	for _, o := range c.running() {
@@ -87,7 +88,7 @@ func (c *nodes) heal(n *node, anew bool) {
 			if !anew {
 				o.inbox <- func() { o.tr.Returned(number); o.tr.Caught(number) }
 			}
-			n.inbox <- func() { n.tr.Returned(o.number); n.tr.Caught(o.number) }
+			n.inbox <- func() { n.tr.Returned(o.number()); n.tr.Caught(o.number()) }
 		}
 	}
 	n.tr.Joined(number)
@@ -124,7 +125,7 @@ func (c *nodes) leave(n *node) {
 	c.lose = nil
 	c.mu.Unlock()
 	var theirs [Shards]uint64
-	n.digests(n.number, &theirs)
+	n.digests(n.number(), &theirs)
 	for _, o := range c.running() {
 		if c.reach(n, o) {
 			o.mend(n, &theirs)
@@ -135,6 +136,6 @@ func (c *nodes) leave(n *node) {
 	c.mu.Unlock()
 	n.wheel.Stop()
 	for _, o := range c.running() {
-		o.inbox <- func() { o.tr.Left(n.number, at) }
+		o.inbox <- func() { o.tr.Left(n.number(), at) }
 	}
 }
