@@ -62,7 +62,7 @@ func (s *Store) Follow(ctx context.Context, from uint64, f func(sequence uint64,
 	if err != nil {
 		return fmt.Errorf("natsstore: cannot follow the log: %w", refineRead(err))
 	}
-	messages, err := reader.Messages(jetstream.PullMaxBytes(readAhead))
+	messages, err := reader.Messages(ahead())
 	if err != nil {
 		return fmt.Errorf("natsstore: cannot follow the log: %w", refineRead(err))
 	}

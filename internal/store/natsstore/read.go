@@ -16,6 +16,11 @@ const (
 	// More would overrun the connection's own limit of 64 MB, at which it drops.
 	readAhead = 16 << 20
 
+	// readMost is how many messages. The client library makes room for so many at once;
+	// where only bytes are asked for that is a million, 8 MB for each reader: devices of a
+	// killed node that come back make hundreds of them.
+	readMost = 4096
+
 	// readerLinger is how long the engine keeps a reader that nobody ended.
 	readerLinger = time.Minute
 
@@ -24,6 +29,11 @@ const (
 	// have taken its place, or it was dropped.
 	readPatience = time.Second
 )
+
+// ahead says how much is sent ahead.
+func ahead() jetstream.PullMessagesOpt {
+	return jetstream.PullMaxMessagesWithBytesLimit(readMost, readAhead)
+}
 
 // span is a part of a stream.
 type span struct {
@@ -56,7 +66,7 @@ func (s *Store) read(ctx context.Context, stream jetstream.Stream, part span, f 
 	if reader.CachedInfo().NumPending == 0 {
 		return s.endReader(ctx, stream, reader)
 	}
-	messages, err := reader.Messages(jetstream.PullMaxBytes(readAhead))
+	messages, err := reader.Messages(ahead())
 	if err != nil {
 		return fmt.Errorf("natsstore: cannot read %s: %w", stream.CachedInfo().Config.Name, refineRead(err))
 	}

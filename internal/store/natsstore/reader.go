@@ -87,7 +87,7 @@ func (r *reader) pull() (err error) {
 	if r.messages != nil {
 		r.messages.Stop()
 	}
-	r.messages, err = r.consumer.Messages(jetstream.PullMaxBytes(readAhead), jetstream.PullHeartbeat(readerHeartbeat),
+	r.messages, err = r.consumer.Messages(ahead(), jetstream.PullHeartbeat(readerHeartbeat),
 		jetstream.PullExpiry(readerExpiry), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		r.messages = nil
