@@ -47,6 +47,9 @@ func TestWhoLeftIsNotShownAgain(t *testing.T) {
 // What nobody comes back to at a node that stood still is theirs who gave it up: all
 // that this node knew of it, and that it hid, holds until it has read their word.
 func TestWhatWasHiddenStaysHidden(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute and a half of a cluster takes long under the race detector")
+	}
 	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
 		ref, w := c.person("cleo")
 		wait(2 * time.Second)

@@ -54,6 +54,9 @@ func TestAnIsolatedNodeShowsNobodyOffline(t *testing.T) {
 // The same when the node whose sessions have their grace just then is really gone:
 // who is cut off does not say so.
 func TestWhoIsIsolatedInAGraceEndsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a cluster that is asked 300 times takes long under the race detector")
+	}
 	inJoint(t, func(t *testing.T, j *joint, a, b, c *member) {
 		a.person("anna")
 		wait(time.Second)

@@ -17,6 +17,9 @@ import (
 // behind it says that it must be started anew, and puts nothing into the checkpoint
 // meanwhile that lacks what it has not read.
 func TestWhoseLogWasCutIsGivenUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("six minutes of three nodes take long under the race detector")
+	}
 	inNodes(t, 3, nil, func(t *testing.T, c *nodes) {
 		at, late := c.all[1], c.all[0]
 		users := make([]presence.User, 12)
@@ -66,6 +69,9 @@ func TestWhoseLogWasCutIsGivenUp(t *testing.T) {
 // A node that starts has read the checkpoint when others move it on and cut the log
 // behind it: it reads the newer one, and misses nothing.
 func TestTheLogIsCutWhileANodeStarts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ten minutes of three nodes take long under the race detector")
+	}
 	inNodes(t, 2, nil, func(t *testing.T, c *nodes) {
 		at := c.all[0]
 		put := func(name string) {

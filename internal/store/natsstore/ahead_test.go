@@ -41,7 +41,11 @@ func TestReadsMuch(t *testing.T) {
 	t.Parallel()
 	s, stop := open(t, t.TempDir(), natsstore.Config{Temporary: true, MaxBytes: 1 << 30})
 	defer stop()
-	readsMuch(t, s, 9000)
+	small := 9000
+	if testing.Short() {
+		small = 100 // a fifth of a second each thousand, ten times that under the race detector
+	}
+	readsMuch(t, s, small)
 }
 
 // TestReadsMuchOfSeveral: the same, of servers that keep it three times.
