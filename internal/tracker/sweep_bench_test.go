@@ -20,6 +20,7 @@ func BenchmarkDeadlinesInASweep(b *testing.B) {
 		p := t.peers
 		p.mu.Lock()
 		p.origins[3].over, p.origins[3].agreed = -time.Hour, true
+		p.informed.Store(true)
 		p.mu.Unlock()
 
 		var last time.Time
