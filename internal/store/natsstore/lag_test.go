@@ -134,6 +134,29 @@ func TestAFormerLeadersNothing(t *testing.T) {
 	}
 }
 
+// TestLooks: of one subject there often is nothing, so a second look is for the seconds in
+// which a former leader may be about.
+func TestLooks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &Store{}
+		one, all := &reader{s: s, subject: "pl.x"}, &reader{s: s}
+		if one.looks() != 1 || all.looks() != lagLooks {
+			t.Errorf("got %d looks and %d of all subjects", one.looks(), all.looks())
+		}
+		now := time.Now()
+		s.doubted.Store(&now)
+		pause(t.Context(), doubtFor)
+		if one.looks() != lagLooks {
+			t.Errorf("got %d looks, %v after a former leader was found out", one.looks(), doubtFor)
+		}
+		pause(t.Context(), time.Millisecond)
+		if one.looks() != 1 {
+			t.Errorf("got %d looks, later", one.looks())
+		}
+	})
+}
+
 // TestLed: who has no leader, or is one that its replicas do not answer, is not believed.
 func TestLed(t *testing.T) {
 	t.Parallel()

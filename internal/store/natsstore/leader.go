@@ -62,7 +62,7 @@ func (s *Store) readLeader(ctx context.Context, from jetstream.Stream, part span
 		case err == nil && seq > part.through:
 			return nil
 		case err == nil:
-			lags = 0
+			lags, nothing = 0, 0
 			if err := f(m, seq); err != nil {
 				return err
 			}
@@ -95,7 +95,7 @@ func (r *reader) none(ctx context.Context, through uint64) (bool, error) {
 // looks is how often nothing must be found where there was something: a former leader may
 // answer one question, and the leader the next. Of one subject there often is nothing.
 func (r *reader) looks() int {
-	if r.subject != "" && time.Since(time.Unix(0, r.s.doubted.Load())) > doubtFor {
+	if at := r.s.doubted.Load(); r.subject != "" && (at == nil || time.Since(*at) > doubtFor) {
 		return 1
 	}
 	return lagLooks

@@ -35,8 +35,8 @@ const (
 type several struct {
 	prefix    string // of subjects; in capitals of streams
 	clustered bool
-	streams   []namedStream // those opened, in a cluster
-	doubted   atomic.Int64  // when who answered was last no leader, in ns since 1970
+	streams   []namedStream             // those opened, in a cluster
+	doubted   atomic.Pointer[time.Time] // when who answered was last no leader; a clock that is set does not move it
 
 	planning bool // nothing is opened, but noted in planned
 	planned  []jetstream.StreamConfig

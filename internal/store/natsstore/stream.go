@@ -184,7 +184,8 @@ func (st *stream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*j
 	info, err := asked(ctx, st.s, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 		info, err := st.Stream.Info(ctx, opts...)
 		if err == nil && st.s.clustered && !led(info) {
-			st.s.doubted.Store(time.Now().UnixNano())
+			now := time.Now()
+			st.s.doubted.Store(&now)
 			return nil, errNotLed
 		}
 		return info, err
